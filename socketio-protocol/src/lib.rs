@@ -1,0 +1,17 @@
+//! The wire formats of Socket.IO, pure: bytes in, words out, and back.
+//!
+//! Nothing here opens a socket, starts a task, reads a clock or knows a Redis client. What the formats leave
+//! open in time (heartbeats, upgrades, deadlines) is decided by state machines that are told what time it is.
+//!
+//! - [`engine`]: Engine.IO, the connection underneath: packets, polling payloads, the handshake, the session.
+//! - [`websocket`]: the frames of RFC 6455.
+//! - [`socket`]: Socket.IO packets and their typed arguments.
+//! - [`cluster`]: what servers and emitters tell each other through Redis.
+
+pub mod cluster;
+pub mod engine;
+pub mod socket;
+pub mod websocket;
+
+pub use bytes::Bytes;
+pub use bytestring::ByteString;
