@@ -1,1 +1,20 @@
-//! To be written.
+//! What servers and emitters tell each other through Redis.
+//!
+//! A cluster is several servers that share their namespaces. What one of them wants of the others is a
+//! [`Message`]: a broadcast, a join, a question, an answer. Three families of Node.js packages write the same
+//! messages in three ways, and each has its module here. The names of the channels are part of the format and
+//! are made here too.
+//!
+//! [`Bus`] is the seam between a server and what carries its messages: the server asks and answers over
+//! `dyn Bus`, `socketio-redis-adapter` implements it. This module carries nothing by itself.
+//!
+//! Kept true: what another server sent never panics here, and is read as far as any published version
+//! writes it; what we write is what the newest version writes, byte for byte.
+
+mod bus;
+mod message;
+mod published;
+
+pub use bus::{Bus, BusError, BusStatus, Channel, Inbox};
+pub use message::{Envelope, Flags, Message, Options, RemoteSocket};
+pub use published::{Outcome, Published, Publishing};

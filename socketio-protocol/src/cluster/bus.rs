@@ -1,0 +1,140 @@
+//! The seam between a server and what carries its messages to the others.
+//!
+//! A [`Bus`] writes and carries; it decides nothing. One bus per server, one [`Channel`] per namespace, one
+//! [`Inbox`] per channel that hears what the others sent and how the bus is doing. No runtime is named here.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+
+use super::{Envelope, Message, Published};
+
+/// Carries messages between the servers of a cluster.
+pub trait Bus: Send + Sync + 'static {
+    /// Joins namespace `nsp`: subscribes, and brings what the others send to `inbox`.
+    ///
+    /// Returns at once; subscribing goes on in the background, and [`Channel::ready`] tells when it is done.
+    /// The bus keeps `inbox` until the channel is closed.
+    fn open(&self, nsp: &str, inbox: Arc<dyn Inbox>) -> Arc<dyn Channel>;
+}
+
+/// One namespace on the bus.
+pub trait Channel: Send + Sync + 'static {
+    /// This server's id in this namespace.
+    fn uid(&self) -> &str;
+
+    /// Queues `message` for all other servers. Never waits; order is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Full`] when the queue is; [`BusError::Encode`] when the message has no form in this format;
+    /// [`BusError::Closed`] after [`close`](Channel::close). Nothing has been queued then.
+    fn publish(&self, message: &Message) -> Result<Published, BusError>;
+
+    /// Queues an answer for the server that asked: `requester` is the uid of the question's envelope, if it had one.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Channel::publish).
+    fn respond(&self, requester: Option<&str>, message: &Message) -> Result<Published, BusError>;
+
+    /// How many servers share this namespace now, this one included.
+    fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>>;
+
+    /// A room has its first socket here. Matters where each room has a subscription of its own.
+    fn room_created(&self, _room: &str) {}
+
+    /// A room has no sockets here any more.
+    fn room_deleted(&self, _room: &str) {}
+
+    /// Resolves once the subscriptions are confirmed: at once, unless the channel is new or the bus is down.
+    fn ready(&self) -> Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + '_>>;
+
+    /// Leaves the namespace. Messages already queued are still sent.
+    fn close(&self);
+}
+
+/// Where a channel brings what the others sent. Called from the bus's own task, in order: must not block.
+pub trait Inbox: Send + Sync + 'static {
+    /// One message of another server. Own messages and those of other namespaces do not come here.
+    fn receive(&self, envelope: Envelope);
+
+    /// Whether a socket here is in `room`. Asked before a broadcast for one room is decoded.
+    fn has_room(&self, room: &str) -> bool;
+
+    /// How the bus is doing changed, or something was lost.
+    fn status(&self, status: BusStatus);
+}
+
+/// What a bus tells about itself.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum BusStatus {
+    /// Subscribed: from now on messages of the others arrive.
+    Up,
+    /// The link to the others is gone; it is being made again.
+    Down {
+        /// Why.
+        error: BusError,
+    },
+    /// The link is back. What the others sent between the two moments may not have arrived here.
+    Gap {
+        /// When the link was last known to work.
+        since: Instant,
+        /// When the subscriptions were confirmed again.
+        until: Instant,
+    },
+    /// So many messages were dropped here because they came faster than they could be taken.
+    Lost {
+        /// How many, since the last time this was said.
+        count: u64,
+    },
+    /// A message could not be read and was ignored.
+    Malformed {
+        /// Where it came from.
+        channel: String,
+        /// Why, in words.
+        error: String,
+    },
+}
+
+/// Why the bus did not take or did not deliver a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BusError {
+    /// The channel or the bus was closed.
+    #[error("the channel to the other servers is closed; open the namespace again to use it")]
+    Closed,
+    /// Messages are made faster than they can be sent, or the link is down for long.
+    #[error(
+        "{queued} messages wait to be sent to the other servers, which is the limit; send less, or raise the publish queue's size"
+    )]
+    Full {
+        /// How many wait.
+        queued: usize,
+    },
+    /// There is no link to the others, or it broke before the message was known to have been sent.
+    #[error(
+        "the other servers cannot be reached: {reason}; the link is being made again, local sockets are not affected"
+    )]
+    Unreachable {
+        /// What happened to the link.
+        reason: String,
+    },
+    /// The message cannot be written in this format.
+    #[error("the message has no form in the cluster's format: {reason}; change its arguments")]
+    Encode {
+        /// What does not fit.
+        reason: String,
+    },
+    /// The carrier understood and said no.
+    #[error("refused: {reason}; look at the user's rights and the state of Redis")]
+    Refused {
+        /// What it said.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error("no answer within {after_ms} ms; the link may be slow or frozen")]
+    Timeout {
+        /// How long was waited.
+        after_ms: u64,
+    },
+}

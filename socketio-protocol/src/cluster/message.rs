@@ -1,0 +1,193 @@
+//! What one server says to the others, whatever the format.
+//!
+//! One variant of [`Message`] per operation. A message that asks carries a `request` id; the answers repeat
+//! it. Which server answers what, and when an asker has heard enough, is the server's part
+//! (`socketio-server`, `adapter/cluster`).
+
+use crate::socket::{Args, Value};
+
+/// Whom an operation is for, as it travels: rooms, exceptions and how to send.
+///
+/// No rooms means every socket of the namespace. Rooms that Node.js servers named by a number arrive as its text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    /// The sockets of any of these rooms; all sockets of the namespace when empty.
+    pub rooms: Vec<String>,
+    /// But none of the sockets of these rooms. A socket's id is a room of its own.
+    pub except: Vec<String>,
+    /// How the packet is to be sent.
+    pub flags: Flags,
+}
+
+/// How a broadcast is to be sent. `local` is not here: what is local never travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags {
+    /// Clients that cannot take the packet now do without.
+    pub volatile: bool,
+    /// Whether frames may be compressed; the receiving server's default when `None`.
+    pub compress: Option<bool>,
+    /// How many milliseconds the sender waits for acknowledgements.
+    pub timeout: Option<u64>,
+    /// The sender addresses one socket and wants its one answer.
+    pub expect_single_response: bool,
+}
+
+/// A socket of another server, as `fetch_sockets` returns it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemoteSocket {
+    /// Its id, which is also the name of its own room.
+    pub id: String,
+    /// The handshake as JSON: headers, time, address, xdomain, secure, issued, url, query, auth.
+    pub handshake: serde_json::Value,
+    /// The rooms it is in, its own among them.
+    pub rooms: Vec<String>,
+    /// What the application keeps with the socket.
+    pub data: Value,
+}
+
+/// One operation of a cluster, over all families.
+#[derive(Debug, Clone)]
+pub enum Message {
+    /// Send an event to sockets.
+    Broadcast {
+        /// The event's name and its arguments, `[event, ...args]`.
+        args: Args,
+        /// Whom it is for.
+        options: Options,
+        /// Set when the clients' acknowledgements are wanted: one [`Message::BroadcastClientCount`], then one
+        /// [`Message::BroadcastAck`] for each client that answers.
+        request: Option<String>,
+    },
+    /// Let sockets join rooms.
+    Join {
+        /// Which sockets.
+        options: Options,
+        /// The rooms to join.
+        rooms: Vec<String>,
+    },
+    /// Let sockets leave rooms.
+    Leave {
+        /// Which sockets.
+        options: Options,
+        /// The rooms to leave.
+        rooms: Vec<String>,
+    },
+    /// Disconnect sockets from the namespace.
+    Disconnect {
+        /// Which sockets.
+        options: Options,
+        /// Whether to close the whole connection, not only this namespace.
+        close: bool,
+    },
+    /// Which sockets do you have here? Answered by [`Message::FetchSocketsResponse`], also when none.
+    FetchSockets {
+        /// Which sockets are meant.
+        options: Options,
+        /// Repeated by the answer.
+        request: String,
+    },
+    /// The sockets of one server.
+    FetchSocketsResponse {
+        /// Of the question.
+        request: String,
+        /// What the answering server has.
+        sockets: Vec<RemoteSocket>,
+    },
+    /// Which rooms do you have? Classic only. Answered by [`Message::AllRoomsResponse`].
+    AllRooms {
+        /// Repeated by the answer.
+        request: String,
+    },
+    /// The rooms of one server.
+    AllRoomsResponse {
+        /// Of the question.
+        request: String,
+        /// What the answering server has, the sockets' own rooms among them.
+        rooms: Vec<String>,
+    },
+    /// The ids of the sockets in these rooms? Classic up to 7.x. Answered by [`Message::SocketsResponse`].
+    Sockets {
+        /// The rooms; all sockets when empty.
+        rooms: Vec<String>,
+        /// Repeated by the answer.
+        request: String,
+    },
+    /// The socket ids of one server.
+    SocketsResponse {
+        /// Of the question.
+        request: String,
+        /// What the answering server has.
+        ids: Vec<String>,
+    },
+    /// An event for the servers themselves.
+    ServerSideEmit {
+        /// The event's name and its arguments, `[event, ...args]`.
+        args: Args,
+        /// Set when an answer is wanted: one [`Message::ServerSideEmitResponse`] from each other server.
+        request: Option<String>,
+    },
+    /// One server's answer to a [`Message::ServerSideEmit`].
+    ServerSideEmitResponse {
+        /// Of the question.
+        request: String,
+        /// A list of no or one value.
+        answer: Args,
+    },
+    /// How many clients of one server got a broadcast whose acknowledgements are wanted; once per server, also 0.
+    BroadcastClientCount {
+        /// Of the broadcast.
+        request: String,
+        /// How many [`Message::BroadcastAck`] may follow.
+        count: u64,
+    },
+    /// One client's acknowledgement of a broadcast.
+    BroadcastAck {
+        /// Of the broadcast.
+        request: String,
+        /// A list of no or one value.
+        answer: Args,
+    },
+    /// Let one socket join one room; classic up to 7.x. The server that has it answers [`Message::OneDone`].
+    JoinOne {
+        /// The socket.
+        sid: String,
+        /// The room.
+        room: String,
+        /// Repeated by the answer.
+        request: String,
+    },
+    /// Let one socket leave one room; classic up to 7.x. The server that has it answers [`Message::OneDone`].
+    LeaveOne {
+        /// The socket.
+        sid: String,
+        /// The room.
+        room: String,
+        /// Repeated by the answer.
+        request: String,
+    },
+    /// Disconnect one socket; classic up to 7.x. The server that has it answers [`Message::OneDone`].
+    DisconnectOne {
+        /// The socket.
+        sid: String,
+        /// Whether to close the whole connection, not only this namespace.
+        close: bool,
+        /// Repeated by the answer.
+        request: String,
+    },
+    /// A `…One` request has been carried out.
+    OneDone {
+        /// Of the request.
+        request: String,
+    },
+}
+
+/// A message with where it came from.
+#[derive(Debug, Clone)]
+pub struct Envelope {
+    /// The server that sent it, if the format says: classic answers do not, nor do requests of 6.x.
+    pub uid: Option<String>,
+    /// The namespace it is for, with its slash.
+    pub nsp: String,
+    /// What it says.
+    pub message: Message,
+}
