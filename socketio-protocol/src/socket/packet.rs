@@ -1,0 +1,139 @@
+//! What a packet is, whichever parser wrote it.
+
+use bytestring::ByteString;
+
+use super::Args;
+
+/// One Socket.IO packet, its attachments already with its payload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packet {
+    /// What happens.
+    pub kind: Kind,
+    /// The namespace; `/` when the text names none. In protocol v5 a `?query` is part of it.
+    pub nsp: ByteString,
+    /// The ack id: the sender of an event wants an answer under it, an ack answers it.
+    pub id: Option<u64>,
+    /// The payload: for an event `[name, …arguments]`, for an ack its arguments, otherwise one value or nothing.
+    pub data: Args,
+}
+
+impl Packet {
+    /// A packet without an ack id.
+    pub fn new(kind: Kind, nsp: impl Into<ByteString>, data: Args) -> Self {
+        Packet {
+            kind,
+            nsp: nsp.into(),
+            id: None,
+            data,
+        }
+    }
+
+    /// The same packet with ack id `id`.
+    #[must_use]
+    pub fn with_id(mut self, id: u64) -> Self {
+        self.id = Some(id);
+        self
+    }
+}
+
+/// What a packet is about. Whether attachments follow is a matter of writing, see [`PacketType`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A client enters a namespace, or the server confirms it.
+    Connect,
+    /// Either side leaves a namespace.
+    Disconnect,
+    /// A named event with arguments.
+    Event,
+    /// The answer to an event that carried an id.
+    Ack,
+    /// The server refuses a [`Kind::Connect`].
+    ConnectError,
+}
+
+/// The type digit of the default parser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum PacketType {
+    /// `0`
+    Connect = 0,
+    /// `1`
+    Disconnect = 1,
+    /// `2`
+    Event = 2,
+    /// `3`
+    Ack = 3,
+    /// `4`
+    ConnectError = 4,
+    /// `5`: an event whose attachments follow.
+    BinaryEvent = 5,
+    /// `6`: an ack whose attachments follow.
+    BinaryAck = 6,
+}
+
+impl PacketType {
+    /// The type whose digit is `byte`.
+    pub fn from_digit(byte: u8) -> Option<Self> {
+        Some(match byte {
+            b'0' => PacketType::Connect,
+            b'1' => PacketType::Disconnect,
+            b'2' => PacketType::Event,
+            b'3' => PacketType::Ack,
+            b'4' => PacketType::ConnectError,
+            b'5' => PacketType::BinaryEvent,
+            b'6' => PacketType::BinaryAck,
+            _ => return None,
+        })
+    }
+
+    /// The digit on the wire.
+    pub fn digit(self) -> u8 {
+        b'0' + self as u8
+    }
+
+    /// The type for writing `kind`, with attachments or without.
+    ///
+    /// Only events and acks have attachments; for the other kinds `binary` changes nothing.
+    pub fn of(kind: Kind, binary: bool) -> Self {
+        match (kind, binary) {
+            (Kind::Connect, _) => PacketType::Connect,
+            (Kind::Disconnect, _) => PacketType::Disconnect,
+            (Kind::Event, false) => PacketType::Event,
+            (Kind::Event, true) => PacketType::BinaryEvent,
+            (Kind::Ack, false) => PacketType::Ack,
+            (Kind::Ack, true) => PacketType::BinaryAck,
+            (Kind::ConnectError, _) => PacketType::ConnectError,
+        }
+    }
+
+    /// What a packet of this type is about.
+    pub fn kind(self) -> Kind {
+        match self {
+            PacketType::Connect => Kind::Connect,
+            PacketType::Disconnect => Kind::Disconnect,
+            PacketType::Event | PacketType::BinaryEvent => Kind::Event,
+            PacketType::Ack | PacketType::BinaryAck => Kind::Ack,
+            PacketType::ConnectError => Kind::ConnectError,
+        }
+    }
+
+    /// Whether attachments follow.
+    pub fn is_binary(self) -> bool {
+        matches!(self, PacketType::BinaryEvent | PacketType::BinaryAck)
+    }
+}
+
+/// The event names that the libraries use for their own news; nobody may send them.
+pub const RESERVED_EVENTS: [&str; 6] = [
+    "connect",
+    "connect_error",
+    "disconnect",
+    "disconnecting",
+    "newListener",
+    "removeListener",
+];
+
+/// Whether `event` is one of [`RESERVED_EVENTS`].
+pub fn is_reserved(event: &str) -> bool {
+    RESERVED_EVENTS.contains(&event)
+}
