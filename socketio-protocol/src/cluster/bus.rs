@@ -60,6 +60,11 @@ pub trait Inbox: Send + Sync + 'static {
     /// Whether a socket here is in `room`. Asked before a broadcast for one room is decoded.
     fn has_room(&self, room: &str) -> bool;
 
+    /// Whether anybody here waits for answers to `request`. Asked before an answer is decoded.
+    fn wants(&self, _request: &str) -> bool {
+        true
+    }
+
     /// How the bus is doing changed, or something was lost.
     fn status(&self, status: BusStatus);
 }

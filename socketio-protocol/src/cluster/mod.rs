@@ -17,4 +17,4 @@ mod published;
 
 pub use bus::{Bus, BusError, BusStatus, Channel, Inbox};
 pub use message::{Envelope, Flags, Message, Options, RemoteSocket};
-pub use published::{Outcome, Published, Publishing};
+pub use published::{Published, Receipts, Receivers};

@@ -1,79 +1,59 @@
-//! Whether the bus took a message: [`Published`], a future that costs no allocation.
+//! Whether the bus took a message: [`Published`], a future without an allocation of its own.
 //!
-//! Messages of one queue leave in order, so a message's number and one shared count of what has been settled
-//! say it all. [`Publishing`] is the side of the bus, which hands out numbers and settles them in runs.
-//!
-//! Failures are kept as runs of numbers, the newest [`KEPT_FAILURES`]; a [`Published`] that is looked at only
-//! after so many later failures reads as [`BusError::Unreachable`] rather than as sent.
+//! Messages leave in batches, so the messages of a batch share one [`Receipts`]; a handle is a reference to it
+//! and a place in it. The bus fills in the answers in order, in runs. What nobody waits for is not kept.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use super::BusError;
 
-/// How many runs of failed messages are remembered.
-const KEPT_FAILURES: usize = 64;
-
 /// Whether the bus took a message. Awaiting it tells; dropping it changes nothing.
 ///
-/// Ready with `Ok` once the carrier (Redis) has confirmed the message, with the reason when it is known that it
-/// did not or cannot be known. Nobody's receiving it is not an error.
+/// Ready with `Ok` once the carrier (Redis) has confirmed the message, otherwise with the reason. That nobody
+/// received it is not an error.
 #[must_use = "await it to learn whether the other servers were reached, or drop it on purpose with `let _ =`"]
 pub struct Published {
     state: State,
 }
 
 enum State {
-    Settled(Option<Outcome>),
-    Waiting {
-        number: u64,
-        registered: bool,
-        shared: Arc<Mutex<Progress>>,
-    },
+    Settled(Option<Result<u64, BusError>>),
+    Waiting { receipts: Receipts, place: usize, registered: bool },
 }
-
-/// How a message ended.
-pub type Outcome = Result<(), BusError>;
 
 impl Published {
     /// A message of which is known how it ended, for a bus that does not wait.
-    pub fn settled(outcome: Outcome) -> Published {
-        Published {
-            state: State::Settled(Some(outcome)),
-        }
+    pub fn settled(outcome: Result<(), BusError>) -> Published {
+        Published { state: State::Settled(Some(outcome.map(|()| 0))) }
     }
-}
 
-impl Future for Published {
-    type Output = Outcome;
+    /// Waits as awaiting does, and tells how many connections took the message from the carrier.
+    ///
+    /// # Errors
+    ///
+    /// As awaiting.
+    pub fn receivers(self) -> Receivers {
+        Receivers(self)
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll_receivers(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64, BusError>> {
         match &mut self.state {
-            State::Settled(outcome) => Poll::Ready(
-                outcome
-                    .take()
-                    .expect("a finished future is not polled again"),
-            ),
-            State::Waiting {
-                number,
-                registered,
-                shared,
-            } => {
-                let mut progress = lock(shared);
-                match progress.outcome(*number) {
-                    Some(outcome) => {
-                        *registered = false;
-                        Poll::Ready(outcome)
-                    }
+            State::Settled(outcome) => Poll::Ready(outcome.take().expect("a finished future is not polled again")),
+            State::Waiting { receipts, place, registered } => {
+                let mut answers = receipts.lock();
+                let outcome = answers.outcome(*place);
+                *registered = outcome.is_none();
+                match outcome {
+                    Some(outcome) => Poll::Ready(outcome),
                     None => {
-                        progress.wakers.insert(*number, cx.waker().clone());
-                        *registered = true;
+                        answers.wakers.insert(*place, cx.waker().clone());
                         Poll::Pending
                     }
                 }
@@ -82,15 +62,18 @@ impl Future for Published {
     }
 }
 
+impl Future for Published {
+    type Output = Result<(), BusError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_receivers(cx).map_ok(drop)
+    }
+}
+
 impl Drop for Published {
     fn drop(&mut self) {
-        if let State::Waiting {
-            number,
-            registered: true,
-            shared,
-        } = &self.state
-        {
-            lock(shared).wakers.remove(number);
+        if let State::Waiting { receipts, place, registered: true } = &self.state {
+            receipts.lock().wakers.remove(place);
         }
     }
 }
@@ -99,190 +82,147 @@ impl fmt::Debug for Published {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.state {
             State::Settled(outcome) => f.debug_tuple("Published").field(outcome).finish(),
-            State::Waiting { number, .. } => {
-                f.debug_struct("Published").field("number", number).finish()
-            }
+            State::Waiting { place, .. } => f.debug_struct("Published").field("place", place).finish_non_exhaustive(),
         }
     }
 }
 
-/// The side of the bus: hands out a [`Published`] per queued message and settles them in order.
-///
-/// Numbers count from 0 in the order of queueing. Callers keep the queue's order and this one's the same by
-/// taking the number under the queue's lock.
+/// How many connections took a message from the carrier; see [`Published::receivers`].
+#[derive(Debug)]
+#[must_use = "a future does nothing unless awaited"]
+pub struct Receivers(Published);
+
+impl Future for Receivers {
+    type Output = Result<u64, BusError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_receivers(cx)
+    }
+}
+
+/// The answers to the messages of one batch: the side of the bus.
 #[derive(Clone, Default)]
-pub struct Publishing {
-    shared: Arc<Mutex<Progress>>,
+pub struct Receipts {
+    answers: Arc<Mutex<Answers>>,
 }
 
-impl Publishing {
-    /// Nothing queued, nothing settled.
-    pub fn new() -> Publishing {
-        Publishing::default()
+impl Receipts {
+    /// For a new batch, nothing answered.
+    pub fn new() -> Receipts {
+        Receipts::default()
     }
 
-    /// The handle of message `number`.
-    pub fn published(&self, number: u64) -> Published {
-        Published {
-            state: State::Waiting {
-                number,
-                registered: false,
-                shared: self.shared.clone(),
-            },
-        }
+    /// The handle of the message at `place` in the batch, counted from 0.
+    pub fn published(&self, place: usize) -> Published {
+        Published { state: State::Waiting { receipts: self.clone(), place, registered: false } }
     }
 
-    /// All messages before number `until` that were not settled yet have ended as `outcome`.
-    pub fn settle(&self, until: u64, outcome: Outcome) {
+    /// Whether anybody holds a handle of this batch. Answers need not be given when nobody does.
+    pub fn is_wanted(&self) -> bool {
+        Arc::strong_count(&self.answers) > 1
+    }
+
+    /// The next messages of the batch have been answered so.
+    pub fn answer(&self, run: impl IntoIterator<Item = Result<u64, BusError>>) {
         let awake = {
-            let mut progress = lock(&self.shared);
-            if until <= progress.settled {
-                return;
-            }
-            if let Err(error) = outcome {
-                let failure = Failure {
-                    from: progress.settled,
-                    until,
-                    error,
-                };
-                if progress.failures.len() == KEPT_FAILURES {
-                    progress.forgotten = progress
-                        .failures
-                        .pop_front()
-                        .map_or(0, |oldest| oldest.until);
+            let mut answers = self.lock();
+            for outcome in run {
+                match outcome {
+                    Ok(receivers) => answers.receivers.push(u32::try_from(receivers).unwrap_or(u32::MAX)),
+                    Err(error) => {
+                        let place = answers.receivers.len();
+                        answers.refused.insert(place, error);
+                        answers.receivers.push(0);
+                    }
                 }
-                progress.failures.push_back(failure);
             }
-            progress.settled = until;
-            if progress.wakers.is_empty() {
-                return;
-            }
-            let later = progress.wakers.split_off(&until);
-            std::mem::replace(&mut progress.wakers, later)
+            let until = answers.receivers.len();
+            let later = answers.wakers.split_off(&until);
+            std::mem::replace(&mut answers.wakers, later)
         };
-        for waker in awake.into_values() {
-            waker.wake();
-        }
+        awake.into_values().for_each(Waker::wake);
+    }
+
+    /// No more answers will come: all messages not answered yet have failed so.
+    pub fn fail(&self, error: BusError) {
+        let awake = {
+            let mut answers = self.lock();
+            answers.failed.get_or_insert(error);
+            std::mem::take(&mut answers.wakers)
+        };
+        awake.into_values().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Publishing {
+impl fmt::Debug for Receipts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publishing")
-            .field("settled", &lock(&self.shared).settled)
-            .finish()
+        f.debug_struct("Receipts").field("answered", &self.lock().receivers.len()).finish_non_exhaustive()
     }
 }
 
 #[derive(Default)]
-struct Progress {
-    /// All numbers below this are settled.
-    settled: u64,
-    /// Runs of numbers that failed, oldest first.
-    failures: VecDeque<Failure>,
-    /// Below this, failures are no longer known.
-    forgotten: u64,
-    wakers: BTreeMap<u64, Waker>,
+struct Answers {
+    /// Of the messages answered so far, in order.
+    receivers: Vec<u32>,
+    /// Those among them that were answered with an error.
+    refused: BTreeMap<usize, BusError>,
+    /// What became of all the others.
+    failed: Option<BusError>,
+    wakers: BTreeMap<usize, Waker>,
 }
 
-struct Failure {
-    from: u64,
-    until: u64,
-    error: BusError,
-}
-
-impl Progress {
-    fn outcome(&self, number: u64) -> Option<Outcome> {
-        if number >= self.settled {
-            return None;
+impl Answers {
+    fn outcome(&self, place: usize) -> Option<Result<u64, BusError>> {
+        match self.receivers.get(place) {
+            Some(receivers) => {
+                Some(self.refused.get(&place).map_or(Ok(u64::from(*receivers)), |error| Err(error.clone())))
+            }
+            None => self.failed.clone().map(Err),
         }
-        if number < self.forgotten {
-            return Some(Err(BusError::Unreachable {
-                reason: "the message was looked at too late to tell whether it was sent".into(),
-            }));
-        }
-        let failed = self
-            .failures
-            .iter()
-            .find(|failure| (failure.from..failure.until).contains(&number));
-        Some(failed.map_or(Ok(()), |failure| Err(failure.error.clone())))
     }
-}
-
-fn lock(shared: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn poll(published: &mut Published) -> Poll<Outcome> {
-        Pin::new(published).poll(&mut Context::from_waker(Waker::noop()))
+    fn poll(handle: &mut Receivers) -> Poll<Result<u64, BusError>> {
+        Pin::new(handle).poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn down(reason: &str) -> BusError {
-        BusError::Unreachable {
-            reason: reason.into(),
-        }
+    fn gone() -> BusError {
+        BusError::Unreachable { reason: "gone".into() }
     }
 
     #[test]
-    fn messages_end_in_runs_as_the_bus_settles_them() {
-        let publishing = Publishing::new();
-        let mut handles: Vec<_> = (0..6).map(|number| publishing.published(number)).collect();
-        publishing.settle(2, Ok(()));
-        publishing.settle(4, Err(down("gone")));
-        publishing.settle(5, Ok(()));
+    fn each_message_hears_its_own_answer_and_the_rest_the_failure() {
+        let receipts = Receipts::new();
+        let mut handles: Vec<_> = (0..4).map(|place| receipts.published(place).receivers()).collect();
+        let refused = BusError::Refused { reason: "NOPERM".into() };
+        receipts.answer([Ok(3), Err(refused.clone())]);
+        assert!(handles.iter_mut().skip(2).all(|handle| poll(handle).is_pending()));
+        receipts.answer([Ok(0)]);
+        receipts.fail(gone());
         let ends: Vec<_> = handles.iter_mut().map(poll).collect();
-        let failed = Poll::Ready(Err(down("gone")));
-        let sent = Poll::Ready(Ok(()));
-        assert_eq!(
-            ends,
-            [
-                sent.clone(),
-                sent.clone(),
-                failed.clone(),
-                failed,
-                sent,
-                Poll::Pending
-            ]
-        );
+        assert_eq!(ends, [Ok(3), Err(refused), Ok(0), Err(gone())].map(Poll::Ready));
     }
 
     #[test]
     fn those_who_wait_are_woken_and_those_who_left_are_forgotten() {
-        let publishing = Publishing::new();
-        let mut first = publishing.published(0);
-        let mut second = publishing.published(1);
-        assert_eq!(
-            (poll(&mut first), poll(&mut second)),
-            (Poll::Pending, Poll::Pending)
-        );
+        let receipts = Receipts::new();
+        let mut first = receipts.published(0).receivers();
+        let mut second = receipts.published(1).receivers();
+        assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
         drop(second);
-        assert_eq!(
-            lock(&publishing.shared)
-                .wakers
-                .keys()
-                .copied()
-                .collect::<Vec<_>>(),
-            [0]
-        );
-        publishing.settle(1, Ok(()));
-        assert!(lock(&publishing.shared).wakers.is_empty());
-        assert_eq!(poll(&mut first), Poll::Ready(Ok(())));
-    }
-
-    #[test]
-    fn a_failure_too_old_to_be_known_does_not_read_as_sent() {
-        let publishing = Publishing::new();
-        let mut early = publishing.published(0);
-        for number in 0..=KEPT_FAILURES as u64 {
-            publishing.settle(number + 1, Err(down("gone")));
-        }
-        assert!(matches!(
-            poll(&mut early),
-            Poll::Ready(Err(BusError::Unreachable { .. }))
-        ));
+        assert_eq!(receipts.lock().wakers.keys().copied().collect::<Vec<_>>(), [0]);
+        receipts.answer([Ok(1)]);
+        assert!(receipts.lock().wakers.is_empty());
+        assert_eq!(poll(&mut first), Poll::Ready(Ok(1)));
+        drop(first);
+        assert!(!receipts.is_wanted());
     }
 }
