@@ -1,0 +1,325 @@
+//! Reading frames, and joining them into messages.
+//!
+//! [`Decoder`] works on the front of the connection's read buffer. A frame that is complete there is unmasked in place
+//! and split off without a copy. Of one that is not, the header is taken and the bytes of its payload that have come
+//! are unmasked and, in a text, looked at; they stay in the buffer until the rest is there. Bytes that come slowly cost no more
+//! than bytes that come at once, and nothing is reserved because a length was announced. Only a message in several
+//! frames is copied, to join it.
+//!
+//! RFC 6455, sections 5 and 8.1.
+
+use bytes::{Buf, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::frame::{FIN, MASKED, RESERVED, apply_mask};
+use super::utf8::{Invalid, Utf8};
+use super::{CloseFrame, MAX_CONTROL, Opcode, WsError};
+
+/// Which side of the connection reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Reads what a client sent: masked.
+    Server,
+    /// Reads what a server sent: not masked.
+    Client,
+}
+
+/// What the peer said. Messages are whole, however many frames they came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A text message.
+    Text(ByteString),
+    /// A binary message.
+    Binary(Bytes),
+    /// To be answered with a pong of the same payload.
+    Ping(Bytes),
+    /// To be ignored, unless a ping was sent.
+    Pong(Bytes),
+    /// The peer will send no more; to be answered with a close frame. What follows is dropped.
+    Close(Option<CloseFrame>),
+}
+
+/// Reads one connection's frames. It holds no memory but while a message in several frames comes.
+#[derive(Debug)]
+pub struct Decoder {
+    role: Role,
+    max_message: usize,
+    /// The frame whose header has been taken off the buffer.
+    frame: Option<Frame>,
+    /// The message whose first frames have come.
+    message: Option<Message>,
+    /// Set once there is nothing more to read: a close came, or an error.
+    end: Option<Result<(), WsError>>,
+}
+
+/// A frame whose payload is, in part, at the front of the buffer.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    opcode: Opcode,
+    fin: bool,
+    mask: [u8; 4],
+    len: usize,
+    /// How many bytes of the payload have come and been unmasked and looked at.
+    seen: usize,
+    /// What is known of the text up to there. Unused in other frames.
+    utf8: Utf8,
+}
+
+/// A message in several frames, so far.
+#[derive(Debug)]
+struct Message {
+    is_text: bool,
+    frames: u16,
+    utf8: Utf8,
+    payload: Vec<u8>,
+}
+
+impl Decoder {
+    /// A decoder at the beginning of a connection. Messages of more than `max_message` bytes are an error.
+    pub fn new(role: Role, max_message: usize) -> Decoder {
+        Decoder {
+            role,
+            max_message,
+            frame: None,
+            message: None,
+            end: None,
+        }
+    }
+
+    /// Takes the next message, ping, pong or close off the front of `buf`; `None` if more bytes are needed.
+    ///
+    /// `buf` must be the same every time: what is left in it is the beginning of a frame, part of it unmasked. It may be
+    /// moved to other memory between calls, and bytes may be added at its end. The payloads of events share its memory.
+    ///
+    /// # Errors
+    ///
+    /// [`WsError`], as soon as the byte came that made it certain. Every later call gives the same error.
+    pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Event>, WsError> {
+        match self.end {
+            None => {}
+            Some(Ok(())) => {
+                buf.clear();
+                return Ok(None);
+            }
+            Some(Err(error)) => return Err(error),
+        }
+        let result = self.step(buf);
+        match &result {
+            Ok(Some(Event::Close(_))) => self.end = Some(Ok(())),
+            Err(error) => self.end = Some(Err(*error)),
+            _ => {}
+        }
+        result
+    }
+
+    /// Whether nothing has been begun: an empty buffer can be given back.
+    pub fn is_between_frames(&self) -> bool {
+        self.frame.is_none() && self.message.is_none()
+    }
+
+    fn step(&mut self, buf: &mut BytesMut) -> Result<Option<Event>, WsError> {
+        loop {
+            let mut frame = match self.frame.take() {
+                Some(frame) => frame,
+                None => match self.header(buf)? {
+                    Some(frame) => frame,
+                    None => return Ok(None),
+                },
+            };
+            if buf.len() < frame.len {
+                self.look(&mut frame, buf)?;
+                self.frame = Some(frame);
+                return Ok(None);
+            }
+            if let Some(event) = self.complete(frame, buf)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// Takes a header off the buffer, if it is all there, and checks all that it can be checked for.
+    fn header(&self, buf: &mut BytesMut) -> Result<Option<Frame>, WsError> {
+        let &[first, second, ..] = &buf[..] else {
+            return Ok(None);
+        };
+        if first & RESERVED != 0 {
+            return Err(WsError::ReservedBits(first & RESERVED));
+        }
+        let opcode =
+            Opcode::from_bits(first & 0x0f).ok_or(WsError::ReservedOpcode(first & 0x0f))?;
+        let fin = first & FIN != 0;
+        match (self.role, second & MASKED != 0) {
+            (Role::Server, false) => return Err(WsError::Unmasked),
+            (Role::Client, true) => return Err(WsError::Masked),
+            _ => {}
+        }
+        let short = second & !MASKED;
+        match (opcode, &self.message) {
+            _ if opcode.is_control() && !fin => return Err(WsError::FragmentedControl),
+            _ if opcode.is_control() && short as usize > MAX_CONTROL => {
+                return Err(WsError::LongControl);
+            }
+            (Opcode::Continuation, None) => return Err(WsError::UnexpectedContinuation),
+            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(WsError::UnfinishedMessage),
+            (Opcode::Continuation, Some(message)) if message.frames == MAX_FRAMES => {
+                return Err(WsError::TooManyFragments { max: MAX_FRAMES });
+            }
+            _ => {}
+        }
+        let (len, mut header) = match short {
+            126 => match buf.get(2..4).and_then(|len| len.try_into().ok()) {
+                Some(len) => match u64::from(u16::from_be_bytes(len)) {
+                    len @ 0..126 => return Err(WsError::NonMinimalLength(len)),
+                    len => (len, 4),
+                },
+                None => return Ok(None),
+            },
+            127 => match buf.get(2..10).and_then(|len| len.try_into().ok()) {
+                Some(len) => match u64::from_be_bytes(len) {
+                    len @ 0..=0xffff => return Err(WsError::NonMinimalLength(len)),
+                    len if len >> 63 != 0 => return Err(WsError::LengthTopBit),
+                    len => (len, 10),
+                },
+                None => return Ok(None),
+            },
+            short => (u64::from(short), 2),
+        };
+        if !opcode.is_control() {
+            let before = self
+                .message
+                .as_ref()
+                .map_or(0, |message| message.payload.len());
+            let announced = before as u64 + len;
+            if announced > self.max_message as u64 {
+                return Err(WsError::TooBig {
+                    announced,
+                    max: self.max_message,
+                });
+            }
+        }
+        let mask = match self.role {
+            Role::Client => [0; 4],
+            Role::Server => match buf
+                .get(header..header + 4)
+                .and_then(|mask| mask.try_into().ok())
+            {
+                Some(mask) => {
+                    header += 4;
+                    mask
+                }
+                None => return Ok(None),
+            },
+        };
+        buf.advance(header);
+        let utf8 = match (opcode, &self.message) {
+            (Opcode::Continuation, Some(message)) => message.utf8,
+            _ => Utf8::default(),
+        };
+        // No longer than `max_message`, or than 125.
+        Ok(Some(Frame {
+            opcode,
+            fin,
+            mask,
+            len: len as usize,
+            seen: 0,
+            utf8,
+        }))
+    }
+
+    /// Unmasks what has newly come of the payload, and looks whether it can be text.
+    fn look(&self, frame: &mut Frame, buf: &mut [u8]) -> Result<(), WsError> {
+        let end = frame.len.min(buf.len());
+        let fresh = &mut buf[frame.seen..end];
+        if self.role == Role::Server {
+            let mut mask = frame.mask;
+            mask.rotate_left(frame.seen % 4);
+            apply_mask(fresh, mask);
+        }
+        let is_text = match (frame.opcode, &self.message) {
+            (Opcode::Text, _) => true,
+            (Opcode::Continuation, Some(message)) => message.is_text,
+            _ => false,
+        };
+        frame.seen = end;
+        if is_text {
+            frame
+                .utf8
+                .push(fresh)
+                .map_err(|Invalid| WsError::InvalidUtf8)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a frame off the buffer whose payload is all there.
+    fn complete(&mut self, mut frame: Frame, buf: &mut BytesMut) -> Result<Option<Event>, WsError> {
+        match (frame.opcode, frame.fin) {
+            (Opcode::Continuation, _) | (_, false) => {
+                self.look(&mut frame, buf)?;
+                let message = self.message.get_or_insert_with(|| Message {
+                    is_text: frame.opcode == Opcode::Text,
+                    frames: 0,
+                    utf8: Utf8::default(),
+                    payload: Vec::new(),
+                });
+                message.frames += 1;
+                message.utf8 = frame.utf8;
+                message.payload.extend_from_slice(&buf[..frame.len]);
+                buf.advance(frame.len);
+                if !frame.fin {
+                    return Ok(None);
+                }
+                let payload = self
+                    .message
+                    .take()
+                    .map(|message| (message.is_text, message.payload));
+                let (is_text, payload) = payload.expect("put there a few lines above");
+                return match is_text {
+                    true => text(payload.into()).map(Some),
+                    false => Ok(Some(Event::Binary(payload.into()))),
+                };
+            }
+            _ => {}
+        }
+        let payload = if frame.len == 0 {
+            Bytes::new()
+        } else {
+            let mut payload = buf.split_to(frame.len);
+            if self.role == Role::Server {
+                let mut mask = frame.mask;
+                mask.rotate_left(frame.seen % 4);
+                apply_mask(&mut payload[frame.seen..], mask);
+            }
+            payload.freeze()
+        };
+        match frame.opcode {
+            Opcode::Text => text(payload),
+            Opcode::Ping => Ok(Event::Ping(payload)),
+            Opcode::Pong => Ok(Event::Pong(payload)),
+            Opcode::Close => close(payload),
+            Opcode::Binary | Opcode::Continuation => Ok(Event::Binary(payload)),
+        }
+        .map(Some)
+    }
+}
+
+fn text(payload: Bytes) -> Result<Event, WsError> {
+    let text = ByteString::try_from(payload).map_err(|_| WsError::InvalidUtf8)?;
+    Ok(Event::Text(text))
+}
+
+fn close(mut payload: Bytes) -> Result<Event, WsError> {
+    match payload.len() {
+        0 => return Ok(Event::Close(None)),
+        1 => return Err(WsError::ShortClose),
+        _ => {}
+    }
+    let code = payload.get_u16();
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(WsError::BadCloseCode(code));
+    }
+    let reason = ByteString::try_from(payload).map_err(|_| WsError::InvalidUtf8)?;
+    Ok(Event::Close(Some(CloseFrame { code, reason })))
+}
+
+/// A message in more frames than this is an attack: each costs us more than it costs to send.
+const MAX_FRAMES: u16 = 1024;
