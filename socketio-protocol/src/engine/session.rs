@@ -1,0 +1,687 @@
+//! One Engine.IO session from its handshake to its end.
+//!
+//! [`Session`] is told what happened and when, and says what to do. It decides who pings whom and when silence means
+//! death, how a polling session moves to a WebSocket, which requests overlap, and for which reason a session ends. It
+//! neither reads nor writes: transports turn frames into [`Input`]s and [`Output`]s into frames. Messages that arrive
+//! need not pass through here; a transport that delivers them itself only says with [`Session::heard`] that the client
+//! is alive.
+//!
+//! Engine.IO protocol v4 (and v3), "Transports", "Upgrade", "Heartbeat".
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+
+use super::{Message, Packet, TransportKind, Version};
+
+/// The times a session keeps, in the words of the reference server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// From the open packet or the last pong to the next ping. Default 25 s.
+    pub ping_interval: Duration,
+    /// How long a ping may stay unanswered. Default 20 s.
+    pub ping_timeout: Duration,
+    /// How long an upgrade may take, from the opened probe to the upgrade packet. Default 10 s.
+    pub upgrade_timeout: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A packet came on the transport in use.
+    Received(Packet),
+    /// Something that is no packet came on the transport in use.
+    Undecodable,
+    /// The transport in use was closed by the client.
+    TransportClosed,
+    /// The transport in use failed; the text says how.
+    TransportFailed(&'static str),
+    /// A GET came, to fetch packets.
+    PollOpened,
+    /// The waiting GET was answered.
+    PollAnswered,
+    /// The client went away while its GET waited.
+    PollAborted,
+    /// A POST came, with packets.
+    PostOpened,
+    /// The POST was answered.
+    PostAnswered,
+    /// The client went away before its POST was complete.
+    PostAborted,
+    /// A WebSocket was opened for this session.
+    ProbeOpened,
+    /// A packet came on that WebSocket, which is not in use yet.
+    ProbeReceived(Packet),
+    /// That WebSocket was closed, failed, or carried something that is no packet.
+    ProbeClosed,
+    /// The server wants the session closed.
+    Close,
+    /// Time has passed; nothing else happened.
+    Tick,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Hand this to the application.
+    Deliver(Message),
+    /// Queue this for the client, on the transport in use.
+    Send(Packet),
+    /// Write this on the WebSocket that probes.
+    SendProbe(Packet),
+    /// Answer the waiting GET with a noop, if nothing else is queued for it.
+    ReleasePoll,
+    /// Answer the waiting GET with what is queued and a close packet.
+    EndPoll,
+    /// The WebSocket that probed is the transport in use now; what is queued leaves through it.
+    Upgraded,
+    /// Close the WebSocket that probes; the session goes on without it.
+    DropProbe,
+    /// Refuse the request that was just reported.
+    Refuse(Refusal),
+    /// The session has ended for the application: close the transport, tell the reason.
+    Close(CloseReason),
+    /// The session is unknown from now on.
+    Forget,
+}
+
+/// Why a request for a session is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another GET waits, or another POST runs. The session ends for it.
+    Overlap,
+    /// The session does not use the transport of the request (any more).
+    TransportMismatch,
+    /// The session is closed.
+    Closed,
+}
+
+/// Why a session ended, as the application is told. [`as_str`](CloseReason::as_str) gives the reference server's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The client closed the transport, or said that it would.
+    TransportClose,
+    /// The transport failed, or was used against the rules; the text says how.
+    TransportError(&'static str),
+    /// Nothing was heard in time.
+    PingTimeout,
+    /// What came was no packet.
+    ParseError,
+    /// The server closed the session.
+    ForcedClose,
+    /// The server closed the session while packets were still queued for it.
+    ForcedServerClose,
+    /// The server is shutting down.
+    ServerShutdown,
+    /// More was queued for the client than it is allowed to leave unread.
+    SlowConsumer,
+}
+
+impl CloseReason {
+    /// The text that applications and logs know, for example `transport close`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CloseReason::TransportClose => "transport close",
+            CloseReason::TransportError(_) => "transport error",
+            CloseReason::PingTimeout => "ping timeout",
+            CloseReason::ParseError => "parse error",
+            CloseReason::ForcedClose => "forced close",
+            CloseReason::ForcedServerClose => "forced server close",
+            CloseReason::ServerShutdown => "server shutting down",
+            CloseReason::SlowConsumer => "slow consumer",
+        }
+    }
+}
+
+/// How long a closed polling session waits for the GET that tells the client.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a waiting GET is released while a WebSocket probes. The client pauses its polling only between two GETs.
+const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// ```text
+///           PollOpened, PostOpened ..                Close (no GET waits)
+///                 +----+                          +----------------------+
+///                 |    v                          |                      v
+///  polling ----> Polling { probe: None } ---------+------------------> Closing --GET, 30 s--> Closed
+///                 |    ^                          |                      
+///     ProbeOpened |    | DropProbe                | anything that ends the session
+///                 v    |                          v
+///                Polling { probe: Some } ------> Closed
+///                 |                               ^
+///     "5" Upgrade |                               |
+///                 v                               |
+///  websocket --> WebSocket -----------------------+
+/// ```
+#[derive(Debug)]
+enum State {
+    Polling { poll_waits: bool, post_runs: bool, probe: Option<Probe> },
+    WebSocket,
+    Closing { until: Instant },
+    Closed,
+}
+
+/// A WebSocket that wants to become the transport.
+#[derive(Debug)]
+struct Probe {
+    /// When it has taken too long.
+    deadline: Instant,
+    /// Set once it was answered: when to release the waiting GET again.
+    release: Option<Instant>,
+}
+
+/// Who is waited for.
+#[derive(Debug)]
+enum Heartbeat {
+    /// v4: the next ping is due at this time.
+    PingDue(Instant),
+    /// v4: a ping went out at this time.
+    PongDue(Instant),
+    /// v3: the client pings.
+    ClientPings,
+}
+
+/// See the [module documentation](self).
+#[derive(Debug)]
+pub struct Session {
+    version: Version,
+    timing: Timing,
+    state: State,
+    heartbeat: Heartbeat,
+    heard: Instant,
+    outputs: VecDeque<Output>,
+}
+
+impl Session {
+    /// A session whose open packet is sent at `now`, over `transport`.
+    pub fn new(now: Instant, version: Version, transport: TransportKind, timing: Timing) -> Self {
+        let state = match transport {
+            TransportKind::Polling => State::Polling { poll_waits: false, post_runs: false, probe: None },
+            TransportKind::WebSocket | TransportKind::WebTransport => State::WebSocket,
+        };
+        let heartbeat = match version {
+            Version::V4 => Heartbeat::PingDue(now + timing.ping_interval),
+            Version::V3 => Heartbeat::ClientPings,
+        };
+        Self { version, timing, state, heartbeat, heard: now, outputs: VecDeque::new() }
+    }
+
+    /// Notes that something arrived at `at`: any packet is a sign of life, not only a pong.
+    pub fn heard(&mut self, at: Instant) {
+        self.heard = self.heard.max(at);
+    }
+
+    /// Whether packets leave in answers to GETs.
+    pub fn is_polling(&self) -> bool {
+        matches!(self.state, State::Polling { .. } | State::Closing { .. })
+    }
+
+    /// Whether a GET waits for packets.
+    pub fn poll_waits(&self) -> bool {
+        matches!(self.state, State::Polling { poll_waits: true, .. })
+    }
+
+    /// Whether a WebSocket is probing.
+    pub fn is_probed(&self) -> bool {
+        matches!(self.state, State::Polling { probe: Some(_), .. })
+    }
+
+    /// Takes in what happened at `now`. Deadlines that have passed are looked at first.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.check_deadlines(now);
+        match input {
+            Input::Tick => {}
+            Input::Received(packet) => self.received(now, packet),
+            Input::Undecodable => self.end(CloseReason::ParseError),
+            Input::TransportClosed => self.end(CloseReason::TransportClose),
+            Input::TransportFailed(how) => self.end(CloseReason::TransportError(how)),
+            Input::PollOpened => self.poll_opened(),
+            Input::PollAnswered => {
+                if let State::Polling { poll_waits, .. } = &mut self.state {
+                    *poll_waits = false;
+                }
+            }
+            Input::PollAborted => {
+                if let State::Polling { poll_waits, .. } = &mut self.state {
+                    *poll_waits = false;
+                    self.end(CloseReason::TransportError("poll connection closed prematurely"));
+                }
+            }
+            Input::PostOpened => self.post_opened(),
+            Input::PostAnswered => {
+                if let State::Polling { post_runs, .. } = &mut self.state {
+                    *post_runs = false;
+                }
+            }
+            Input::PostAborted => {
+                if let State::Polling { .. } = self.state {
+                    self.end(CloseReason::TransportError("data request connection closed prematurely"));
+                }
+            }
+            Input::ProbeOpened => self.probe_opened(now),
+            Input::ProbeReceived(packet) => self.probe_received(now, packet),
+            Input::ProbeClosed => {
+                if let State::Polling { probe, .. } = &mut self.state {
+                    *probe = None;
+                }
+            }
+            Input::Close => self.close(now),
+        }
+    }
+
+    /// Gives back what to do next, until there is nothing left.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to come back with [`Input::Tick`] if nothing happens before. `None` once the session is over.
+    pub fn deadline(&self) -> Option<Instant> {
+        let heartbeat = match self.heartbeat {
+            Heartbeat::PingDue(at) => at,
+            Heartbeat::PongDue(sent) => sent.max(self.heard) + self.timing.ping_timeout,
+            Heartbeat::ClientPings => self.heard + self.timing.ping_interval + self.timing.ping_timeout,
+        };
+        match &self.state {
+            State::Closed => None,
+            State::Closing { until } => Some(*until),
+            State::Polling { probe: Some(probe), .. } => {
+                let release = probe.release.unwrap_or(probe.deadline);
+                Some(heartbeat.min(probe.deadline).min(release))
+            }
+            State::Polling { .. } | State::WebSocket => Some(heartbeat),
+        }
+    }
+
+    fn check_deadlines(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Closed => return,
+            State::Closing { until } => {
+                if now >= *until {
+                    self.state = State::Closed;
+                    self.outputs.push_back(Output::Forget);
+                }
+                return;
+            }
+            State::Polling { probe, .. } => {
+                if probe.as_ref().is_some_and(|probe| now >= probe.deadline) {
+                    *probe = None;
+                    self.outputs.push_back(Output::DropProbe);
+                } else if let Some(Probe { release: Some(at), .. }) = probe
+                    && now >= *at
+                {
+                    *at = now + RELEASE_INTERVAL;
+                    self.outputs.push_back(Output::ReleasePoll);
+                }
+            }
+            State::WebSocket => {}
+        }
+        self.check_heartbeat(now);
+    }
+
+    /// A pong, or anything else heard since the ping, starts the next interval when it was heard.
+    fn check_heartbeat(&mut self, now: Instant) {
+        if let Heartbeat::PongDue(sent) = self.heartbeat {
+            if self.heard > sent {
+                self.heartbeat = Heartbeat::PingDue(self.heard + self.timing.ping_interval);
+            } else if now >= sent + self.timing.ping_timeout {
+                return self.end(CloseReason::PingTimeout);
+            }
+        }
+        match self.heartbeat {
+            Heartbeat::PingDue(at) if now >= at => {
+                self.heartbeat = Heartbeat::PongDue(now);
+                self.outputs.push_back(Output::Send(Packet::Ping(ByteString::new())));
+            }
+            Heartbeat::ClientPings if now >= self.heard + self.timing.ping_interval + self.timing.ping_timeout => {
+                self.end(CloseReason::PingTimeout);
+            }
+            _ => {}
+        }
+    }
+
+    fn received(&mut self, now: Instant, packet: Packet) {
+        if matches!(self.state, State::Closed | State::Closing { .. }) {
+            return;
+        }
+        self.heard(now);
+        match (packet, self.version) {
+            (Packet::Message(message), _) => self.outputs.push_back(Output::Deliver(message)),
+            (Packet::Ping(data), Version::V3) => self.outputs.push_back(Output::Send(Packet::Pong(data))),
+            (Packet::Pong(_), Version::V4) => {}
+            (Packet::Ping(_), Version::V4) | (Packet::Pong(_), Version::V3) => {
+                self.end(CloseReason::TransportError("invalid heartbeat direction"));
+            }
+            (Packet::Close, _) => {
+                // The reference answers a waiting GET with a noop: the client asked for the end, it need not be told.
+                if self.poll_waits() {
+                    self.outputs.push_back(Output::ReleasePoll);
+                    self.handle(now, Input::PollAnswered);
+                }
+                self.end(CloseReason::TransportClose);
+            }
+            (Packet::Open(_) | Packet::Upgrade | Packet::Noop, _) => {}
+        }
+    }
+
+    fn poll_opened(&mut self) {
+        match &mut self.state {
+            State::Polling { poll_waits: true, .. } => {
+                self.outputs.push_back(Output::Refuse(Refusal::Overlap));
+                self.end(CloseReason::TransportError("overlap from client"));
+            }
+            State::Polling { poll_waits, probe, .. } => {
+                *poll_waits = true;
+                if probe.as_ref().is_some_and(|probe| probe.release.is_some()) {
+                    // The client waits for its poll before it sends the upgrade packet.
+                    self.outputs.push_back(Output::ReleasePoll);
+                }
+            }
+            State::Closing { .. } => {
+                self.state = State::Closed;
+                self.outputs.extend([Output::EndPoll, Output::Forget]);
+            }
+            State::WebSocket => self.outputs.push_back(Output::Refuse(Refusal::TransportMismatch)),
+            State::Closed => self.outputs.push_back(Output::Refuse(Refusal::Closed)),
+        }
+    }
+
+    fn post_opened(&mut self) {
+        match &mut self.state {
+            State::Polling { post_runs: true, .. } => {
+                self.outputs.push_back(Output::Refuse(Refusal::Overlap));
+                self.end(CloseReason::TransportError("data request overlap from client"));
+            }
+            State::Polling { post_runs, .. } => *post_runs = true,
+            State::WebSocket => self.outputs.push_back(Output::Refuse(Refusal::TransportMismatch)),
+            State::Closing { .. } | State::Closed => self.outputs.push_back(Output::Refuse(Refusal::Closed)),
+        }
+    }
+
+    fn probe_opened(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Polling { probe: probe @ None, .. } => {
+                *probe = Some(Probe { deadline: now + self.timing.upgrade_timeout, release: None });
+            }
+            State::Polling { .. } | State::WebSocket => {
+                self.outputs.push_back(Output::Refuse(Refusal::TransportMismatch));
+            }
+            State::Closing { .. } | State::Closed => self.outputs.push_back(Output::Refuse(Refusal::Closed)),
+        }
+    }
+
+    fn probe_received(&mut self, now: Instant, packet: Packet) {
+        let State::Polling { probe: Some(probe), poll_waits, .. } = &mut self.state else {
+            return;
+        };
+        match packet {
+            Packet::Ping(data) if data == "probe" => {
+                probe.release = Some(now + RELEASE_INTERVAL);
+                let waits = *poll_waits;
+                self.heard(now);
+                if waits {
+                    self.outputs.push_back(Output::ReleasePoll);
+                }
+                self.outputs.push_back(Output::SendProbe(Packet::Pong(data)));
+            }
+            Packet::Upgrade if probe.release.is_some() => {
+                if *poll_waits {
+                    self.outputs.push_back(Output::EndPoll);
+                }
+                self.state = State::WebSocket;
+                self.heard(now);
+                self.outputs.push_back(Output::Upgraded);
+            }
+            _ => {
+                if let State::Polling { probe, .. } = &mut self.state {
+                    *probe = None;
+                }
+                self.outputs.push_back(Output::DropProbe);
+            }
+        }
+    }
+
+    fn close(&mut self, now: Instant) {
+        match self.state {
+            State::Polling { poll_waits: false, ref probe, .. } => {
+                if probe.is_some() {
+                    self.outputs.push_back(Output::DropProbe);
+                }
+                self.state = State::Closing { until: now + CLOSE_TIMEOUT };
+                self.outputs.push_back(Output::Close(CloseReason::ForcedClose));
+            }
+            State::Polling { .. } | State::WebSocket => self.end(CloseReason::ForcedClose),
+            State::Closing { .. } | State::Closed => {}
+        }
+    }
+
+    /// Ends the session now. A waiting GET is told.
+    fn end(&mut self, reason: CloseReason) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Polling { poll_waits, probe, .. } => {
+                if poll_waits {
+                    self.outputs.push_back(Output::EndPoll);
+                }
+                if probe.is_some() {
+                    self.outputs.push_back(Output::DropProbe);
+                }
+            }
+            State::WebSocket => {}
+            State::Closing { .. } => return self.outputs.push_back(Output::Forget),
+            State::Closed => return,
+        }
+        self.outputs.extend([Output::Close(reason), Output::Forget]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMING: Timing = Timing {
+        ping_interval: Duration::from_millis(300),
+        ping_timeout: Duration::from_millis(200),
+        upgrade_timeout: Duration::from_secs(1),
+    };
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    struct Story {
+        start: Instant,
+        session: Session,
+    }
+
+    impl Story {
+        fn new(version: Version, transport: TransportKind) -> Self {
+            let start = Instant::now();
+            Self { start, session: Session::new(start, version, transport, TIMING) }
+        }
+
+        fn polling() -> Self {
+            Self::new(Version::V4, TransportKind::Polling)
+        }
+
+        /// What comes back when `input` happens `at` milliseconds after the start.
+        fn at(&mut self, at: u64, input: Input) -> Vec<Output> {
+            self.session.handle(self.start + ms(at), input);
+            std::iter::from_fn(|| self.session.poll()).collect()
+        }
+
+        fn deadline(&self) -> Option<u64> {
+            self.session.deadline().map(|at| at.duration_since(self.start).as_millis() as u64)
+        }
+    }
+
+    fn probe() -> Packet {
+        Packet::Ping("probe".into())
+    }
+
+    fn ping() -> Output {
+        Output::Send(Packet::Ping(ByteString::new()))
+    }
+
+    #[test]
+    fn the_first_ping_comes_one_interval_after_the_open_packet() {
+        let mut story = Story::new(Version::V4, TransportKind::WebSocket);
+        assert_eq!(story.deadline(), Some(300));
+        assert_eq!(story.at(299, Input::Tick), []);
+        assert_eq!(story.at(300, Input::Tick), [ping()]);
+        assert_eq!(story.deadline(), Some(500));
+    }
+
+    #[test]
+    fn a_client_that_leaves_a_ping_unanswered_is_closed() {
+        let mut story = Story::new(Version::V4, TransportKind::WebSocket);
+        story.at(300, Input::Tick);
+        assert_eq!(story.at(500, Input::Tick), [Output::Close(CloseReason::PingTimeout), Output::Forget]);
+        assert_eq!(story.deadline(), None);
+    }
+
+    #[test]
+    fn the_pong_sets_the_time_of_the_next_ping_and_any_message_counts_as_a_pong() {
+        for life in [Packet::Pong(ByteString::new()), Packet::Message(Message::Text("x".into()))] {
+            let mut story = Story::new(Version::V4, TransportKind::WebSocket);
+            story.at(300, Input::Tick);
+            story.at(310, Input::Received(life));
+            assert_eq!(story.at(500, Input::Tick), []);
+            assert_eq!(story.deadline(), Some(610));
+            assert_eq!(story.at(610, Input::Tick), [ping()]);
+        }
+    }
+
+    #[test]
+    fn a_v3_client_pings_is_answered_and_is_closed_when_it_stops() {
+        let mut story = Story::new(Version::V3, TransportKind::Polling);
+        assert_eq!(
+            story.at(400, Input::Received(Packet::Ping("x".into()))),
+            [Output::Send(Packet::Pong("x".into()))]
+        );
+        assert_eq!(story.deadline(), Some(900));
+        assert_eq!(story.at(900, Input::Tick), [Output::Close(CloseReason::PingTimeout), Output::Forget]);
+    }
+
+    #[test]
+    fn a_v3_client_is_timed_after_its_upgrade_too() {
+        let mut story = Story::new(Version::V3, TransportKind::Polling);
+        story.at(10, Input::ProbeOpened);
+        story.at(20, Input::ProbeReceived(probe()));
+        assert_eq!(story.at(30, Input::ProbeReceived(Packet::Upgrade)), [Output::Upgraded]);
+        assert_eq!(story.at(530, Input::Tick), [Output::Close(CloseReason::PingTimeout), Output::Forget]);
+    }
+
+    #[test]
+    fn a_heartbeat_in_the_wrong_direction_is_an_error_of_the_transport() {
+        for (version, packet) in
+            [(Version::V4, Packet::Ping(ByteString::new())), (Version::V3, Packet::Pong(ByteString::new()))]
+        {
+            let mut story = Story::new(version, TransportKind::WebSocket);
+            let reason = CloseReason::TransportError("invalid heartbeat direction");
+            assert_eq!(story.at(1, Input::Received(packet)), [Output::Close(reason), Output::Forget]);
+        }
+    }
+
+    #[test]
+    fn the_waiting_poll_is_released_first_and_again_until_the_client_upgrades() {
+        let mut story = Story::polling();
+        assert_eq!(story.at(1, Input::PollOpened), []);
+        assert_eq!(story.at(2, Input::ProbeOpened), []);
+        assert_eq!(
+            story.at(3, Input::ProbeReceived(probe())),
+            [Output::ReleasePoll, Output::SendProbe(Packet::Pong("probe".into()))]
+        );
+        story.at(3, Input::PollAnswered);
+        assert_eq!(story.at(4, Input::PollOpened), [Output::ReleasePoll], "the next poll is released at once");
+        assert_eq!(story.at(103, Input::Tick), [Output::ReleasePoll]);
+        assert_eq!(story.deadline(), Some(203));
+        assert_eq!(story.at(104, Input::ProbeReceived(Packet::Upgrade)), [Output::EndPoll, Output::Upgraded]);
+        assert_eq!(story.at(105, Input::PollOpened), [Output::Refuse(Refusal::TransportMismatch)]);
+        assert_eq!(story.at(106, Input::ProbeOpened), [Output::Refuse(Refusal::TransportMismatch)]);
+    }
+
+    #[test]
+    fn a_failed_probe_leaves_the_session_as_it_was() {
+        for end in [Input::ProbeReceived(Packet::Upgrade), Input::ProbeReceived(Packet::Noop)] {
+            let mut story = Story::polling();
+            story.at(1, Input::ProbeOpened);
+            assert_eq!(story.at(2, end), [Output::DropProbe]);
+            assert_eq!(story.at(3, Input::PollOpened), []);
+            assert_eq!(story.at(4, Input::ProbeOpened), [], "another attempt is allowed");
+        }
+        let mut story = Story::polling();
+        story.session.timing.ping_interval = ms(5000);
+        story.session.heartbeat = Heartbeat::PingDue(story.start + ms(5000));
+        story.at(1, Input::ProbeOpened);
+        assert_eq!(story.at(1001, Input::Tick), [Output::DropProbe]);
+    }
+
+    #[test]
+    fn a_second_poll_or_post_while_one_runs_ends_the_session() {
+        let mut story = Story::polling();
+        story.at(1, Input::PollOpened);
+        assert_eq!(
+            story.at(2, Input::PollOpened),
+            [
+                Output::Refuse(Refusal::Overlap),
+                Output::EndPoll,
+                Output::Close(CloseReason::TransportError("overlap from client")),
+                Output::Forget
+            ]
+        );
+        let mut story = Story::polling();
+        story.at(1, Input::PostOpened);
+        assert_eq!(
+            story.at(2, Input::PostOpened),
+            [
+                Output::Refuse(Refusal::Overlap),
+                Output::Close(CloseReason::TransportError("data request overlap from client")),
+                Output::Forget
+            ]
+        );
+    }
+
+    #[test]
+    fn a_close_packet_over_polling_releases_the_waiting_poll() {
+        let mut story = Story::polling();
+        story.at(1, Input::PollOpened);
+        assert_eq!(
+            story.at(2, Input::Received(Packet::Close)),
+            [Output::ReleasePoll, Output::Close(CloseReason::TransportClose), Output::Forget]
+        );
+    }
+
+    #[test]
+    fn a_session_closed_between_two_polls_waits_for_the_next_to_tell() {
+        let mut story = Story::polling();
+        assert_eq!(story.at(1, Input::Close), [Output::Close(CloseReason::ForcedClose)]);
+        assert_eq!(story.at(2, Input::PostOpened), [Output::Refuse(Refusal::Closed)]);
+        assert_eq!(story.at(3, Input::PollOpened), [Output::EndPoll, Output::Forget]);
+        assert_eq!(story.at(4, Input::PollOpened), [Output::Refuse(Refusal::Closed)]);
+
+        let mut story = Story::polling();
+        story.at(1, Input::Close);
+        assert_eq!(story.at(30_001, Input::Tick), [Output::Forget]);
+    }
+
+    #[test]
+    fn the_server_closes_a_waiting_poll_and_a_web_socket_at_once() {
+        let mut story = Story::polling();
+        story.at(1, Input::PollOpened);
+        let end = [Output::Close(CloseReason::ForcedClose), Output::Forget];
+        assert_eq!(story.at(2, Input::Close), [&[Output::EndPoll][..], &end].concat());
+        let mut story = Story::new(Version::V4, TransportKind::WebSocket);
+        assert_eq!(story.at(2, Input::Close), end);
+    }
+}

@@ -1,0 +1,155 @@
+//! Answers of many clients to one broadcast.
+//!
+//! All clients answer under one ack id, which belongs to the namespace. Each broadcast that waits has one collector,
+//! and each client in it is waited for until it answers or leaves: a client that is gone ends its wait at once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytestring::ByteString;
+use socketio_protocol::socket::Args;
+use tokio::sync::mpsc;
+
+/// What comes of a client that was asked.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum AckItem {
+    /// A client answered. The formats of the cluster do not say which client of another server it was.
+    Answer {
+        /// The socket, if it is one of this server.
+        id: Option<ByteString>,
+        /// What it answered.
+        args: Args,
+    },
+    /// A client of this server left before it answered.
+    Gone {
+        /// The socket.
+        id: ByteString,
+    },
+}
+
+/// The broadcasts of a namespace that wait for answers.
+#[derive(Debug, Default)]
+pub(crate) struct AckTable {
+    next_id: AtomicU64,
+    waiting: Mutex<HashMap<u64, Collector, foldhash::fast::RandomState>>,
+}
+
+#[derive(Debug)]
+struct Collector {
+    asked: HashSet<ByteString>,
+    sink: mpsc::UnboundedSender<AckItem>,
+}
+
+/// Takes the answers of this server's clients. Dropping it ends the wait.
+#[derive(Debug)]
+pub(crate) struct LocalAcks {
+    table: Arc<AckTable>,
+    id: u64,
+    items: mpsc::UnboundedReceiver<AckItem>,
+    /// Who was asked.
+    pub(crate) asked: Vec<ByteString>,
+}
+
+impl AckTable {
+    /// An ack id that no other packet of this namespace has.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits for answers to `id` from `asked`. To be called before they are asked.
+    pub(crate) fn open(self: &Arc<Self>, id: u64, asked: Vec<ByteString>) -> LocalAcks {
+        let (sink, items) = mpsc::unbounded_channel();
+        if !asked.is_empty() {
+            self.lock().insert(id, Collector { asked: asked.iter().cloned().collect(), sink });
+        }
+        LocalAcks { table: self.clone(), id, items, asked }
+    }
+
+    /// A client has answered. False if nobody waits for it.
+    pub(crate) fn answer(&self, id: u64, socket: &ByteString, args: &Args) -> bool {
+        let item = AckItem::Answer { id: Some(socket.clone()), args: args.clone() };
+        Self::settle(&mut self.lock(), id, socket, item)
+    }
+
+    /// A client has left: nobody waits for it any more.
+    pub(crate) fn gone(&self, socket: &ByteString) {
+        let mut waiting = self.lock();
+        if waiting.is_empty() {
+            return;
+        }
+        let ids: Vec<u64> = waiting.iter().filter(|(_, c)| c.asked.contains(socket)).map(|(id, _)| *id).collect();
+        for id in ids {
+            Self::settle(&mut waiting, id, socket, AckItem::Gone { id: socket.clone() });
+        }
+    }
+
+    fn settle(
+        waiting: &mut HashMap<u64, Collector, foldhash::fast::RandomState>,
+        id: u64,
+        socket: &ByteString,
+        item: AckItem,
+    ) -> bool {
+        let Some(collector) = waiting.get_mut(&id) else { return false };
+        if !collector.asked.remove(socket) {
+            return false;
+        }
+        let _ = collector.sink.send(item); // Nobody listens any more: then nobody needs it.
+        if collector.asked.is_empty() {
+            waiting.remove(&id);
+        }
+        true
+    }
+
+    /// How many broadcasts wait.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Collector, foldhash::fast::RandomState>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LocalAcks {
+    /// The next answer, or client that left; `None` once all have.
+    pub(crate) async fn next(&mut self) -> Option<AckItem> {
+        self.items.recv().await
+    }
+}
+
+impl Drop for LocalAcks {
+    fn drop(&mut self) {
+        self.table.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_are_taken_once_and_from_those_asked_only() {
+        let table = Arc::new(AckTable::default());
+        let mut acks = table.open(7, vec!["ana".into(), "bob".into()]);
+        let args = Args::new_list(&(1,)).unwrap();
+        assert!(!table.answer(7, &"eve".into(), &args), "was not asked");
+        assert!(table.answer(7, &"ana".into(), &args));
+        assert!(!table.answer(7, &"ana".into(), &args), "twice");
+        table.gone(&"bob".into());
+        assert!(matches!(acks.next().await, Some(AckItem::Answer { id: Some(id), .. }) if id == "ana"));
+        assert!(matches!(acks.next().await, Some(AckItem::Gone { id }) if id == "bob"));
+        assert!(acks.next().await.is_none());
+        assert_eq!(table.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_of_a_wait_that_was_given_up() {
+        let table = Arc::new(AckTable::default());
+        drop(table.open(1, vec!["ana".into()]));
+        assert_eq!(table.len(), 0);
+        assert!(table.open(2, vec![]).next().await.is_none(), "nobody asked, nothing to wait for");
+    }
+}

@@ -1,0 +1,503 @@
+//! A namespace that several servers share: questions, answers, and who is still to be waited for.
+//!
+//! [`ClusterAdapter`] is the [`MemoryAdapter`] plus a [`Channel`] that writes and carries messages. What a server does
+//! with a message, and when an asker has heard enough, is here once for every format. Local sockets are served first and
+//! never wait for the channel.
+//!
+//! A question ends when every server has answered, or at its deadline; while it waits, the number of servers is asked
+//! again from time to time, so that one that has left is not waited for.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytestring::ByteString;
+use socketio_protocol::cluster::{
+    Bus, BusError, BusStatus, Channel, Envelope, Inbox, Message, Published, RemoteSocket,
+};
+use socketio_protocol::socket::Args;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::memory::{RoomObserver, forward};
+use super::{
+    AckItem, AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, MemoryAdapter, Outgoing, ServerEvent,
+    ServerEvents, Target,
+};
+
+/// See the [module documentation](self).
+pub(crate) struct ClusterAdapter {
+    local: Arc<MemoryAdapter>,
+    channel: Arc<dyn Channel>,
+    questions: Arc<Questions>,
+}
+
+/// How long servers may take to answer. As the reference's `requestsTimeout`.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the number of servers is looked at while one has not answered.
+const RECOUNT: Duration = Duration::from_millis(500);
+
+impl ClusterAdapter {
+    pub(crate) fn open(bus: &dyn Bus, local: Arc<MemoryAdapter>, events: ServerEvents) -> Arc<dyn Adapter> {
+        let questions = Arc::new(Questions::default());
+        let desk = Arc::new(Desk {
+            local: local.clone(),
+            questions: questions.clone(),
+            channel: OnceLock::new(),
+            events,
+            lost: AtomicU64::new(0),
+        });
+        let channel = bus.open(local.nsp(), desk.clone());
+        let _ = desk.channel.set(Arc::downgrade(&channel));
+        local.observe(Box::new(Rooms(Arc::downgrade(&channel))));
+        Arc::new(Self { local, channel, questions })
+    }
+
+    fn tell(&self, target: &Target, message: impl FnOnce() -> Message) -> Result<Emitted, BusError> {
+        if target.local || target.is_nobody() {
+            return Ok(Emitted::here());
+        }
+        self.channel.publish(&message()).map(Emitted::published)
+    }
+
+    /// Asks the other servers, and gathers what they answer until all have or the time is over.
+    async fn ask(
+        &self,
+        timeout: Duration,
+        question: impl FnOnce(String) -> Message + Send,
+        mut take: impl FnMut(Message) + Send,
+    ) -> Result<(usize, usize), BusError> {
+        let deadline = Instant::now() + timeout;
+        let count = timeout_at(deadline, self.channel.server_count());
+        let mut others = count.await.map_err(|_| timed_out(timeout))??.saturating_sub(1);
+        if others == 0 {
+            return Ok((0, 0));
+        }
+        let mut waiting = self.questions.open();
+        drop(self.channel.publish(&question(waiting.id.clone()))?);
+        let mut received = 0;
+        while received < others {
+            let recount = (Instant::now() + RECOUNT).min(deadline);
+            match timeout_at(recount, waiting.answers.recv()).await {
+                Ok(Some(answer)) => {
+                    received += 1;
+                    take(answer);
+                }
+                Ok(None) => break,
+                Err(_) if Instant::now() >= deadline => break,
+                Err(_) => {
+                    // Fewer servers than asked: those that left will not answer.
+                    if let Ok(Ok(now)) = timeout_at(deadline, self.channel.server_count()).await {
+                        others = others.min(now.saturating_sub(1)).max(received);
+                    }
+                }
+            }
+        }
+        Ok((others, others - received))
+    }
+}
+
+fn timed_out(timeout: Duration) -> BusError {
+    BusError::Timeout { after_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX) }
+}
+
+#[async_trait]
+impl Adapter for ClusterAdapter {
+    fn local(&self) -> &Arc<MemoryAdapter> {
+        &self.local
+    }
+
+    fn broadcast(&self, packet: &Outgoing, target: &Target) -> Result<Emitted, BusError> {
+        self.local.deliver(packet, target);
+        self.tell(target, || Message::Broadcast { args: packet.args(), options: target.to_options(), request: None })
+    }
+
+    fn broadcast_with_ack(&self, args: Args, target: Target) -> AckSource {
+        let tally = Arc::new(Mutex::new(AckTally::default()));
+        let (sink, items) = mpsc::unbounded_channel();
+        let deadline = Instant::now() + target.timeout.unwrap_or(DEFAULT_ACK_TIMEOUT);
+        if let Ok(acks) = self.local.ask(&args, &target) {
+            tokio::spawn(forward(acks, deadline, sink.clone(), tally.clone()));
+        }
+        if !target.local && !target.is_nobody() {
+            let (channel, questions) = (self.channel.clone(), self.questions.clone());
+            let mut options = target.to_options();
+            options.flags.timeout.get_or_insert(DEFAULT_ACK_TIMEOUT.as_millis() as u64);
+            let tally = tally.clone();
+            tokio::spawn(async move {
+                let waiting = questions.open();
+                let message = Message::Broadcast { args, options, request: Some(waiting.id.clone()) };
+                let remote = RemoteAcks { channel, waiting, deadline, sink, tally };
+                remote.gather(message).await;
+            });
+        }
+        AckSource::new(items, tally)
+    }
+
+    fn sockets_join(&self, target: &Target, rooms: &[ByteString]) -> Result<Emitted, BusError> {
+        // Others first: what the local sockets join must not change whom the target means there.
+        let emitted =
+            self.tell(target, || Message::Join { options: target.to_options(), rooms: names(rooms) });
+        self.local.join_all(target, rooms);
+        emitted
+    }
+
+    fn sockets_leave(&self, target: &Target, rooms: &[ByteString]) -> Result<Emitted, BusError> {
+        let emitted =
+            self.tell(target, || Message::Leave { options: target.to_options(), rooms: names(rooms) });
+        self.local.leave_all(target, rooms);
+        emitted
+    }
+
+    fn disconnect_sockets(&self, target: &Target, close: bool) -> Result<Emitted, BusError> {
+        let emitted = self.tell(target, || Message::Disconnect { options: target.to_options(), close });
+        self.local.disconnect(target, close);
+        emitted
+    }
+
+    async fn fetch_sockets(&self, target: &Target) -> Result<Answers<RemoteSocket>, BusError> {
+        let mut received = self.local.describe(target);
+        let mut missing = (0, 0);
+        if !target.local && !target.is_nobody() {
+            let options = target.to_options();
+            let timeout = target.timeout.unwrap_or(REQUEST_TIMEOUT);
+            let question = |request| Message::FetchSockets { options, request };
+            missing = self
+                .ask(timeout, question, |answer| {
+                    if let Message::FetchSocketsResponse { sockets, .. } = answer {
+                        received.extend(sockets);
+                    }
+                })
+                .await?;
+        }
+        Ok(Answers { received, asked: missing.0 + 1, missing: missing.1 })
+    }
+
+    async fn all_rooms(&self, timeout: Option<Duration>) -> Result<Answers<String>, BusError> {
+        let mut rooms: HashSet<String> = self.local.all_rooms().iter().map(ToString::to_string).collect();
+        let (asked, missing) = self
+            .ask(timeout.unwrap_or(REQUEST_TIMEOUT), |request| Message::AllRooms { request }, |answer| {
+                if let Message::AllRoomsResponse { rooms: theirs, .. } = answer {
+                    rooms.extend(theirs);
+                }
+            })
+            .await?;
+        Ok(Answers { received: rooms.into_iter().collect(), asked: asked + 1, missing })
+    }
+
+    fn server_side_emit(&self, args: Args) -> Result<Emitted, BusError> {
+        self.channel.publish(&Message::ServerSideEmit { args, request: None }).map(Emitted::published)
+    }
+
+    async fn server_side_emit_with_ack(&self, args: Args, timeout: Option<Duration>) -> Result<Answers<Args>, BusError> {
+        let mut received = Vec::new();
+        let question = |request| Message::ServerSideEmit { args, request: Some(request) };
+        let (asked, missing) = self
+            .ask(timeout.unwrap_or(REQUEST_TIMEOUT), question, |answer| {
+                if let Message::ServerSideEmitResponse { answer, .. } = answer {
+                    received.push(answer);
+                }
+            })
+            .await?;
+        Ok(Answers { received, asked, missing })
+    }
+
+    async fn server_count(&self) -> Result<usize, BusError> {
+        self.channel.server_count().await
+    }
+
+    async fn ready(&self) -> Result<(), BusError> {
+        self.channel.ready().await
+    }
+
+    fn close(&self) {
+        self.channel.close();
+    }
+}
+
+fn names(rooms: &[ByteString]) -> Vec<String> {
+    rooms.iter().map(ToString::to_string).collect()
+}
+
+/// Tells the channel which rooms have members here.
+struct Rooms(Weak<dyn Channel>);
+
+impl std::fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rooms")
+    }
+}
+
+impl RoomObserver for Rooms {
+    fn created(&self, room: &str) {
+        if let Some(channel) = self.0.upgrade() {
+            channel.room_created(room);
+        }
+    }
+
+    fn deleted(&self, room: &str) {
+        if let Some(channel) = self.0.upgrade() {
+            channel.room_deleted(room);
+        }
+    }
+}
+
+// ---- asking ---------------------------------------------------------------------------------------------------
+
+/// The questions that wait for answers, by the id that the answers repeat.
+#[derive(Default)]
+struct Questions {
+    waiting: Mutex<HashMap<String, mpsc::UnboundedSender<Message>>>,
+}
+
+/// One question. Dropping it ends the wait.
+struct Waiting {
+    questions: Arc<Questions>,
+    id: String,
+    answers: mpsc::UnboundedReceiver<Message>,
+}
+
+impl Questions {
+    fn open(self: &Arc<Self>) -> Waiting {
+        let (sink, answers) = mpsc::unbounded_channel();
+        // Six characters, as the classic format has; the other formats take any text.
+        let id = crate::engine::random_id().get(..6).unwrap_or_default().to_owned();
+        self.lock().insert(id.clone(), sink);
+        Waiting { questions: self.clone(), id, answers }
+    }
+
+    fn answer(&self, request: &str, message: Message) {
+        if let Some(sink) = self.lock().get(request) {
+            let _ = sink.send(message); // The asker has heard enough.
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, mpsc::UnboundedSender<Message>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.questions.lock().remove(&self.id);
+    }
+}
+
+/// The answers of other servers' clients to a broadcast.
+struct RemoteAcks {
+    channel: Arc<dyn Channel>,
+    waiting: Waiting,
+    deadline: Instant,
+    sink: mpsc::UnboundedSender<AckItem>,
+    tally: Arc<Mutex<AckTally>>,
+}
+
+impl RemoteAcks {
+    async fn gather(mut self, message: Message) {
+        let others = match timeout_at(self.deadline, self.channel.server_count()).await {
+            Ok(Ok(count)) => count.saturating_sub(1),
+            // Whoever hears it may still answer; nobody can say how many servers to wait for.
+            _ => usize::MAX,
+        };
+        if others == 0 {
+            return;
+        }
+        self.tally().silent_servers = others.min(1 << 16);
+        if self.channel.publish(&message).is_err() {
+            return;
+        }
+        let (mut others, mut servers, mut clients, mut answers) = (others, 0, 0, 0);
+        while servers < others || answers < clients {
+            let recount = (Instant::now() + RECOUNT).min(self.deadline);
+            let message = tokio::select! {
+                message = timeout_at(recount, self.waiting.answers.recv()) => message,
+                () = self.sink.closed() => return,
+            };
+            match message {
+                Ok(Some(Message::BroadcastClientCount { count, .. })) => {
+                    servers += 1;
+                    clients += count;
+                    let mut tally = self.tally();
+                    tally.clients += count;
+                    tally.silent_servers = tally.silent_servers.saturating_sub(1);
+                }
+                Ok(Some(Message::BroadcastAck { answer, .. })) => {
+                    answers += 1;
+                    if self.sink.send(AckItem::Answer { id: None, args: answer }).is_err() {
+                        return;
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) if Instant::now() >= self.deadline => return,
+                Err(_) if servers < others => {
+                    if let Ok(Ok(now)) = timeout_at(self.deadline, self.channel.server_count()).await {
+                        others = others.min(now.saturating_sub(1)).max(servers);
+                        self.tally().silent_servers = others - servers;
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn tally(&self) -> MutexGuard<'_, AckTally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// ---- answering ------------------------------------------------------------------------------------------------
+
+/// Takes what other servers send to this one.
+struct Desk {
+    local: Arc<MemoryAdapter>,
+    questions: Arc<Questions>,
+    channel: OnceLock<Weak<dyn Channel>>,
+    events: ServerEvents,
+    lost: AtomicU64,
+}
+
+impl Desk {
+    fn respond(&self, requester: Option<&str>, message: &Message) {
+        let Some(channel) = self.channel.get().and_then(Weak::upgrade) else { return };
+        if let Err(error) = channel.respond(requester, message).map(drop::<Published>) {
+            tracing::warn!(%error, nsp = %self.local.nsp(), "another server's question could not be answered");
+        }
+    }
+
+    fn broadcast_with_ack(&self, uid: Option<String>, args: &Args, target: Target, request: String) {
+        let Ok(acks) = self.local.ask(args, &target) else { return };
+        let count = acks.asked.len() as u64;
+        self.respond(uid.as_deref(), &Message::BroadcastClientCount { request: request.clone(), count });
+        let Some(channel) = self.channel.get().cloned().filter(|_| count > 0) else { return };
+        let deadline = Instant::now() + target.timeout.unwrap_or(DEFAULT_ACK_TIMEOUT);
+        let (sink, mut items) = mpsc::unbounded_channel();
+        tokio::spawn(forward(acks, deadline, sink, Arc::default()));
+        tokio::spawn(async move {
+            while let Some(item) = items.recv().await {
+                let Some(channel) = channel.upgrade() else { return };
+                if let AckItem::Answer { args, .. } = item {
+                    let answer = args.first().map_or_else(|| args.clone(), |first| first);
+                    let message = Message::BroadcastAck { request: request.clone(), answer };
+                    let _ = channel.respond(uid.as_deref(), &message).map(drop::<Published>);
+                }
+            }
+        });
+    }
+
+    fn server_side_emit(&self, uid: Option<String>, args: Args, request: Option<String>) {
+        let (answer, answered) = match &request {
+            Some(_) => {
+                let (sender, receiver) = tokio::sync::oneshot::channel();
+                (Some(sender), Some(receiver))
+            }
+            None => (None, None),
+        };
+        if self.events.try_send(ServerEvent { args, answer }).is_err() {
+            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::warn!(lost, nsp = %self.local.nsp(), "events of other servers come faster than they are handled");
+            return;
+        }
+        let (Some(request), Some(answered), Some(channel)) = (request, answered, self.channel.get().cloned()) else {
+            return;
+        };
+        tokio::spawn(async move {
+            // No listener, no answer: as in the reference, the asker learns of it by its deadline.
+            let Ok(answer) = answered.await else { return };
+            let Some(channel) = channel.upgrade() else { return };
+            let message = Message::ServerSideEmitResponse { request, answer };
+            let _ = channel.respond(uid.as_deref(), &message).map(drop::<Published>);
+        });
+    }
+
+    fn one(&self, uid: Option<&str>, sid: &str, request: String, act: impl FnOnce()) {
+        if self.local.member(sid).is_some() {
+            act();
+            self.respond(uid, &Message::OneDone { request });
+        }
+    }
+}
+
+impl Inbox for Desk {
+    fn receive(&self, envelope: Envelope) {
+        let Envelope { uid, message, .. } = envelope;
+        let asker = uid.as_deref();
+        let local = &self.local;
+        match message {
+            Message::Broadcast { args, options, request: None } => {
+                match Outgoing::from_args(local.nsp(), None, &args) {
+                    Ok(packet) => local.deliver(&packet, &Target::from_options(options)),
+                    Err(error) => tracing::warn!(%error, "a broadcast of another server is no event"),
+                }
+            }
+            Message::Broadcast { args, options, request: Some(request) } => {
+                self.broadcast_with_ack(uid, &args, Target::from_options(options), request);
+            }
+            Message::Join { options, rooms } => local.join_all(&Target::from_options(options), &shared(rooms)),
+            Message::Leave { options, rooms } => local.leave_all(&Target::from_options(options), &shared(rooms)),
+            Message::Disconnect { options, close } => local.disconnect(&Target::from_options(options), close),
+            Message::FetchSockets { options, request } => {
+                let sockets = local.describe(&Target::from_options(options));
+                self.respond(asker, &Message::FetchSocketsResponse { request, sockets });
+            }
+            Message::AllRooms { request } => {
+                let rooms = names(&local.all_rooms());
+                self.respond(asker, &Message::AllRoomsResponse { request, rooms });
+            }
+            Message::Sockets { rooms, request } => {
+                let rooms = (!rooms.is_empty()).then(|| shared(rooms));
+                let ids = names(&local.ids(&Target { rooms, ..Target::default() }));
+                self.respond(asker, &Message::SocketsResponse { request, ids });
+            }
+            Message::ServerSideEmit { args, request } => self.server_side_emit(uid, args, request),
+            Message::JoinOne { sid, room, request } => self.one(asker, &sid, request, || local.join(&sid, &room)),
+            Message::LeaveOne { sid, room, request } => self.one(asker, &sid, request, || local.leave(&sid, &room)),
+            Message::DisconnectOne { sid, close, request } => {
+                let target = Target::socket(sid.as_str());
+                self.one(asker, &sid, request, || local.disconnect(&target, close));
+            }
+            Message::FetchSocketsResponse { ref request, .. }
+            | Message::AllRoomsResponse { ref request, .. }
+            | Message::SocketsResponse { ref request, .. }
+            | Message::ServerSideEmitResponse { ref request, .. }
+            | Message::BroadcastClientCount { ref request, .. }
+            | Message::BroadcastAck { ref request, .. }
+            | Message::OneDone { ref request } => {
+                let request = request.clone();
+                self.questions.answer(&request, message);
+            }
+        }
+    }
+
+    fn has_room(&self, room: &str) -> bool {
+        self.local.has_room(room)
+    }
+
+    fn wants(&self, request: &str) -> bool {
+        self.questions.lock().contains_key(request)
+    }
+
+    fn status(&self, status: BusStatus) {
+        let nsp = self.local.nsp();
+        match status {
+            BusStatus::Up => tracing::info!(%nsp, "the other servers can be reached"),
+            BusStatus::Down { error } => tracing::warn!(%nsp, %error, "the link to the other servers is gone"),
+            BusStatus::Gap { since, until } => {
+                let gap = until.duration_since(since);
+                tracing::warn!(%nsp, ?gap, "messages of the other servers may have been lost meanwhile");
+            }
+            BusStatus::Lost { count } => tracing::warn!(%nsp, count, "messages of the other servers were lost"),
+            BusStatus::Malformed { channel, error } => {
+                tracing::debug!(%nsp, channel, error, "a message of another server could not be read");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn shared(rooms: Vec<String>) -> Vec<ByteString> {
+    rooms.into_iter().map(ByteString::from).collect()
+}

@@ -1,0 +1,295 @@
+//! The sockets of this server.
+//!
+//! A broadcast is one walk over the selected members under a shared lock; each costs a reference count and a slot in
+//! its connection's queue. Nothing waits, and nothing of it ever depends on another server.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use bytestring::ByteString;
+use socketio_protocol::cluster::{BusError, RemoteSocket};
+use socketio_protocol::socket::{Args, EncodeError};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::acks::{AckTable, LocalAcks};
+use super::member::{Command, Member};
+use super::rooms::Rooms;
+use super::{AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Outgoing, Target};
+use std::time::Duration;
+
+/// This server's part of one namespace: its sockets and their rooms.
+#[derive(Debug)]
+pub struct MemoryAdapter {
+    nsp: ByteString,
+    rooms: RwLock<Rooms<Arc<Member>>>,
+    acks: Arc<AckTable>,
+    observer: OnceLock<Box<dyn RoomObserver>>,
+}
+
+/// Hears of rooms that appear and go on this server.
+pub(crate) trait RoomObserver: std::fmt::Debug + Send + Sync {
+    fn created(&self, room: &str);
+    fn deleted(&self, room: &str);
+}
+
+impl MemoryAdapter {
+    pub(crate) fn new(nsp: ByteString) -> Self {
+        Self { nsp, rooms: RwLock::default(), acks: Arc::default(), observer: OnceLock::new() }
+    }
+
+    /// The namespace, with its slash.
+    pub fn nsp(&self) -> &ByteString {
+        &self.nsp
+    }
+
+    pub(crate) fn observe(&self, observer: Box<dyn RoomObserver>) {
+        let _ = self.observer.set(observer); // One adapter, one observer.
+    }
+
+    pub(crate) fn acks(&self) -> &Arc<AckTable> {
+        &self.acks
+    }
+
+    // ---- membership -------------------------------------------------------------------------------------------
+
+    pub(crate) fn add(&self, member: Arc<Member>) {
+        let id = member.id().clone();
+        self.write().add(id.clone(), member);
+        self.created(&id);
+    }
+
+    /// Removes a socket from all rooms.
+    pub(crate) fn remove(&self, id: &ByteString) -> bool {
+        let removed = self.write().remove(id);
+        let Some((_, deleted)) = removed else { return false };
+        for room in deleted.iter().chain([id]) {
+            self.deleted(room);
+        }
+        self.acks.gone(id);
+        true
+    }
+
+    /// Puts a socket of this server into a room.
+    pub fn join(&self, id: &str, room: &str) {
+        let created = self.write().join(id, room) == Some(true);
+        if created {
+            self.created(room);
+        }
+    }
+
+    /// Takes a socket of this server out of a room.
+    pub fn leave(&self, id: &str, room: &str) {
+        let deleted = self.write().leave(id, room) == Some(true);
+        if deleted {
+            self.deleted(room);
+        }
+    }
+
+    /// The rooms a socket of this server is in, its own first.
+    pub fn rooms_of(&self, id: &str) -> Vec<ByteString> {
+        self.read().rooms_of(id)
+    }
+
+    pub(crate) fn joined_count(&self, id: &str) -> usize {
+        self.read().joined_count(id)
+    }
+
+    /// All rooms with a socket of this server.
+    pub fn all_rooms(&self) -> Vec<ByteString> {
+        self.read().all_rooms()
+    }
+
+    /// Whether a socket of this server is in a room.
+    pub fn has_room(&self, room: &str) -> bool {
+        self.read().has_room(room)
+    }
+
+    /// How many sockets of this server are in the namespace.
+    pub fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// Whether this server has no socket in the namespace.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn member(&self, id: &str) -> Option<Arc<Member>> {
+        self.read().get(id).cloned()
+    }
+
+    /// The ids of the selected sockets of this server.
+    pub fn ids(&self, target: &Target) -> Vec<ByteString> {
+        let mut ids = Vec::new();
+        self.read().each(target.selection(), |id, _| ids.push(id.clone()));
+        ids
+    }
+
+    pub(crate) fn members(&self, target: &Target) -> Vec<Arc<Member>> {
+        let mut members = Vec::new();
+        self.read().each(target.selection(), |_, member| members.push(member.clone()));
+        members
+    }
+
+    // ---- sends and orders -------------------------------------------------------------------------------------
+
+    /// Queues an event for the selected sockets of this server.
+    pub fn deliver(&self, packet: &Outgoing, target: &Target) {
+        self.read().each(target.selection(), |_, member| {
+            // A client that is gone or too slow is dealt with by its connection; the others do not feel it.
+            let _ = member.connection().send_frame(packet.frame(), target.volatile);
+        });
+    }
+
+    /// Queues an event for the selected sockets of this server and waits for what they answer.
+    pub(crate) fn ask(&self, args: &Args, target: &Target) -> Result<LocalAcks, EncodeError> {
+        let id = self.acks.next_id();
+        let packet = Outgoing::from_args(&self.nsp, Some(id), args)?;
+        let acks = self.acks.open(id, self.ids(target));
+        self.deliver(&packet, target);
+        Ok(acks)
+    }
+
+    /// Has the selected sockets of this server join rooms.
+    pub fn join_all(&self, target: &Target, rooms: &[ByteString]) {
+        for id in self.ids(target) {
+            rooms.iter().for_each(|room| self.join(&id, room));
+        }
+    }
+
+    /// Has the selected sockets of this server leave rooms.
+    pub fn leave_all(&self, target: &Target, rooms: &[ByteString]) {
+        for id in self.ids(target) {
+            rooms.iter().for_each(|room| self.leave(&id, room));
+        }
+    }
+
+    /// Disconnects the selected sockets of this server.
+    pub fn disconnect(&self, target: &Target, close: bool) {
+        for member in self.members(target) {
+            member.order(Command::Disconnect { close });
+        }
+    }
+
+    /// What others are told about the selected sockets of this server.
+    pub fn describe(&self, target: &Target) -> Vec<RemoteSocket> {
+        self.members(target).iter().map(|member| member.describe(self.rooms_of(member.id()))).collect()
+    }
+
+    fn created(&self, room: &str) {
+        if let Some(observer) = self.observer.get() {
+            observer.created(room);
+        }
+    }
+
+    fn deleted(&self, room: &str) {
+        if let Some(observer) = self.observer.get() {
+            observer.deleted(room);
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Rooms<Arc<Member>>> {
+        self.rooms.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Rooms<Arc<Member>>> {
+        self.rooms.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The adapter of a server that is alone.
+#[derive(Debug)]
+pub(super) struct Single(pub(super) Arc<MemoryAdapter>);
+
+#[async_trait]
+impl Adapter for Single {
+    fn local(&self) -> &Arc<MemoryAdapter> {
+        &self.0
+    }
+
+    fn broadcast(&self, packet: &Outgoing, target: &Target) -> Result<Emitted, BusError> {
+        self.0.deliver(packet, target);
+        Ok(Emitted::here())
+    }
+
+    fn broadcast_with_ack(&self, args: Args, target: Target) -> AckSource {
+        let tally = Arc::new(Mutex::new(AckTally::default()));
+        let (sink, items) = mpsc::unbounded_channel();
+        if let Ok(acks) = self.0.ask(&args, &target) {
+            let deadline = Instant::now() + target.timeout.unwrap_or(DEFAULT_ACK_TIMEOUT);
+            tokio::spawn(forward(acks, deadline, sink, tally.clone()));
+        }
+        AckSource::new(items, tally)
+    }
+
+    fn sockets_join(&self, target: &Target, rooms: &[ByteString]) -> Result<Emitted, BusError> {
+        self.0.join_all(target, rooms);
+        Ok(Emitted::here())
+    }
+
+    fn sockets_leave(&self, target: &Target, rooms: &[ByteString]) -> Result<Emitted, BusError> {
+        self.0.leave_all(target, rooms);
+        Ok(Emitted::here())
+    }
+
+    fn disconnect_sockets(&self, target: &Target, close: bool) -> Result<Emitted, BusError> {
+        self.0.disconnect(target, close);
+        Ok(Emitted::here())
+    }
+
+    async fn fetch_sockets(&self, target: &Target) -> Result<Answers<RemoteSocket>, BusError> {
+        Ok(Answers { received: self.0.describe(target), asked: 1, missing: 0 })
+    }
+
+    async fn all_rooms(&self, _timeout: Option<Duration>) -> Result<Answers<String>, BusError> {
+        let rooms = self.0.all_rooms().iter().map(ToString::to_string).collect();
+        Ok(Answers { received: rooms, asked: 1, missing: 0 })
+    }
+
+    fn server_side_emit(&self, _args: Args) -> Result<Emitted, BusError> {
+        Ok(Emitted::here())
+    }
+
+    async fn server_side_emit_with_ack(&self, _: Args, _: Option<Duration>) -> Result<Answers<Args>, BusError> {
+        Ok(Answers { received: Vec::new(), asked: 0, missing: 0 })
+    }
+
+    async fn server_count(&self) -> Result<usize, BusError> {
+        Ok(1)
+    }
+
+    async fn ready(&self) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    fn close(&self) {}
+}
+
+/// Passes on what this server's clients answer, until all have or the time is over.
+pub(super) async fn forward(
+    mut acks: LocalAcks,
+    deadline: Instant,
+    sink: mpsc::UnboundedSender<super::AckItem>,
+    tally: Arc<Mutex<AckTally>>,
+) {
+    {
+        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.clients += acks.asked.len() as u64;
+        tally.unanswered = std::mem::take(&mut acks.asked);
+    }
+    loop {
+        let item = tokio::select! {
+            item = timeout_at(deadline, acks.next()) => item,
+            () = sink.closed() => return,
+        };
+        let Ok(Some(item)) = item else { return };
+        if let super::AckItem::Answer { id: Some(id), .. } = &item {
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.unanswered.retain(|waiting| waiting != id);
+        }
+        if sink.send(item).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Who hears a packet: rooms, delivery on this server, and the other servers of a cluster.
+//!
+//! Every namespace has one [`Adapter`]. It holds [`Member`]s, that is addresses: a broadcast goes from here to the
+//! queues of the connections without passing through a socket or a namespace. [`MemoryAdapter`] knows this server's
+//! sockets; a cluster is a [`MemoryAdapter`] plus something that carries messages between servers.
+
+mod acks;
+pub(crate) mod cluster;
+mod member;
+mod memory;
+mod outgoing;
+mod rooms;
+mod target;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use socketio_protocol::cluster::{Bus, BusError, Published, RemoteSocket};
+use socketio_protocol::socket::Args;
+use tokio::sync::mpsc;
+
+pub use self::acks::AckItem;
+pub(crate) use self::member::Command;
+pub use self::member::Member;
+pub use self::memory::MemoryAdapter;
+pub use self::outgoing::Outgoing;
+pub use self::target::Target;
+
+/// What a namespace asks of its adapter. Membership is kept by the [`MemoryAdapter`] that each one is built on.
+///
+/// Sends and orders never wait: they are done here at once and queued for other servers. Only questions wait.
+#[async_trait]
+pub trait Adapter: Send + Sync + 'static {
+    /// This server's sockets.
+    fn local(&self) -> &Arc<MemoryAdapter>;
+
+    /// Sends an event to every socket of the target, here and on the other servers.
+    ///
+    /// # Errors
+    ///
+    /// When the other servers cannot be told; sockets of this one have been sent to all the same.
+    fn broadcast(&self, packet: &Outgoing, target: &Target) -> Result<Emitted, BusError>;
+
+    /// Sends an event to every socket of the target and collects what the clients answer.
+    fn broadcast_with_ack(&self, args: Args, target: Target) -> AckSource;
+
+    /// Has every socket of the target join rooms.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Adapter::broadcast).
+    fn sockets_join(&self, target: &Target, rooms: &[bytestring::ByteString]) -> Result<Emitted, BusError>;
+
+    /// Has every socket of the target leave rooms.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Adapter::broadcast).
+    fn sockets_leave(&self, target: &Target, rooms: &[bytestring::ByteString]) -> Result<Emitted, BusError>;
+
+    /// Disconnects every socket of the target, with `close` their connections too.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Adapter::broadcast).
+    fn disconnect_sockets(&self, target: &Target, close: bool) -> Result<Emitted, BusError>;
+
+    /// The sockets of the target, on all servers.
+    async fn fetch_sockets(&self, target: &Target) -> Result<Answers<RemoteSocket>, BusError>;
+
+    /// The rooms of the namespace, on all servers, each once.
+    async fn all_rooms(&self, timeout: Option<Duration>) -> Result<Answers<String>, BusError>;
+
+    /// Sends an event to the other servers themselves.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be told.
+    fn server_side_emit(&self, args: Args) -> Result<Emitted, BusError>;
+
+    /// Sends an event to the other servers themselves and waits for what each answers.
+    async fn server_side_emit_with_ack(&self, args: Args, timeout: Option<Duration>) -> Result<Answers<Args>, BusError>;
+
+    /// How many servers share the namespace, this one included.
+    async fn server_count(&self) -> Result<usize, BusError>;
+
+    /// Waits until messages of the other servers arrive here.
+    async fn ready(&self) -> Result<(), BusError>;
+
+    /// The namespace is closed.
+    fn close(&self);
+}
+
+/// Makes the adapter of each namespace. Given to [`Builder::adapter`](crate::Builder::adapter).
+pub trait AdapterFactory: Send + Sync + 'static {
+    /// The adapter of one namespace; called when the namespace is made. Events that other servers send to this one
+    /// go to `events`.
+    fn create(&self, local: Arc<MemoryAdapter>, events: ServerEvents) -> Arc<dyn Adapter>;
+}
+
+/// A single server: no others to tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SingleServer;
+
+impl AdapterFactory for SingleServer {
+    fn create(&self, local: Arc<MemoryAdapter>, _events: ServerEvents) -> Arc<dyn Adapter> {
+        Arc::new(memory::Single(local))
+    }
+}
+
+/// Whatever carries messages between servers makes a cluster of them: the Redis adapters are given as they are.
+impl<B: Bus> AdapterFactory for B {
+    fn create(&self, local: Arc<MemoryAdapter>, events: ServerEvents) -> Arc<dyn Adapter> {
+        cluster::ClusterAdapter::open(self, local, events)
+    }
+}
+
+/// Where an adapter puts the events that other servers send.
+pub type ServerEvents = mpsc::Sender<ServerEvent>;
+
+/// An event that another server sent to this one.
+#[derive(Debug)]
+pub struct ServerEvent {
+    /// Its name and arguments.
+    pub args: Args,
+    /// Takes the answer, if one is wanted.
+    pub answer: Option<tokio::sync::oneshot::Sender<Args>>,
+}
+
+/// What came back from a question to all servers, and how many did not answer.
+///
+/// A short answer is never shown as whole: look at [`missing`](Answers::missing), or ask
+/// [`complete`](Answers::complete) to treat it as an error.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Answers<T> {
+    /// What came.
+    pub received: Vec<T>,
+    /// How many servers were asked, this one included if it answers too.
+    pub asked: usize,
+    /// How many of them did not answer in time.
+    pub missing: usize,
+}
+
+/// Not all servers answered in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("timeout reached: only {received} responses received out of {asked}")]
+pub struct MissingAnswers {
+    /// How many answered.
+    pub received: usize,
+    /// How many were asked.
+    pub asked: usize,
+}
+
+impl<T> Answers<T> {
+    /// What came, if every server answered.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingAnswers`] if not.
+    pub fn complete(self) -> Result<Vec<T>, MissingAnswers> {
+        match self.missing {
+            0 => Ok(self.received),
+            missing => Err(MissingAnswers { received: self.asked - missing, asked: self.asked }),
+        }
+    }
+
+    /// The same answers as another type.
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Answers<U> {
+        Answers { received: self.received.into_iter().map(f).collect(), asked: self.asked, missing: self.missing }
+    }
+}
+
+impl<T> std::ops::Deref for Answers<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.received
+    }
+}
+
+impl<T> IntoIterator for Answers<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.received.into_iter()
+    }
+}
+
+/// A packet or an order that is on its way.
+///
+/// It has been queued for the clients of this server; awaiting it tells whether the other servers' bus has taken it.
+/// Nobody has to.
+#[derive(Debug)]
+pub struct Emitted(Option<Published>);
+
+impl Emitted {
+    /// Done: nobody else has to be told.
+    pub fn here() -> Self {
+        Self(None)
+    }
+
+    /// On its way to the other servers.
+    pub fn published(published: Published) -> Self {
+        Self(Some(published))
+    }
+}
+
+impl Future for Emitted {
+    type Output = Result<(), BusError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Some(published) => Pin::new(published).poll(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// The answers of clients to one broadcast, as they come.
+#[derive(Debug)]
+pub struct AckSource {
+    items: mpsc::UnboundedReceiver<AckItem>,
+    tally: Arc<std::sync::Mutex<AckTally>>,
+}
+
+/// How far the answers to a broadcast are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AckTally {
+    /// How many clients were asked, as far as servers have said.
+    pub clients: u64,
+    /// How many servers did not say how many clients they asked.
+    pub silent_servers: usize,
+    /// The sockets of this server that have not answered.
+    pub unanswered: Vec<bytestring::ByteString>,
+}
+
+impl AckSource {
+    pub(crate) fn new(items: mpsc::UnboundedReceiver<AckItem>, tally: Arc<std::sync::Mutex<AckTally>>) -> Self {
+        Self { items, tally }
+    }
+
+    /// The next answer; `None` once all have come, or the time is over.
+    pub async fn next(&mut self) -> Option<AckItem> {
+        self.items.recv().await
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<AckItem>> {
+        self.items.poll_recv(cx)
+    }
+
+    /// How far it is.
+    pub fn tally(&self) -> AckTally {
+        self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+/// How long answers are waited for when nobody says.
+pub(crate) const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(30);

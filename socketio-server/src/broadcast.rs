@@ -1,0 +1,229 @@
+//! Sending to many: the operator that collects whom a packet is for, and how it is sent.
+
+use std::time::Duration;
+
+use bytestring::ByteString;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use socketio_protocol::cluster::{BusError, RemoteSocket};
+use socketio_protocol::socket::{Args, is_reserved};
+
+use crate::ack::BroadcastAcks;
+use crate::adapter::{Answers, Emitted, Outgoing, Target};
+use crate::error::{EmitError, RequestError};
+use crate::namespace::Namespace;
+use crate::remote::RemoteSocketHandle;
+
+/// One room or several: a name, or an array, slice or `Vec` of names.
+pub trait IntoRooms {
+    /// The names.
+    fn into_rooms(self) -> Vec<ByteString>;
+}
+
+macro_rules! one_room {
+    ($($type:ty),*) => {$(
+        impl IntoRooms for $type {
+            fn into_rooms(self) -> Vec<ByteString> {
+                vec![ByteString::from(self.to_string())]
+            }
+        }
+    )*};
+}
+
+one_room!(&str, &String, String);
+
+impl IntoRooms for ByteString {
+    fn into_rooms(self) -> Vec<ByteString> {
+        vec![self]
+    }
+}
+
+impl IntoRooms for &ByteString {
+    fn into_rooms(self) -> Vec<ByteString> {
+        vec![self.clone()]
+    }
+}
+
+impl<T: AsRef<str>> IntoRooms for &[T] {
+    fn into_rooms(self) -> Vec<ByteString> {
+        self.iter().map(|room| ByteString::from(room.as_ref())).collect()
+    }
+}
+
+impl<T: AsRef<str>> IntoRooms for &Vec<T> {
+    fn into_rooms(self) -> Vec<ByteString> {
+        self.as_slice().into_rooms()
+    }
+}
+
+impl<T: AsRef<str>> IntoRooms for Vec<T> {
+    fn into_rooms(self) -> Vec<ByteString> {
+        self.as_slice().into_rooms()
+    }
+}
+
+impl<T: AsRef<str>, const N: usize> IntoRooms for [T; N] {
+    fn into_rooms(self) -> Vec<ByteString> {
+        self.as_slice().into_rooms()
+    }
+}
+
+impl<T: AsRef<str>, const N: usize> IntoRooms for &[T; N] {
+    fn into_rooms(self) -> Vec<ByteString> {
+        self.as_slice().into_rooms()
+    }
+}
+
+/// Whom to send to, and how. A value: each method gives back a new one, and one can be kept and used again.
+///
+/// ```
+/// # fn example(io: socketio_server::Server) -> Result<(), socketio_server::EmitError> {
+/// let players = io.to("game").except("banned");
+/// players.emit("round", 1)?;
+/// players.volatile().emit("tick", ())?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "an operator does nothing until it emits"]
+pub struct Broadcast {
+    namespace: Namespace,
+    target: Target,
+}
+
+impl Broadcast {
+    pub(crate) fn new(namespace: Namespace, target: Target) -> Self {
+        Self { namespace, target }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Target)) -> Self {
+        change(&mut self.target);
+        self
+    }
+
+    /// Only sockets of this room, or of any of several. An empty list is nobody. Called again, rooms are added.
+    #[doc(alias = "in")]
+    pub fn to(&self, rooms: impl IntoRooms) -> Self {
+        self.clone().with(|target| target.add_rooms(rooms.into_rooms()))
+    }
+
+    /// As [`to`](Broadcast::to): Node's `in`, which is a keyword here.
+    #[doc(alias = "in")]
+    pub fn within(&self, rooms: impl IntoRooms) -> Self {
+        self.to(rooms)
+    }
+
+    /// But no socket of this room, or of any of several. A socket's id is a room.
+    pub fn except(&self, rooms: impl IntoRooms) -> Self {
+        self.clone().with(|target| target.except.extend(rooms.into_rooms()))
+    }
+
+    /// Only sockets of this server.
+    pub fn local(&self) -> Self {
+        self.clone().with(|target| target.local = true)
+    }
+
+    /// Clients that cannot take the packet at once do without it.
+    pub fn volatile(&self) -> Self {
+        self.clone().with(|target| target.volatile = true)
+    }
+
+    /// Whether the packet may be compressed where compression is on.
+    pub fn compress(&self, compress: bool) -> Self {
+        self.clone().with(|target| target.compress = Some(compress))
+    }
+
+    /// Node's hint from version 2 whether there is binary data inside; it is found by itself, so this changes nothing.
+    pub fn binary(&self, _binary: bool) -> Self {
+        self.clone()
+    }
+
+    /// How long to wait for answers: of clients to [`emit_with_ack`](Broadcast::emit_with_ack) (30 s if not said), of
+    /// servers to questions (5 s).
+    pub fn timeout(&self, timeout: Duration) -> Self {
+        self.clone().with(|target| target.timeout = Some(timeout))
+    }
+
+    /// Sends `event` to every selected socket, on this server and on the others.
+    ///
+    /// Returns when the packet is queued for the sockets of this server and for the other servers; await the
+    /// [`Emitted`] to know that the others' bus has taken it. A socket in several of the rooms receives it once.
+    /// `args`: a tuple is the list of arguments, `()` is none, anything else is one.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::Reserved`] when the protocol keeps `event` for itself, [`EmitError::Encode`] when `args` cannot be
+    /// written; nothing has been sent then. [`EmitError::Adapter`] when the other servers cannot be told; sockets of
+    /// this one have been sent to all the same.
+    ///
+    /// Socket.IO protocol v5, "Sending and receiving data".
+    pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
+        check_name(event)?;
+        let packet = Outgoing::event(self.namespace.name(), None, event, &args)?;
+        Ok(self.namespace.adapter().broadcast(&packet, &self.target)?)
+    }
+
+    /// [`emit`](Broadcast::emit)s the event `message`.
+    pub fn send(&self, args: impl Serialize) -> Result<Emitted, EmitError> {
+        self.emit("message", args)
+    }
+
+    /// Sends `event` to every selected socket and collects what their clients answer, until all have or the
+    /// [`timeout`](Broadcast::timeout) is over. Clients that leave are not waited for.
+    ///
+    /// Await it for all answers, or take them one by one with [`BroadcastAcks::next`].
+    pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> BroadcastAcks<R> {
+        BroadcastAcks::new(check_name(event).and_then(|()| {
+            let args = Args::new_event(event, &args)?;
+            Ok(self.namespace.adapter().broadcast_with_ack(args, self.target.clone()))
+        }))
+    }
+
+    /// The selected sockets, on all servers, with how many servers did not answer.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] when the other servers cannot be asked at all.
+    pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocketHandle>, BusError> {
+        let sockets = self.namespace.adapter().fetch_sockets(&self.target).await?;
+        Ok(sockets.map(|socket: RemoteSocket| RemoteSocketHandle::new(self.namespace.clone(), socket)))
+    }
+
+    /// Has every selected socket join a room, or several.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::Adapter`] when the other servers cannot be told; sockets of this one have joined all the same.
+    pub fn sockets_join(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
+        Ok(self.namespace.adapter().sockets_join(&self.target, &rooms.into_rooms())?)
+    }
+
+    /// Has every selected socket leave a room, or several.
+    ///
+    /// # Errors
+    ///
+    /// As [`sockets_join`](Broadcast::sockets_join).
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
+        Ok(self.namespace.adapter().sockets_leave(&self.target, &rooms.into_rooms())?)
+    }
+
+    /// Disconnects every selected socket from the namespace; with `close` the connections under them, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`sockets_join`](Broadcast::sockets_join).
+    pub fn disconnect_sockets(&self, close: bool) -> Result<Emitted, EmitError> {
+        Ok(self.namespace.adapter().disconnect_sockets(&self.target, close)?)
+    }
+}
+
+pub(crate) fn check_name(event: &str) -> Result<(), EmitError> {
+    if is_reserved(event) { Err(EmitError::Reserved(event.to_owned())) } else { Ok(()) }
+}
+
+pub(crate) fn check_request(event: &str) -> Result<(), RequestError> {
+    if matches!(event, "connect" | "connection" | "new_namespace") {
+        Err(RequestError::Reserved(event.to_owned()))
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,392 @@
+//! One connection and the sockets on it: from packets to sockets and handlers.
+//!
+//! A [`Client`] is the task of its connection. Packets are handled in the order in which they come, and what handling
+//! one sends leaves together at the end of the turn.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytestring::ByteString;
+use smallvec::SmallVec;
+use socketio_protocol::engine::{CloseReason, Message, Version};
+use socketio_protocol::socket::{self, Args, Decoder, Kind, Limits, Packet, split_query};
+use tokio::time::{Instant, sleep_until};
+
+use crate::adapter::Command;
+use crate::engine::{Frame, Incoming, Received, random_id};
+use crate::error::{ConnectError, DisconnectReason, HandlerErrorKind};
+use crate::handler::{AckSlot, Event, EventContext, Load, run, run_future};
+use crate::handlers::Found;
+use crate::handshake::Handshake;
+use crate::server::ServerInner;
+use crate::socket::Socket;
+
+/// See the [module documentation](self).
+pub(crate) struct Client {
+    server: Arc<ServerInner>,
+    incoming: Incoming,
+    decoder: Decoder,
+    entries: SmallVec<[Entry; 1]>,
+    /// Namespaces that the client was in: packets for them may still be on their way, and are nobody's fault.
+    left: HashSet<ByteString>,
+    load: Arc<Load>,
+    decided: Option<Decisions>,
+    refusals: usize,
+}
+
+/// A namespace that the client is in, or wants to be in.
+enum Entry {
+    /// A middleware still looks at the socket; its packets wait.
+    Connecting { socket: Socket, waiting: Vec<Packet> },
+    Connected(Socket),
+}
+
+/// What middlewares that had to wait have decided.
+type Decisions = Arc<Mutex<Vec<(Socket, Result<(), ConnectError>)>>>;
+
+/// How many packets may wait for a middleware.
+const WAITING_PACKETS: usize = 256;
+
+/// How many unknown namespaces a client may ask for.
+const REFUSALS: usize = 64;
+
+/// The client broke the protocol: its connection is closed.
+struct Violation;
+
+impl Client {
+    pub(crate) async fn serve(server: Arc<ServerInner>, mut incoming: Incoming) {
+        incoming.cork();
+        let limits = Limits {
+            max_attachments: server.shared.config.max_attachments,
+            max_bytes: server.shared.config.max_packet_bytes,
+            ..Limits::default()
+        };
+        let mut client = Self {
+            decoder: Decoder::new(limits),
+            incoming,
+            entries: SmallVec::new(),
+            left: HashSet::new(),
+            load: Arc::default(),
+            decided: None,
+            refusals: 0,
+            server,
+        };
+        if client.is_v2() {
+            // A Socket.IO 2 client is in `/` without asking.
+            client.connect("/".into(), Args::none());
+            client.incoming.connection().uncork();
+        }
+        let reason = client.run().await;
+        client.end(reason);
+    }
+
+    fn is_v2(&self) -> bool {
+        self.incoming.connection().version() == Version::V3
+    }
+
+    async fn run(&mut self) -> CloseReason {
+        let config = &self.server.shared.config;
+        let (max_handlers, connect_timeout) = (config.max_waiting_handlers, config.connect_timeout);
+        let mut impatience = Some(Box::pin(sleep_until(Instant::now() + connect_timeout)));
+        loop {
+            let received = match &mut impatience {
+                Some(timer) if self.entries.iter().all(Entry::is_connecting) => tokio::select! {
+                    received = self.incoming.next() => received,
+                    () = timer => {
+                        tracing::debug!("a client that joined no namespace in time is closed");
+                        return self.close();
+                    }
+                },
+                _ => {
+                    impatience = None;
+                    self.incoming.next().await
+                }
+            };
+            let result = match received {
+                Received::Message(message) => self.message(message),
+                Received::Nudged => {
+                    self.orders();
+                    Ok(())
+                }
+                Received::Closed(reason) => return reason,
+            };
+            if result.is_err() {
+                return self.close();
+            }
+            if !self.load.is_below(max_handlers) {
+                // Not read while its handlers are behind: TCP tells the client.
+                self.incoming.connection().uncork();
+                self.load.below(max_handlers).await;
+            }
+        }
+    }
+
+    fn close(&self) -> CloseReason {
+        self.incoming.connection().close();
+        CloseReason::ForcedClose
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        for entry in self.entries.drain(..) {
+            match entry {
+                Entry::Connected(socket) => socket.end(DisconnectReason::Connection(reason)),
+                Entry::Connecting { socket, .. } => socket.refuse(),
+            }
+        }
+    }
+
+    // ---- packets ----------------------------------------------------------------------------------------------
+
+    fn message(&mut self, message: Message) -> Result<(), Violation> {
+        let packet = match message {
+            Message::Text(text) => self.decoder.text(text),
+            Message::Binary(data) => self.decoder.binary(data),
+        };
+        match packet {
+            Ok(Some(packet)) => self.packet(packet),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "a client sent what is no Socket.IO packet");
+                Err(Violation)
+            }
+        }
+    }
+
+    fn packet(&mut self, mut packet: Packet) -> Result<(), Violation> {
+        if self.is_v2()
+            && let (name, Some(query)) = split_query(&packet.nsp)
+        {
+            // Socket.IO 2 puts the namespace's query into its name; it takes the place of `auth`.
+            let auth = query_as_auth(query);
+            packet.nsp = name.into();
+            if packet.kind == Kind::Connect {
+                packet.data = auth;
+            }
+        }
+        match packet.kind {
+            Kind::Connect => {
+                self.connect(packet.nsp, packet.data);
+                Ok(())
+            }
+            Kind::ConnectError => Err(Violation),
+            Kind::Event | Kind::Ack | Kind::Disconnect => self.deliver(packet),
+        }
+    }
+
+    fn deliver(&mut self, packet: Packet) -> Result<(), Violation> {
+        let Some(at) = self.entries.iter().position(|entry| *entry.socket().namespace().name() == packet.nsp) else {
+            return if self.left.contains(&packet.nsp) { Ok(()) } else { Err(Violation) };
+        };
+        match &mut self.entries[at] {
+            Entry::Connecting { waiting, .. } if waiting.len() < WAITING_PACKETS => {
+                waiting.push(packet);
+                Ok(())
+            }
+            Entry::Connecting { .. } => Err(Violation),
+            Entry::Connected(socket) if socket.is_gone() => {
+                self.leave(at);
+                Ok(())
+            }
+            Entry::Connected(socket) => {
+                let socket = socket.clone();
+                match packet.kind {
+                    Kind::Event => dispatch(&socket, packet.data, packet.id),
+                    Kind::Ack => {
+                        if let Some(id) = packet.id {
+                            socket.answered(id, &packet.data);
+                        }
+                    }
+                    _ => {
+                        socket.end(DisconnectReason::ClientNamespaceDisconnect);
+                        self.leave(at);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn leave(&mut self, at: usize) {
+        let entry = self.entries.swap_remove(at);
+        self.left.insert(entry.socket().namespace().name().clone());
+    }
+
+    // ---- entering a namespace ---------------------------------------------------------------------------------
+
+    fn connect(&mut self, name: ByteString, auth: Args) {
+        self.entries.retain(|entry| !matches!(entry, Entry::Connected(socket) if socket.is_gone()));
+        if self.entries.iter().any(|entry| *entry.socket().namespace().name() == name) {
+            return; // Asked twice, connected once.
+        }
+        if self.entries.len() >= self.server.shared.config.max_namespaces_per_connection {
+            return self.refuse(&name, &ConnectError::new("Too many namespaces"));
+        }
+        let Some(namespace) = self.server.find(&name) else {
+            self.refusals += 1;
+            if self.refusals > REFUSALS {
+                tracing::debug!("a client that asks for too many unknown namespaces is closed");
+                self.incoming.connection().close();
+            }
+            return self.refuse(&name, &ConnectError::new("Invalid namespace"));
+        };
+        let connection = self.incoming.connection().clone();
+        let id = match connection.version() {
+            Version::V4 => random_id(),
+            Version::V3 if *name == *"/" => connection.id().clone(),
+            Version::V3 => format!("{name}#{}", connection.id()).into(),
+        };
+        let handshake = Handshake::new(connection.request().clone(), auth);
+        let middlewares = namespace.middlewares();
+        let socket = Socket::new(id, connection, handshake, namespace, self.load.clone());
+        if middlewares.is_empty() {
+            return self.connected(socket, Vec::new());
+        }
+        let looked_at = socket.clone();
+        let mut decision: Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>> = Box::pin(async move {
+            for middleware in middlewares {
+                middleware(looked_at.clone()).await?;
+            }
+            Ok(())
+        });
+        match decision.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => self.decide(socket, Vec::new(), result),
+            Poll::Pending => {
+                let decided = self.decided.get_or_insert_default().clone();
+                self.entries.push(Entry::Connecting { socket: socket.clone(), waiting: Vec::new() });
+                tokio::spawn(async move {
+                    let result = decision.await;
+                    let connection = socket.conn().clone();
+                    decided.lock().unwrap_or_else(PoisonError::into_inner).push((socket, result));
+                    connection.nudge();
+                });
+            }
+        }
+    }
+
+    fn decide(&mut self, socket: Socket, waiting: Vec<Packet>, result: Result<(), ConnectError>) {
+        match result {
+            Ok(()) => self.connected(socket, waiting),
+            Err(error) => {
+                socket.refuse();
+                self.refuse(socket.namespace().name(), &error);
+                self.left.insert(socket.namespace().name().clone());
+            }
+        }
+    }
+
+    /// The socket is in: its rooms, then the client is told, then the application. All on this task, so that nothing
+    /// the client sends after it was told can come before the handlers are there.
+    fn connected(&mut self, socket: Socket, waiting: Vec<Packet>) {
+        socket.connect();
+        let namespace = socket.namespace().clone();
+        namespace.add(socket.clone());
+        self.tell_connected(&socket);
+        self.left.remove(namespace.name());
+        self.entries.push(Entry::Connected(socket.clone()));
+        for handler in namespace.connection_handlers() {
+            let reporter = socket.clone();
+            let report = move |panic| reporter.namespace().shared().report_panic(&reporter, "connection", panic);
+            let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler(socket.clone())));
+            match started {
+                Ok(future) => run_future(future, &self.load, report),
+                Err(_) => report("in a connection handler".to_owned()),
+            }
+        }
+        for packet in waiting {
+            // A violation in one of them would have been one when it came; what is left is harmless.
+            let _ = self.deliver(packet);
+        }
+    }
+
+    fn tell_connected(&self, socket: &Socket) {
+        #[derive(serde::Serialize)]
+        struct Connected<'a> {
+            sid: &'a str,
+        }
+        let mut out = Frame::buffer(64);
+        let payload = (!self.is_v2()).then(|| Connected { sid: socket.id() });
+        if socket::encode_connect(&mut out, socket.namespace().name(), payload.as_ref()).is_ok() {
+            let _ = socket.send_packet(out, socket::Attachments::new()); // A client that is gone finds out elsewhere.
+        }
+    }
+
+    fn refuse(&self, name: &ByteString, error: &ConnectError) {
+        let payload = error.payload(self.is_v2());
+        let mut packet = Packet::new(Kind::ConnectError, name.clone(), payload);
+        packet.id = None;
+        let mut out = Frame::buffer(64);
+        if let Ok(attachments) = socket::encode_packet(&mut out, &packet) {
+            let _ = self.incoming.connection().send_frame(&Frame::seal(out, attachments), false);
+        }
+    }
+
+    // ---- what others want -------------------------------------------------------------------------------------
+
+    fn orders(&mut self) {
+        let decided = self.decided.as_ref().map(|decided| {
+            std::mem::take(&mut *decided.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        for (socket, result) in decided.into_iter().flatten() {
+            let at = self.entries.iter().position(|entry| *entry.socket() == socket);
+            if let Some(at) = at
+                && let Entry::Connecting { waiting, .. } = self.entries.swap_remove(at)
+            {
+                self.decide(socket, waiting, result);
+            }
+        }
+        let mut close = false;
+        for entry in &self.entries {
+            for Command::Disconnect { close: and_close } in entry.socket().member().take_commands() {
+                entry.socket().disconnect(false);
+                close |= and_close;
+            }
+        }
+        if close {
+            for entry in &self.entries {
+                entry.socket().disconnect(false);
+            }
+            self.incoming.connection().close();
+        }
+        self.incoming.connection().uncork();
+    }
+}
+
+impl Entry {
+    fn socket(&self) -> &Socket {
+        match self {
+            Entry::Connecting { socket, .. } | Entry::Connected(socket) => socket,
+        }
+    }
+
+    fn is_connecting(&self) -> bool {
+        matches!(self, Entry::Connecting { .. })
+    }
+}
+
+/// Runs the handlers of an event.
+fn dispatch(socket: &Socket, args: Args, id: Option<u64>) {
+    let event = Event::new(args.clone());
+    let mut found = Found::new();
+    let refused = socket
+        .namespace()
+        .find(socket, &event, &mut found)
+        .and_then(|()| socket.find(&event, &mut found));
+    let context = EventContext { socket: socket.clone(), args, ack: id.map(AckSlot::new) };
+    if let Err(refusal) = refused {
+        return context.fail(HandlerErrorKind::Returned(refusal));
+    }
+    for callback in &found {
+        run(callback, context.clone(), socket.load());
+    }
+}
+
+fn query_as_auth(query: &str) -> Args {
+    let query = socketio_protocol::engine::Query::parse(query);
+    let pairs: serde_json::Map<_, _> =
+        query.pairs().map(|(name, value)| (name.to_owned(), value.to_owned().into())).collect();
+    Args::new_single(&pairs).unwrap_or_else(|_| Args::none())
+}
+

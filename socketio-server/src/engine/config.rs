@@ -1,0 +1,63 @@
+//! The options of the engine, in the reference server's words and with its defaults.
+
+use std::time::Duration;
+
+use socketio_protocol::engine::{Timing, TransportKind};
+
+/// How an [`Engine`](super::Engine) serves its clients.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Under which path the engine answers, without a slash at the end. Default `/engine.io`.
+    pub path: String,
+    /// Heartbeat and upgrade times. Default 25 s, 20 s and 10 s.
+    pub timing: Timing,
+    /// The longest message or polling body that is accepted, in bytes. Default 1,000,000.
+    pub max_http_buffer_size: usize,
+    /// The transports on offer. Default polling and WebSocket.
+    pub transports: Vec<TransportKind>,
+    /// Whether a polling session may become a WebSocket. Default true.
+    pub allow_upgrades: bool,
+    /// Whether clients of Engine.IO protocol 3 (Socket.IO 2) are served. Default true.
+    pub allow_eio3: bool,
+    /// How many packets may wait for one client. Default 65,536.
+    pub max_queued_packets: usize,
+    /// How many bytes may wait for one client; past it the client is closed as a slow consumer. Default 16 MiB.
+    pub max_queued_bytes: usize,
+    /// How many packets one polling body may hold. Default 10,000.
+    pub max_packets_per_payload: usize,
+    /// How long the body of a POST may take, from its first byte to its last. Default 30 s.
+    pub body_timeout: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            path: "/engine.io".into(),
+            timing: Timing::default(),
+            max_http_buffer_size: 1_000_000,
+            transports: vec![TransportKind::Polling, TransportKind::WebSocket],
+            allow_upgrades: true,
+            allow_eio3: true,
+            max_queued_packets: 65_536,
+            max_queued_bytes: 16 << 20,
+            max_packets_per_payload: 10_000,
+            body_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl EngineConfig {
+    /// What a session that speaks over `transport` may change to.
+    pub(crate) fn upgrades(&self, transport: TransportKind) -> &[TransportKind] {
+        match transport {
+            TransportKind::Polling if self.allow_upgrades && self.serves(TransportKind::WebSocket) => {
+                &[TransportKind::WebSocket]
+            }
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn serves(&self, transport: TransportKind) -> bool {
+        self.transports.contains(&transport)
+    }
+}

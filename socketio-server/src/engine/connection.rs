@@ -1,0 +1,754 @@
+//! One client, whatever carries its packets: the queue of what it is to receive, and the session that decides.
+//!
+//! A [`Connection`] is shared: anyone may [`send`](Connection::send) from any thread. What is sent is queued, bounded
+//! in packets and bytes, and leaves in one `writev` at the end of the turn: at the end of the connection's own turn if
+//! it was sent from there ([`Incoming`](super::Incoming) *corks* the queue), else when the [flusher](super::flusher)
+//! comes by. Messages that arrive go the other way through [`Incoming`](super::Incoming), which one task owns.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use futures_util::task::AtomicWaker;
+use smallvec::SmallVec;
+use socketio_protocol::engine::{
+    Body, CloseReason, Input, Message, Output, Packet, PayloadEncoder, Refusal, Session, TransportKind, Version,
+};
+
+use super::engine::Shared;
+use super::frame::Frame;
+use super::io::{Reader, Writer};
+use super::request::Request;
+
+/// Why a packet was not queued for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection is closed.
+    #[error("the connection is closed")]
+    Closed,
+    /// The client reads too slowly: its queue is full, and it is closed for it.
+    #[error("the client's queue is full; it is closed as a slow consumer")]
+    Full,
+    /// The packet was volatile, and the client not ready for it.
+    #[error("the client was not ready for a volatile packet")]
+    Dropped,
+}
+
+/// See the [module documentation](self).
+pub struct Connection {
+    id: ByteString,
+    version: Version,
+    /// An Engine.IO v3 client that can take text only (`b64=1`).
+    base64: bool,
+    request: Request,
+    pub(super) shared: Arc<Shared>,
+    /// When something last arrived, in milliseconds since the engine's start.
+    heard: AtomicU64,
+    /// The task that owns [`Incoming`](super::Incoming).
+    task: AtomicWaker,
+    state: Mutex<State>,
+}
+
+/// What changes in a connection, under one short lock.
+struct State {
+    session: Session,
+    queue: VecDeque<Frame>,
+    queued_bytes: usize,
+    /// How much of the first frame has been written.
+    written: usize,
+    link: Link,
+    /// Messages that came in POSTs.
+    inbox: VecDeque<Message>,
+    /// POSTs that wait for room in the inbox.
+    inbox_room: Option<Waker>,
+    closed: Option<CloseReason>,
+    /// The connection's task is in its turn and will flush at its end.
+    corked: bool,
+    /// The flusher knows that something is queued.
+    dirty: bool,
+    /// The stream took no more; the connection's task waits until it does.
+    blocked: bool,
+    nudged: bool,
+    /// Under which deadline the timers hold this connection.
+    armed: Option<Instant>,
+}
+
+/// What carries packets to the client.
+enum Link {
+    Polling {
+        /// The GET that waits.
+        poll: Option<Waker>,
+        /// Said to the waiting GET when nothing is queued.
+        end: Option<PollEnd>,
+        probe: Option<Box<Probe>>,
+    },
+    /// `upgraded` is the reading half and what was read ahead, until the connection's task has taken it.
+    WebSocket { writer: Writer, upgraded: Option<(Reader, BytesMut)>, close_frame: Bytes },
+    Gone,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PollEnd {
+    Noop,
+    Close,
+}
+
+/// What the session wants done on the WebSocket that probes.
+#[derive(Default)]
+struct Probe {
+    outputs: VecDeque<Output>,
+    waker: Option<Waker>,
+}
+
+/// What became of the WebSocket that probes.
+pub(super) enum ProbeStep {
+    Write(Packet),
+    Upgraded,
+    Dropped,
+}
+
+/// What the connection's task is woken for.
+pub(super) enum Wake {
+    Message(Message),
+    Upgraded(Reader, BytesMut),
+    Nudged,
+    Closed(CloseReason),
+}
+
+/// The POSTs of a client wait when its task is this many messages behind.
+const INBOX_MESSAGES: usize = 1024;
+
+impl Connection {
+    pub(super) fn new(
+        id: ByteString,
+        version: Version,
+        transport: TransportKind,
+        base64: bool,
+        request: Request,
+        shared: Arc<Shared>,
+        now: Instant,
+    ) -> Arc<Self> {
+        let session = Session::new(now, version, transport, shared.config.timing);
+        let link = match transport {
+            TransportKind::Polling => Link::Polling { poll: None, end: None, probe: None },
+            _ => Link::Gone,
+        };
+        let connection = Arc::new(Self {
+            id,
+            version,
+            base64,
+            request,
+            heard: AtomicU64::new(shared.millis(now)),
+            task: AtomicWaker::new(),
+            state: Mutex::new(State {
+                armed: session.deadline(),
+                session,
+                queue: VecDeque::new(),
+                queued_bytes: 0,
+                written: 0,
+                link,
+                inbox: VecDeque::new(),
+                inbox_room: None,
+                closed: None,
+                corked: false,
+                dirty: false,
+                blocked: false,
+                nudged: false,
+            }),
+            shared,
+        });
+        if let Some(at) = connection.lock().armed {
+            connection.shared.timers.arm(at, &connection);
+        }
+        connection
+    }
+
+    /// The session id. A secret of this client: who knows it can speak for a polling client.
+    pub fn id(&self) -> &ByteString {
+        &self.id
+    }
+
+    /// The protocol the client speaks.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The request that opened the session.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The transport in use now.
+    pub fn transport(&self) -> TransportKind {
+        if self.lock().session.is_polling() { TransportKind::Polling } else { TransportKind::WebSocket }
+    }
+
+    /// Whether the session has ended.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed.is_some()
+    }
+
+    /// How many bytes wait for the client.
+    pub fn queued_bytes(&self) -> usize {
+        self.lock().queued_bytes
+    }
+
+    /// Queues one message. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] after the end of the session, [`SendError::Full`] when the client has left too much
+    /// unread, which closes it.
+    pub fn send(self: &Arc<Self>, message: Message) -> Result<(), SendError> {
+        self.send_frame(&Frame::message(message), false)
+    }
+
+    /// Queues a frame that may be shared with others; a volatile one only if it can leave at once.
+    pub(crate) fn send_frame(self: &Arc<Self>, frame: &Frame, volatile: bool) -> Result<(), SendError> {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            return Err(SendError::Closed);
+        }
+        if volatile && !state.writable() {
+            return Err(SendError::Dropped);
+        }
+        let config = &self.shared.config;
+        if state.queue.len() >= config.max_queued_packets
+            || state.queued_bytes.saturating_add(frame.size()) > config.max_queued_bytes
+        {
+            tracing::warn!(sid = %self.id.get(..6).unwrap_or_default(), queued_bytes = state.queued_bytes, "a slow client is closed");
+            state.end(CloseReason::SlowConsumer);
+            drop(state);
+            self.shared.forget(&self.id);
+            self.task.wake();
+            return Err(SendError::Full);
+        }
+        state.push(frame.clone());
+        self.schedule(&mut state);
+        Ok(())
+    }
+
+    /// Closes the session. What is queued still leaves; nothing more is accepted.
+    pub fn close(self: &Arc<Self>) {
+        self.handle(Input::Close);
+    }
+
+    /// Closes the session for `reason`, without sending what is queued.
+    pub(crate) fn discard(self: &Arc<Self>, reason: CloseReason) {
+        let mut state = self.lock();
+        state.clear();
+        if state.closed.is_none() {
+            state.session.handle(Instant::now(), Input::Close);
+            self.apply(&mut state);
+            state.closed = Some(reason);
+        }
+        drop(state);
+        self.shared.forget(&self.id);
+        self.task.wake();
+    }
+
+    /// Wakes the connection's task, which has something to look at besides messages.
+    pub(crate) fn nudge(&self) {
+        self.lock().nudged = true;
+        self.task.wake();
+    }
+
+    /// Has a full stop put after this turn: what was sent while the queue was corked leaves now.
+    pub(crate) fn uncork(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.corked = false;
+        self.flush_locked(&mut state);
+    }
+
+    pub(super) fn cork(&self) {
+        self.lock().corked = true;
+    }
+
+    pub(super) fn version_and_base64(&self) -> (Version, bool) {
+        (self.version, self.base64)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code that can panic runs under a connection's lock")
+    }
+
+    // ---- what happens -----------------------------------------------------------------------------------------
+
+    /// Notes that something arrived.
+    pub(super) fn heard(&self, now: Instant) {
+        self.heard.store(self.shared.millis(now), Ordering::Relaxed);
+    }
+
+    /// Tells the session what happened and does what it says.
+    pub(super) fn handle(self: &Arc<Self>, input: Input) -> Option<Refusal> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.session.heard(self.shared.instant(self.heard.load(Ordering::Relaxed)));
+        state.session.handle(now, input);
+        let effects = self.apply(&mut state);
+        let rearm = match (state.session.deadline(), state.armed) {
+            (Some(at), Some(armed)) if at < armed => Some(at),
+            _ => None,
+        };
+        if rearm.is_some() {
+            state.armed = rearm;
+        }
+        drop(state);
+        if let Some(at) = rearm {
+            self.shared.timers.arm(at, self);
+        }
+        if effects.forget {
+            self.shared.forget(&self.id);
+        }
+        effects.refused
+    }
+
+    /// A deadline has come. Says when the next one is.
+    pub(super) fn tick(self: &Arc<Self>, armed: Instant) {
+        if self.lock().armed != Some(armed) {
+            return; // Another, earlier deadline has taken over.
+        }
+        self.handle(Input::Tick);
+        let mut state = self.lock();
+        if state.armed == Some(armed) {
+            state.armed = state.session.deadline();
+            let next = state.armed;
+            drop(state);
+            if let Some(at) = next {
+                self.shared.timers.arm(at, self);
+            }
+        }
+    }
+
+    fn apply(self: &Arc<Self>, state: &mut State) -> Effects {
+        let mut effects = Effects { forget: false, refused: None };
+        while let Some(output) = state.session.poll() {
+            match output {
+                Output::Deliver(message) => {
+                    state.inbox.push_back(message);
+                    self.task.wake();
+                }
+                Output::Send(Packet::Ping(data)) if data.is_empty() => {
+                    state.push(Frame::ping());
+                    self.schedule(state);
+                }
+                Output::Send(packet) => {
+                    state.push(Frame::control(&packet));
+                    self.schedule(state);
+                }
+                Output::ReleasePoll => state.end_poll(PollEnd::Noop),
+                Output::EndPoll => state.end_poll(PollEnd::Close),
+                Output::SendProbe(_) | Output::DropProbe | Output::Upgraded => {
+                    if let Link::Polling { probe: Some(probe), .. } = &mut state.link {
+                        probe.outputs.push_back(output);
+                        if let Some(waker) = probe.waker.take() {
+                            waker.wake();
+                        }
+                    }
+                }
+                Output::Refuse(refusal) => effects.refused = Some(refusal),
+                Output::Close(reason) => {
+                    state.closed.get_or_insert(reason);
+                    if !matches!(reason, CloseReason::ForcedClose) && matches!(state.link, Link::WebSocket { .. }) {
+                        state.clear();
+                    }
+                    if let Some(waker) = state.inbox_room.take() {
+                        waker.wake();
+                    }
+                    self.task.wake();
+                }
+                Output::Forget => effects.forget = true,
+            }
+        }
+        effects
+    }
+
+    // ---- polling ----------------------------------------------------------------------------------------------
+
+    /// The body for the GET that waits, once there is something to say.
+    pub(super) fn poll_body(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Body> {
+        let mut state = self.lock();
+        let State { link: Link::Polling { poll, end, .. }, queue, .. } = &mut *state else {
+            // The session became a WebSocket while this GET waited: the reference answers it with a close packet.
+            return Poll::Ready(close_body(self.version));
+        };
+        if queue.is_empty() && end.is_none() {
+            match poll {
+                Some(waker) if waker.will_wake(cx.waker()) => {}
+                _ => *poll = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        *poll = None;
+        let end = end.take();
+        let body = state.take_payload(self.version, self.base64, self.shared.config.max_http_buffer_size, end);
+        state.session.handle(Instant::now(), Input::PollAnswered);
+        Poll::Ready(body)
+    }
+
+    /// Waits until the connection's task is not too far behind what POSTs brought.
+    pub(super) fn poll_inbox_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.inbox.len() < INBOX_MESSAGES || state.closed.is_some() {
+            return Poll::Ready(());
+        }
+        state.inbox_room = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    // ---- upgrade ----------------------------------------------------------------------------------------------
+
+    /// A WebSocket wants to become the transport of this polling session.
+    pub(super) fn open_probe(self: &Arc<Self>) -> Result<(), Refusal> {
+        if let Some(refusal) = self.handle(Input::ProbeOpened) {
+            return Err(refusal);
+        }
+        if let Link::Polling { probe, .. } = &mut self.lock().link {
+            *probe = Some(Box::default());
+        }
+        Ok(())
+    }
+
+    /// What is to be done next on the WebSocket that probes.
+    pub(super) fn poll_probe(&self, cx: &mut Context<'_>) -> Poll<ProbeStep> {
+        let mut state = self.lock();
+        let Link::Polling { probe: Some(probe), .. } = &mut state.link else {
+            return Poll::Ready(ProbeStep::Dropped);
+        };
+        match probe.outputs.pop_front() {
+            Some(Output::SendProbe(packet)) => Poll::Ready(ProbeStep::Write(packet)),
+            Some(Output::Upgraded) => Poll::Ready(ProbeStep::Upgraded),
+            Some(_) => Poll::Ready(ProbeStep::Dropped),
+            None => {
+                probe.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The WebSocket that probed carries the session from now on; `ahead` was read from it already.
+    pub(super) fn upgraded(self: &Arc<Self>, reader: Reader, writer: Writer, ahead: BytesMut) {
+        let mut state = self.lock();
+        if let Link::Polling { poll, end, .. } = &mut state.link
+            && let Some(waker) = poll.take()
+        {
+            *end = None;
+            waker.wake();
+        }
+        state.link = Link::WebSocket { writer, upgraded: Some((reader, ahead)), close_frame: NORMAL_CLOSE };
+        self.flush_locked(&mut state);
+        drop(state);
+        self.task.wake();
+    }
+
+    /// The session was opened over this WebSocket.
+    pub(super) fn opened(self: &Arc<Self>, writer: Writer) {
+        self.lock().link = Link::WebSocket { writer, upgraded: None, close_frame: NORMAL_CLOSE };
+    }
+
+    // ---- writing to a WebSocket -------------------------------------------------------------------------------
+
+    /// Sees to it that what is queued leaves, if nobody does yet.
+    fn schedule(self: &Arc<Self>, state: &mut State) {
+        match &mut state.link {
+            Link::Polling { poll, .. } => {
+                if let Some(waker) = poll.take() {
+                    waker.wake();
+                }
+            }
+            Link::WebSocket { .. } if !state.corked && !state.dirty && !state.blocked => {
+                state.dirty = true;
+                self.shared.flusher.push(self.clone());
+            }
+            Link::WebSocket { .. } | Link::Gone => {}
+        }
+    }
+
+    /// Writes what is queued, as far as the stream takes it.
+    pub(super) fn flush(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.dirty = false;
+        self.flush_locked(&mut state);
+    }
+
+    fn flush_locked(self: &Arc<Self>, state: &mut State) {
+        if state.blocked || state.queue.is_empty() {
+            return;
+        }
+        match state.write(self.version, None) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => self.write_failed(state),
+            Poll::Pending => {
+                state.blocked = true;
+                self.task.wake();
+            }
+        }
+    }
+
+    fn write_failed(self: &Arc<Self>, state: &mut State) {
+        state.end(CloseReason::TransportClose);
+        state.clear();
+        self.task.wake();
+        // The map of sessions is told by the connection's task, which ends now.
+    }
+
+    /// Sets what the client is told when the WebSocket is closed.
+    pub(super) fn set_close_frame(&self, frame: Bytes) {
+        if let Link::WebSocket { close_frame, .. } = &mut self.lock().link {
+            *close_frame = frame;
+        }
+    }
+
+    // ---- the connection's task --------------------------------------------------------------------------------
+
+    /// What the connection's task has to look at besides its stream. Puts a full stop after the turn that ends here.
+    pub(super) fn poll_wake(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Wake> {
+        self.task.register(cx.waker());
+        let mut state = self.lock();
+        if let Some(message) = state.inbox.pop_front() {
+            if state.inbox.len() < INBOX_MESSAGES / 2
+                && let Some(waker) = state.inbox_room.take()
+            {
+                waker.wake();
+            }
+            return Poll::Ready(Wake::Message(message));
+        }
+        if std::mem::take(&mut state.nudged) {
+            return Poll::Ready(Wake::Nudged);
+        }
+        if let Link::WebSocket { upgraded, .. } = &mut state.link
+            && let Some((reader, ahead)) = upgraded.take()
+        {
+            return Poll::Ready(Wake::Upgraded(reader, ahead));
+        }
+        if let Some(reason) = state.closed {
+            return Poll::Ready(Wake::Closed(reason));
+        }
+        state.corked = false;
+        if state.blocked || !state.queue.is_empty() {
+            self.poll_flush(&mut state, cx);
+            if let Some(reason) = state.closed {
+                return Poll::Ready(Wake::Closed(reason));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_flush(self: &Arc<Self>, state: &mut State, cx: &mut Context<'_>) {
+        match state.write(self.version, Some(cx)) {
+            Poll::Ready(Ok(())) => state.blocked = false,
+            Poll::Ready(Err(_)) => self.write_failed(state),
+            Poll::Pending => state.blocked = true,
+        }
+    }
+
+    /// The connection's task has ended: says goodbye and lets the stream go. Returns the writer if there was more to
+    /// say than the stream took at once.
+    pub(super) fn finish(self: &Arc<Self>) -> Option<Farewell> {
+        let mut state = self.lock();
+        if state.closed.is_none() {
+            state.session.handle(Instant::now(), Input::Close);
+            self.apply(&mut state);
+        }
+        state.inbox.clear();
+        if !state.session.is_polling() {
+            self.shared.forget(&self.id);
+        }
+        if let Link::WebSocket { close_frame, .. } = &state.link {
+            let goodbye = Frame::raw(close_frame);
+            state.push(goodbye);
+            match std::mem::replace(&mut state.link, Link::Gone) {
+                Link::WebSocket { writer, .. } => {
+                    let frames = std::mem::take(&mut state.queue);
+                    let written = std::mem::take(&mut state.written);
+                    state.clear();
+                    return Some(Farewell { frames, written, writer, version: self.version });
+                }
+                link => state.link = link,
+            }
+        }
+        None
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+struct Effects {
+    forget: bool,
+    refused: Option<Refusal>,
+}
+
+impl State {
+    fn push(&mut self, frame: Frame) {
+        self.queued_bytes += frame.size();
+        self.queue.push_back(frame);
+    }
+
+    fn clear(&mut self) {
+        self.queue = VecDeque::new();
+        self.queued_bytes = 0;
+        self.written = 0;
+        self.blocked = false;
+    }
+
+    /// Whether what is sent now can leave now: the reference's rule for volatile packets.
+    fn writable(&self) -> bool {
+        match &self.link {
+            Link::Polling { poll, .. } => self.queue.is_empty() && (poll.is_some() && self.session.poll_waits()),
+            Link::WebSocket { .. } => self.queue.is_empty(),
+            Link::Gone => false,
+        }
+    }
+
+    /// Ends the session for a reason that its state machine does not know of.
+    fn end(&mut self, reason: CloseReason) {
+        if self.closed.is_none() {
+            self.closed = Some(reason);
+            if self.session.poll_waits() {
+                self.end_poll(PollEnd::Close);
+            }
+            self.session.handle(Instant::now(), Input::TransportClosed);
+            while self.session.poll().is_some() {}
+        }
+    }
+
+    fn end_poll(&mut self, how: PollEnd) {
+        if let Link::Polling { poll, end, .. } = &mut self.link {
+            *end = Some(how);
+            if let Some(waker) = poll.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Takes as much of the queue as one body may hold.
+    fn take_payload(&mut self, version: Version, base64: bool, max: usize, end: Option<PollEnd>) -> Body {
+        let mut payload = PayloadEncoder::new(version, !base64);
+        let mut len = 0;
+        while let Some(frame) = self.queue.front() {
+            len += frame.payload_len();
+            if !payload.is_empty() && len > max && end != Some(PollEnd::Close) {
+                break;
+            }
+            frame.write_payload(&mut payload);
+            self.queued_bytes -= frame.size();
+            self.queue.pop_front();
+        }
+        match end {
+            Some(PollEnd::Close) => payload.text(b"1"),
+            Some(PollEnd::Noop) if payload.is_empty() => payload.text(b"6"),
+            _ => {}
+        }
+        payload.finish()
+    }
+
+    /// Writes until the queue is empty or the stream full.
+    fn write(&mut self, version: Version, mut cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
+        let State { queue, link: Link::WebSocket { writer, .. }, written, queued_bytes, .. } = self else {
+            return Poll::Ready(Ok(()));
+        };
+        while !queue.is_empty() {
+            match write_some(queue, *written, version, writer, cx.as_deref_mut()) {
+                Poll::Ready(Ok(n)) => *queued_bytes -= advance(queue, written, n, version),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if queue.capacity() > 64 {
+            *queue = VecDeque::new();
+        }
+        match cx {
+            Some(cx) => writer.poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+fn write_some(
+    queue: &VecDeque<Frame>,
+    written: usize,
+    version: Version,
+    writer: &mut Writer,
+    cx: Option<&mut Context<'_>>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = SmallVec::new();
+    let mut skip = written;
+    for frame in queue {
+        if !frame.gather(version, std::mem::take(&mut skip), &mut slices) {
+            break;
+        }
+    }
+    let result = match cx {
+        Some(cx) => match writer.poll_write(cx, &slices) {
+            Poll::Ready(result) => result,
+            Poll::Pending => return Poll::Pending,
+        },
+        None => match writer.try_write(&slices) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            result => result,
+        },
+    };
+    match result {
+        Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        result => Poll::Ready(result),
+    }
+}
+
+/// Takes `n` bytes off the front of the queue; returns what the frames that are done count.
+fn advance(queue: &mut VecDeque<Frame>, written: &mut usize, n: usize, version: Version) -> usize {
+    *written += n;
+    let mut done = 0;
+    while let Some(frame) = queue.front() {
+        let len = frame.wire_len(version);
+        if *written < len {
+            break;
+        }
+        *written -= len;
+        done += frame.size();
+        queue.pop_front();
+    }
+    done
+}
+
+/// The last words for a WebSocket client, and the stream to say them on.
+pub(super) struct Farewell {
+    frames: VecDeque<Frame>,
+    written: usize,
+    writer: Writer,
+    version: Version,
+}
+
+impl Farewell {
+    /// Writes on, until everything is written or the stream broken.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.frames.is_empty() {
+            match write_some(&self.frames, self.written, self.version, &mut self.writer, Some(&mut *cx)) {
+                Poll::Ready(Ok(n)) => {
+                    advance(&mut self.frames, &mut self.written, n, self.version);
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.writer.poll_flush(cx).map(|_| ())
+    }
+}
+
+fn close_body(version: Version) -> Body {
+    let mut payload = PayloadEncoder::new(version, false);
+    payload.text(b"1");
+    payload.finish()
+}
+
+/// A close frame without a code, as the reference server sends it.
+const NORMAL_CLOSE: Bytes = Bytes::from_static(&[0x88, 0]);

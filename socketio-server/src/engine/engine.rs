@@ -1,0 +1,167 @@
+//! The engine: which sessions there are, and what happens to an HTTP request for one of them.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+use socketio_protocol::engine::CloseReason;
+use tokio::task::AbortHandle;
+
+use super::config::EngineConfig;
+use super::connection::Connection;
+use super::flusher::Flusher;
+use super::incoming::Incoming;
+use super::request::Request;
+use super::timers::Timers;
+
+/// Accepts Engine.IO clients and hands each to the application. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What every connection of an engine shares.
+pub(super) struct Shared {
+    pub(super) config: EngineConfig,
+    pub(super) timers: Arc<Timers>,
+    pub(super) flusher: Arc<Flusher>,
+    sessions: Mutex<HashMap<ByteString, Arc<Connection>>>,
+    accept: Accept,
+    pub(super) gate: Option<Gate>,
+    start: Instant,
+    tasks: OnceLock<[AbortHandle; 2]>,
+    closed: std::sync::atomic::AtomicBool,
+}
+
+type Accept = Box<dyn Fn(Incoming) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// Looks at a handshake before it is accepted; an error is the message of the refusal.
+pub(crate) type Gate =
+    Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+
+impl Engine {
+    /// An engine that runs `on_connection` for each session, in a task of the session's own.
+    ///
+    /// ```
+    /// use socketio_server::engine::{Engine, EngineConfig, Incoming};
+    ///
+    /// let echo = Engine::new(EngineConfig::default(), async |mut incoming: Incoming| {
+    ///     while let Some(message) = incoming.recv().await {
+    ///         let _ = incoming.connection().send(message);
+    ///     }
+    /// });
+    /// ```
+    pub fn new<F, Fut>(config: EngineConfig, on_connection: F) -> Self
+    where
+        F: Fn(Incoming) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        Self::with_gate(config, None, move |incoming| Box::pin(on_connection(incoming)))
+    }
+
+    pub(crate) fn with_gate(
+        config: EngineConfig,
+        gate: Option<Gate>,
+        accept: impl Fn(Incoming) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                config,
+                timers: Arc::default(),
+                flusher: Arc::default(),
+                sessions: Mutex::default(),
+                accept: Box::new(accept),
+                gate,
+                start: Instant::now(),
+                tasks: OnceLock::new(),
+                closed: false.into(),
+            }),
+        }
+    }
+
+    /// How many clients are connected.
+    pub fn clients_count(&self) -> usize {
+        self.shared.lock().len()
+    }
+
+    /// Its options.
+    pub fn config(&self) -> &EngineConfig {
+        &self.shared.config
+    }
+
+    /// Closes every session, and refuses new ones from now on. What is queued for a client is not sent.
+    pub fn close(&self) {
+        self.close_for(CloseReason::ServerShutdown);
+    }
+
+    pub(crate) fn close_for(&self, reason: CloseReason) {
+        self.shared.closed.store(true, std::sync::atomic::Ordering::Release);
+        let connections: Vec<_> = self.shared.lock().values().cloned().collect();
+        for connection in connections {
+            connection.discard(reason);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ByteString, Arc<Connection>>> {
+        self.sessions.lock().expect("nothing panics under the lock of the sessions")
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    pub(super) fn session(&self, sid: &str) -> Option<Arc<Connection>> {
+        self.lock().get(sid).cloned()
+    }
+
+    pub(super) fn remember(&self, connection: &Arc<Connection>) {
+        self.lock().insert(connection.id().clone(), connection.clone());
+    }
+
+    pub(super) fn forget(&self, sid: &ByteString) {
+        let gone = self.lock().remove(sid);
+        drop(gone); // Not under the lock: it may be the last reference.
+    }
+
+    /// Hands a new session to the application. Also starts what all sessions share, the first time.
+    pub(super) fn accept(&self, incoming: Incoming) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        (self.accept)(incoming)
+    }
+
+    pub(super) fn start(&self) {
+        self.tasks.get_or_init(|| {
+            [
+                tokio::spawn(self.timers.clone().run()).abort_handle(),
+                tokio::spawn(self.flusher.clone().run()).abort_handle(),
+            ]
+        });
+    }
+
+    /// `at` in milliseconds since the engine's start, which a connection can keep in an atomic.
+    pub(super) fn millis(&self, at: Instant) -> u64 {
+        at.duration_since(self.start).as_millis() as u64
+    }
+
+    pub(super) fn instant(&self, millis: u64) -> Instant {
+        self.start + Duration::from_millis(millis)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for task in self.tasks.get().into_iter().flatten() {
+            task.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}

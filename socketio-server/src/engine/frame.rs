@@ -1,0 +1,245 @@
+//! One Engine.IO packet, encoded and framed once, shared by everyone it is for.
+//!
+//! A [`Frame`] is a reference count. The bytes behind it are what a WebSocket client receives, header and all, so
+//! that a recipient costs a queue slot and its part of a `writev`. A Socket.IO packet with attachments is one frame:
+//! its parts never part. Polling bodies are put together from the same bytes.
+
+use std::io::IoSlice;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use socketio_protocol::engine::{Message, Packet, PayloadEncoder, Version};
+use socketio_protocol::websocket::{self, Opcode};
+
+/// Room in front of a packet for the longest header that an unmasked WebSocket frame has.
+const HEADROOM: usize = 10;
+
+/// A packet on its way to clients. Cloning shares the bytes.
+#[derive(Clone, Debug)]
+pub struct Frame(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// `[unused, header, packet text]`; empty for a binary message alone.
+    head: Vec<u8>,
+    /// Where the WebSocket header starts in `head`.
+    header_at: usize,
+    /// Where the packet text (`4...`) starts in `head`; equal to its length if there is none.
+    packet_at: usize,
+    attachments: SmallVec<[Attachment; 0]>,
+    /// What the frame counts against an outbox's bound.
+    size: usize,
+}
+
+/// A binary message with the WebSocket header of either protocol version.
+#[derive(Debug)]
+struct Attachment {
+    v4: Prefix,
+    v3: Prefix,
+    data: Bytes,
+}
+
+#[derive(Debug)]
+struct Prefix {
+    bytes: [u8; HEADROOM + 1],
+    len: u8,
+}
+
+impl Prefix {
+    fn new(payload_len: usize, extra: &[u8]) -> Self {
+        let mut header = [0; HEADROOM];
+        let header_len = websocket::encode_header(Opcode::Binary, payload_len + extra.len(), &mut header);
+        let mut bytes = [0; HEADROOM + 1];
+        bytes[..header_len].copy_from_slice(&header[..header_len]);
+        bytes[header_len..header_len + extra.len()].copy_from_slice(extra);
+        Self { bytes, len: (header_len + extra.len()) as u8 }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl Attachment {
+    fn new(data: Bytes) -> Self {
+        Self { v4: Prefix::new(data.len(), &[]), v3: Prefix::new(data.len(), &[MESSAGE_TYPE]), data }
+    }
+
+    fn prefix(&self, version: Version) -> &[u8] {
+        match version {
+            Version::V4 => self.v4.as_slice(),
+            Version::V3 => self.v3.as_slice(),
+        }
+    }
+}
+
+/// The type byte of a message packet in an Engine.IO v3 binary frame.
+const MESSAGE_TYPE: u8 = 4;
+
+impl Frame {
+    /// A buffer to write a message's text into, for [`Frame::seal`].
+    pub(crate) fn buffer(capacity: usize) -> Vec<u8> {
+        let mut head = Vec::with_capacity(HEADROOM + 1 + capacity);
+        head.resize(HEADROOM, 0);
+        head.push(b'4');
+        head
+    }
+
+    /// Frames what was written behind [`Frame::buffer`], followed by its attachments.
+    pub(crate) fn seal(mut head: Vec<u8>, attachments: impl IntoIterator<Item = Bytes>) -> Self {
+        let packet_at = HEADROOM;
+        let mut header = [0; HEADROOM];
+        let len = websocket::encode_header(Opcode::Text, head.len() - packet_at, &mut header);
+        let header_at = HEADROOM - len;
+        head[header_at..HEADROOM].copy_from_slice(&header[..len]);
+        Self::assemble(head, header_at, packet_at, attachments)
+    }
+
+    /// One text or binary message.
+    pub fn message(message: Message) -> Self {
+        match message {
+            Message::Text(text) => {
+                let mut head = Self::buffer(text.len());
+                head.extend_from_slice(text.as_bytes());
+                Self::seal(head, [])
+            }
+            Message::Binary(data) => Self::assemble(Vec::new(), 0, 0, [data]),
+        }
+    }
+
+    /// A packet that is not a message: a ping, a pong, the open packet.
+    pub(crate) fn control(packet: &Packet) -> Self {
+        let mut head = vec![0; HEADROOM];
+        packet.encode_text(Version::V4, &mut head);
+        Self::seal(head, [])
+    }
+
+    /// A WebSocket control frame, complete as it is.
+    pub(crate) fn raw(frame: &[u8]) -> Self {
+        let head = frame.to_vec();
+        let packet_at = head.len();
+        Self::assemble(head, 0, packet_at, [])
+    }
+
+    /// The ping that a v4 server sends.
+    pub(crate) fn ping() -> Self {
+        static PING: LazyLock<Frame> = LazyLock::new(|| Frame::control(&Packet::Ping(Default::default())));
+        PING.clone()
+    }
+
+    fn assemble(
+        head: Vec<u8>,
+        header_at: usize,
+        packet_at: usize,
+        attachments: impl IntoIterator<Item = Bytes>,
+    ) -> Self {
+        let attachments: SmallVec<[Attachment; 0]> = attachments.into_iter().map(Attachment::new).collect();
+        let size = head.len() + attachments.iter().map(|part| HEADROOM + part.data.len()).sum::<usize>();
+        Self(Arc::new(Inner { head, header_at, packet_at, attachments, size }))
+    }
+
+    /// What the frame counts against a bound in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.0.size
+    }
+
+    /// The text of the packet, without the engine's `4`.
+    pub(crate) fn text(&self) -> &[u8] {
+        self.0.head.get(self.0.packet_at + 1..).unwrap_or_default()
+    }
+
+    /// The binary messages behind the text.
+    pub(crate) fn attachments(&self) -> impl Iterator<Item = &Bytes> {
+        self.0.attachments.iter().map(|part| &part.data)
+    }
+
+    /// Adds what a WebSocket client gets to `slices`, without the first `skip` bytes; stops when `slices` is full.
+    /// Returns whether everything found room.
+    pub(crate) fn gather<'a>(
+        &'a self,
+        version: Version,
+        mut skip: usize,
+        slices: &mut SmallVec<[IoSlice<'a>; MAX_SLICES]>,
+    ) -> bool {
+        let mut add = |part: &'a [u8]| {
+            if skip >= part.len() {
+                skip -= part.len();
+                return true;
+            }
+            if slices.len() == MAX_SLICES {
+                return false;
+            }
+            slices.push(IoSlice::new(&part[skip..]));
+            skip = 0;
+            true
+        };
+        add(&self.0.head[self.0.header_at..])
+            && self.0.attachments.iter().all(|part| add(part.prefix(version)) && add(&part.data))
+    }
+
+    /// How many bytes a WebSocket client gets.
+    pub(crate) fn wire_len(&self, version: Version) -> usize {
+        let attachments = self.0.attachments.iter().map(|part| part.prefix(version).len() + part.data.len());
+        self.0.head.len() - self.0.header_at + attachments.sum::<usize>()
+    }
+
+    /// Adds the packet to a polling body.
+    pub(crate) fn write_payload(&self, payload: &mut PayloadEncoder) {
+        if let Some(packet) = self.0.head.get(self.0.packet_at..).filter(|packet| !packet.is_empty()) {
+            payload.text(packet);
+        }
+        for part in &self.0.attachments {
+            payload.binary(&part.data);
+        }
+    }
+
+    /// About how many bytes [`write_payload`](Frame::write_payload) adds.
+    pub(crate) fn payload_len(&self) -> usize {
+        let attachments = self.0.attachments.iter().map(|part| part.data.len().div_ceil(3) * 4 + 2);
+        self.0.head.len() - self.0.packet_at + 1 + attachments.sum::<usize>()
+    }
+}
+
+/// How many pieces one `writev` takes: past some dozens the kernel's cost per piece stays the same.
+pub(crate) const MAX_SLICES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(frame: &Frame, version: Version, skip: usize) -> Vec<u8> {
+        let mut slices = SmallVec::new();
+        assert!(frame.gather(version, skip, &mut slices));
+        slices.iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_text_message_is_one_frame_and_can_be_continued_anywhere() {
+        let frame = Frame::message(Message::Text("2[\"x\"]".into()));
+        let expected = b"\x81\x074" .iter().chain(b"2[\"x\"]").copied().collect::<Vec<_>>();
+        assert_eq!(wire(&frame, Version::V4, 0), expected);
+        assert_eq!(frame.wire_len(Version::V4), expected.len());
+        for skip in 0..=expected.len() {
+            assert_eq!(wire(&frame, Version::V4, skip), expected[skip..]);
+        }
+    }
+
+    #[test]
+    fn attachments_follow_their_text_and_carry_a_type_byte_in_v3() {
+        let mut head = Frame::buffer(8);
+        head.extend_from_slice(b"51-[]");
+        let frame = Frame::seal(head, [Bytes::from_static(b"\x01\x02"), Bytes::new()]);
+        assert_eq!(wire(&frame, Version::V4, 0), b"\x81\x06451-[]\x82\x02\x01\x02\x82\x00");
+        assert_eq!(wire(&frame, Version::V3, 0), b"\x81\x06451-[]\x82\x03\x04\x01\x02\x82\x01\x04");
+        assert_eq!(frame.wire_len(Version::V3), wire(&frame, Version::V3, 0).len());
+    }
+
+    #[test]
+    fn the_header_grows_with_the_message() {
+        for (len, header) in [(124, 2), (125, 4), (65_534, 4), (65_535, 10)] {
+            let frame = Frame::message(Message::Text("x".repeat(len).into()));
+            assert_eq!(frame.wire_len(Version::V4), header + 1 + len, "a message of {len} bytes");
+        }
+    }
+}

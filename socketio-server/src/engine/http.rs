@@ -1,0 +1,495 @@
+//! From an HTTP request to a session: which path is ours, what is refused and how, polling, and the way to a WebSocket.
+//!
+//! The order of the checks, and the bytes of each refusal, are the reference server's.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderValue};
+use http::{Method, Response, StatusCode};
+use http_body::Body as HttpBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::upgrade::OnUpgrade;
+use socketio_protocol::engine::{
+    Body as Payload, HandshakeError, Input, OpenPacket, Packet, PayloadEncoder, Query, TransportKind, Version,
+    decode_payload, jsonp,
+};
+use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, frame, handshake};
+
+use super::connection::{Connection, ProbeStep};
+use super::engine::{Engine, Shared};
+use super::frame::Frame;
+use super::ids::random_id;
+use super::incoming::Incoming;
+use super::io;
+use super::request::Request;
+
+/// The body of every answer: it is known whole.
+pub type Body = Full<Bytes>;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Engine {
+    /// Whether a request for `path` is this engine's.
+    pub fn owns(&self, path: &str) -> bool {
+        path.strip_prefix(self.shared.config.path.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// Answers one HTTP request for this engine, a request to upgrade to a WebSocket included.
+    pub async fn respond<B>(&self, mut request: http::Request<B>) -> Response<Body>
+    where
+        B: HttpBody + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        self.shared.start();
+        let upgrade = wants_web_socket(&request).then(|| hyper::upgrade::on(&mut request));
+        let head = Request::new(&request);
+        match self.shared.route(request, head, upgrade).await {
+            Ok(response) => response,
+            Err(Refused { error, upgrade: false }) => refuse(&error),
+            Err(Refused { error, upgrade: true }) => refuse_upgrade(&error),
+        }
+    }
+}
+
+/// A request that is turned away. One for a WebSocket is told in plain text.
+struct Refused {
+    error: HandshakeError,
+    upgrade: bool,
+}
+
+fn wants_web_socket<B>(request: &http::Request<B>) -> bool {
+    let has = |name, token: &str| {
+        request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+            value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token))
+        })
+    };
+    has(header::CONNECTION, "upgrade") && has(header::UPGRADE, "websocket")
+}
+
+impl Shared {
+    async fn route<B>(
+        self: &Arc<Self>,
+        request: http::Request<B>,
+        head: Request,
+        upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<Body>, Refused>
+    where
+        B: HttpBody + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let is_upgrade = upgrade.is_some();
+        let refused = |error| Refused { error, upgrade: is_upgrade };
+        let asked = head.clone();
+        let query = Query::parse(asked.raw_query());
+        let transport = match query.transport() {
+            Some(transport @ (TransportKind::Polling | TransportKind::WebSocket)) if self.config.serves(transport) => {
+                transport
+            }
+            _ => return Err(refused(HandshakeError::UnknownTransport)),
+        };
+        let version = query.version();
+
+        if let Some(sid) = query.sid() {
+            let Some(connection) = self.session(sid) else {
+                return Err(refused(HandshakeError::UnknownSid));
+            };
+            if version != Some(connection.version()) {
+                return Err(refused(HandshakeError::BadRequest));
+            }
+            return match (transport, upgrade) {
+                (TransportKind::WebSocket, Some(upgrade)) if self.config.allow_upgrades => {
+                    self.probe(&request, connection, upgrade).map_err(refused)
+                }
+                (TransportKind::Polling, None) => {
+                    let jsonp = query.j().map(str::to_owned);
+                    self.poll_or_post(request, &head, connection, jsonp).await.map_err(refused)
+                }
+                _ => Err(refused(HandshakeError::BadRequest)),
+            };
+        }
+
+        if request.method() != Method::GET {
+            return Err(refused(HandshakeError::BadMethod));
+        }
+        if (transport == TransportKind::WebSocket) != is_upgrade {
+            return Err(refused(HandshakeError::BadRequest));
+        }
+        let Some(version) = version.filter(|version| *version == Version::V4 || self.config.allow_eio3) else {
+            return Err(refused(HandshakeError::UnsupportedVersion));
+        };
+        if let Some(gate) = &self.gate {
+            gate(head.clone()).await.map_err(|message| refused(HandshakeError::Forbidden(Some(message))))?;
+        }
+        if self.is_closed() {
+            return Err(refused(HandshakeError::BadRequest));
+        }
+        let base64 = query.b64();
+        match upgrade {
+            Some(upgrade) => self.open_web_socket(&request, head, version, base64, upgrade).map_err(refused),
+            None => {
+                let jsonp = query.j().map(str::to_owned);
+                let body = self.open_polling(head, version, base64);
+                Ok(poll_response(body, jsonp.as_deref(), &asked))
+            }
+        }
+    }
+
+    fn open_packet(&self, sid: &str, transport: TransportKind) -> Packet {
+        let timing = &self.config.timing;
+        let open = OpenPacket {
+            sid,
+            upgrades: self.config.upgrades(transport),
+            ping_interval: timing.ping_interval,
+            ping_timeout: timing.ping_timeout,
+            max_payload: self.config.max_http_buffer_size,
+        };
+        Packet::Open(open.to_json().into())
+    }
+
+    // ---- polling ----------------------------------------------------------------------------------------------
+
+    fn open_polling(self: &Arc<Self>, head: Request, version: Version, base64: bool) -> Payload {
+        let sid = random_id();
+        let mut payload = PayloadEncoder::new(version, false);
+        Frame::control(&self.open_packet(&sid, TransportKind::Polling)).write_payload(&mut payload);
+        let connection =
+            Connection::new(sid, version, TransportKind::Polling, base64, head, self.clone(), Instant::now());
+        self.remember(&connection);
+        let accepted = self.accept(Incoming::new(connection));
+        tokio::spawn(accepted);
+        payload.finish()
+    }
+
+    async fn poll_or_post<B>(
+        self: &Arc<Self>,
+        request: http::Request<B>,
+        head: &Request,
+        connection: Arc<Connection>,
+        jsonp: Option<String>,
+    ) -> Result<Response<Body>, HandshakeError>
+    where
+        B: HttpBody + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        if connection.transport() != TransportKind::Polling {
+            return Err(HandshakeError::BadRequest);
+        }
+        match *request.method() {
+            Method::GET => Ok(poll(connection, jsonp.as_deref(), head).await),
+            Method::POST => Ok(self.post(request, connection, jsonp.is_some()).await),
+            // The reference answers 500, as if the fault were its own.
+            _ => Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
+        }
+    }
+
+    async fn post<B>(
+        self: &Arc<Self>,
+        request: http::Request<B>,
+        connection: Arc<Connection>,
+        jsonp: bool,
+    ) -> Response<Body>
+    where
+        B: HttpBody + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        if connection.handle(Input::PostOpened).is_some() {
+            return empty(StatusCode::BAD_REQUEST);
+        }
+        let mut guard = Aborted { connection: Some(connection.clone()), input: Input::PostAborted };
+        let binary = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/octet-stream"));
+        if binary && connection.version() == Version::V4 {
+            guard.connection = None;
+            connection.handle(Input::TransportFailed("invalid content"));
+            return empty(StatusCode::BAD_REQUEST);
+        }
+        let body = match self.read_body(request).await {
+            Ok(body) => body,
+            Err(status) => {
+                guard.connection = None;
+                connection.handle(Input::TransportFailed("message over the limit, or too slow"));
+                return empty(status);
+            }
+        };
+        connection.heard(Instant::now());
+        let body = if jsonp { jsonp::unwrap(&body).map(Bytes::from) } else { Some(body) };
+        for packet in body
+            .into_iter()
+            .flat_map(|body| decode_payload(connection.version(), binary, body, self.config.max_packets_per_payload))
+        {
+            match packet {
+                Ok(packet) => {
+                    connection.handle(Input::Received(packet));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a client sent what is no Engine.IO payload");
+                    connection.handle(Input::Undecodable);
+                }
+            }
+            poll_fn(|cx| connection.poll_inbox_room(cx)).await;
+        }
+        guard.connection = None;
+        connection.handle(Input::PostAnswered);
+        response(StatusCode::OK, "text/html", Bytes::from_static(b"ok"))
+    }
+
+    /// The whole body of a POST, if it is neither too long nor too slow.
+    async fn read_body<B>(&self, request: http::Request<B>) -> Result<Bytes, StatusCode>
+    where
+        B: HttpBody + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let max = self.config.max_http_buffer_size;
+        let body = request.into_body();
+        if body.size_hint().lower() > max as u64 {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        match tokio::time::timeout(self.config.body_timeout, Limited::new(body, max).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+            Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+            Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+        }
+    }
+
+    // ---- WebSocket --------------------------------------------------------------------------------------------
+
+    fn open_web_socket<B>(
+        self: &Arc<Self>,
+        request: &http::Request<B>,
+        head: Request,
+        version: Version,
+        base64: bool,
+        upgrade: OnUpgrade,
+    ) -> Result<Response<Body>, HandshakeError> {
+        let response = switching_protocols(request)?;
+        let shared = self.clone();
+        tokio::spawn(async move {
+            let Ok(upgraded) = upgrade.await else { return };
+            let (reader, writer, ahead) = io::split(upgraded);
+            let sid = random_id();
+            let open = Frame::control(&shared.open_packet(&sid, TransportKind::WebSocket));
+            let transport = TransportKind::WebSocket;
+            let connection = Connection::new(sid, version, transport, base64, head, shared.clone(), Instant::now());
+            shared.remember(&connection);
+            connection.opened(writer);
+            let mut incoming = Incoming::new(connection);
+            incoming.read_from(reader, BytesMut::from(ahead));
+            if incoming.connection().send_frame(&open, false).is_ok() {
+                shared.accept(incoming).await;
+            }
+        });
+        Ok(response)
+    }
+
+    /// A WebSocket for a session that polls.
+    fn probe<B>(
+        self: &Arc<Self>,
+        request: &http::Request<B>,
+        connection: Arc<Connection>,
+        upgrade: OnUpgrade,
+    ) -> Result<Response<Body>, HandshakeError> {
+        let response = switching_protocols(request)?;
+        let opened = connection.open_probe().is_ok();
+        let max = self.config.max_http_buffer_size;
+        tokio::spawn(async move {
+            match upgrade.await {
+                // A session that is a WebSocket already, or is being probed, has this one closed.
+                Ok(upgraded) if opened => probe(&connection, upgraded, max).await,
+                Ok(upgraded) => refuse_probe(upgraded).await,
+                Err(_) if opened => {
+                    connection.handle(Input::ProbeClosed);
+                }
+                Err(_) => {}
+            }
+        });
+        Ok(response)
+    }
+}
+
+/// Tells the session when the client goes away before its request is answered.
+struct Aborted {
+    connection: Option<Arc<Connection>>,
+    input: Input,
+}
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.handle(self.input.clone());
+        }
+    }
+}
+
+async fn poll(connection: Arc<Connection>, jsonp: Option<&str>, head: &Request) -> Response<Body> {
+    if connection.handle(Input::PollOpened).is_some() {
+        return empty(StatusCode::BAD_REQUEST);
+    }
+    let mut guard = Aborted { connection: Some(connection), input: Input::PollAborted };
+    let body = poll_fn(|cx| match &guard.connection {
+        Some(connection) => connection.poll_body(cx),
+        None => std::task::Poll::Pending,
+    })
+    .await;
+    guard.connection = None;
+    poll_response(body, jsonp, head)
+}
+
+/// Lets a WebSocket become the transport of a session that polls, if its client says the right words.
+async fn probe(connection: &Arc<Connection>, upgraded: hyper::upgrade::Upgraded, max: usize) {
+    let (mut reader, mut writer, ahead) = io::split(upgraded);
+    let mut buffer = BytesMut::from(ahead);
+    let mut decoder = Decoder::new(Role::Server, max);
+    let (version, _) = connection.version_and_base64();
+    loop {
+        loop {
+            let packet = match decoder.decode(&mut buffer) {
+                Ok(None) => break,
+                Ok(Some(Event::Text(text))) => Packet::decode_text(text, version).ok(),
+                Ok(Some(Event::Binary(data))) => Packet::decode_binary(data, version).ok(),
+                Ok(Some(Event::Ping(_) | Event::Pong(_))) => continue,
+                Ok(Some(Event::Close(_))) | Err(_) => None,
+            };
+            let upgrade = matches!(packet, Some(Packet::Upgrade));
+            connection.handle(packet.map_or(Input::ProbeClosed, Input::ProbeReceived));
+            if upgrade {
+                break; // What follows belongs to the session.
+            }
+        }
+        let step = poll_fn(|cx| {
+            if let std::task::Poll::Ready(step) = connection.poll_probe(cx) {
+                return std::task::Poll::Ready(Some(step));
+            }
+            match reader.poll_read(cx, &mut buffer) {
+                std::task::Poll::Ready(Ok(n)) if n > 0 => std::task::Poll::Ready(None),
+                std::task::Poll::Ready(_) => std::task::Poll::Ready(Some(ProbeStep::Dropped)),
+                std::task::Poll::Pending => std::task::Poll::Pending,
+            }
+        });
+        match step.await {
+            None => {}
+            Some(ProbeStep::Write(packet)) => {
+                let mut text = Vec::new();
+                packet.encode_text(version, &mut text);
+                if write_all(&mut writer, &frame(Opcode::Text, &text)).await.is_err() {
+                    connection.handle(Input::ProbeClosed);
+                    return;
+                }
+            }
+            Some(ProbeStep::Upgraded) => {
+                connection.upgraded(reader, writer, buffer);
+                return;
+            }
+            Some(ProbeStep::Dropped) => {
+                connection.handle(Input::ProbeClosed);
+                let _ = write_all(&mut writer, &[0x88, 0]).await;
+                return;
+            }
+        }
+    }
+}
+
+async fn refuse_probe(upgraded: hyper::upgrade::Upgraded) {
+    let (_reader, mut writer, _) = io::split(upgraded);
+    let _ = write_all(&mut writer, &[0x88, 0]).await;
+}
+
+async fn write_all(writer: &mut io::Writer, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let n = poll_fn(|cx| writer.poll_write(cx, &[std::io::IoSlice::new(bytes)])).await?;
+        if n == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        bytes = bytes.get(n..).unwrap_or_default();
+    }
+    poll_fn(|cx| writer.poll_flush(cx)).await
+}
+
+// ---- answers --------------------------------------------------------------------------------------------------
+
+fn switching_protocols<B>(request: &http::Request<B>) -> Result<Response<Body>, HandshakeError> {
+    let header = |name: http::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let accept = handshake::check(
+        request.method().as_str(),
+        header(header::CONNECTION),
+        header(header::UPGRADE),
+        header(header::SEC_WEBSOCKET_VERSION),
+        header(header::SEC_WEBSOCKET_KEY),
+    )
+    .map_err(|_| HandshakeError::BadRequest)?;
+    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::try_from(accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(protocol) = header(header::SEC_WEBSOCKET_PROTOCOL)
+        && let Ok(first) = HeaderValue::from_str(protocol.split(',').next().unwrap_or_default().trim())
+    {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, first);
+    }
+    Ok(response)
+}
+
+fn poll_response(body: Payload, jsonp: Option<&str>, head: &Request) -> Response<Body> {
+    let (kind, bytes) = match jsonp {
+        Some(index) => ("text/plain; charset=UTF-8", jsonp::wrap(index, &String::from_utf8_lossy(&body.bytes)).into()),
+        None if body.binary => ("application/octet-stream", body.bytes),
+        None => ("text/plain; charset=UTF-8", body.bytes),
+    };
+    let mut response = response(StatusCode::OK, kind, bytes);
+    if head.header("user-agent").is_some_and(|agent| agent.contains(";MSIE") || agent.contains("Trident/")) {
+        response.headers_mut().insert("x-xss-protection", HeaderValue::from_static("0"));
+    }
+    response
+}
+
+fn refuse(error: &HandshakeError) -> Response<Body> {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = Response::new(Full::from(error.to_json()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn refuse_upgrade(error: &HandshakeError) -> Response<Body> {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = Response::new(Full::from(error.message().to_owned()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// Answers a request that is nobody's.
+pub(crate) fn not_found() -> Result<Response<Body>, Infallible> {
+    Ok(empty(StatusCode::NOT_FOUND))
+}

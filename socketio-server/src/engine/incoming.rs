@@ -1,0 +1,261 @@
+//! What one client sends: the receiving half of a connection, owned by the connection's task.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, BytesMut};
+use socketio_protocol::engine::{CloseReason, Input, Message, Packet};
+use socketio_protocol::websocket::{self, Decoder, Event, Opcode, Role};
+use tokio::io::AsyncReadExt;
+
+use super::connection::{Connection, Wake};
+use super::frame::Frame;
+use super::io::Reader;
+
+/// The receiving half of a [`Connection`]. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Incoming {
+    connection: Arc<Connection>,
+    web_socket: Option<WebSocket>,
+    corks: bool,
+}
+
+#[derive(Debug)]
+struct WebSocket {
+    reader: Reader,
+    decoder: Decoder,
+    /// The rest of a frame that has not come whole. Nothing at rest.
+    rest: BytesMut,
+    /// Whether `rest` is a piece of the buffer that all connections of a thread share.
+    borrowed: bool,
+    ended: bool,
+}
+
+/// What [`Incoming::next`] comes back with.
+pub(crate) enum Received {
+    Message(Message),
+    /// Someone has called [`Connection::nudge`].
+    Nudged,
+    Closed(CloseReason),
+}
+
+impl Incoming {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Self { connection, web_socket: None, corks: false }
+    }
+
+    /// Reads from `reader` from now on, beginning with what was read ahead.
+    pub(super) fn read_from(&mut self, reader: Reader, ahead: BytesMut) {
+        let max = self.connection.shared.config.max_http_buffer_size;
+        let decoder = Decoder::new(Role::Server, max);
+        self.web_socket = Some(WebSocket { reader, decoder, rest: ahead, borrowed: false, ended: false });
+    }
+
+    /// The sending half.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// The next message, in the order in which the client sent them; `None` once the session has ended, for the
+    /// reason that [`closed`](Incoming::closed) gives.
+    pub async fn recv(&mut self) -> Option<Message> {
+        loop {
+            match self.next().await {
+                Received::Message(message) => return Some(message),
+                Received::Nudged => {}
+                Received::Closed(_) => return None,
+            }
+        }
+    }
+
+    /// Waits for the end of the session and says why it ended. Messages that still come are dropped.
+    pub async fn closed(&mut self) -> CloseReason {
+        loop {
+            if let Received::Closed(reason) = self.next().await {
+                return reason;
+            }
+        }
+    }
+
+    /// Corks the queue from one received message to the wait for the next: what its handling sends leaves together.
+    pub(crate) fn cork(&mut self) {
+        self.corks = true;
+    }
+
+    /// The next thing to look at.
+    pub(crate) async fn next(&mut self) -> Received {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        loop {
+            if let Some(message) = self.decode() {
+                self.start_turn();
+                return Poll::Ready(Received::Message(message));
+            }
+            match self.connection.poll_wake(cx) {
+                Poll::Ready(Wake::Message(message)) => {
+                    self.start_turn();
+                    return Poll::Ready(Received::Message(message));
+                }
+                Poll::Ready(Wake::Upgraded(reader, ahead)) => {
+                    self.read_from(reader, ahead);
+                    continue;
+                }
+                Poll::Ready(Wake::Nudged) => return Poll::Ready(Received::Nudged),
+                Poll::Ready(Wake::Closed(reason)) => return Poll::Ready(Received::Closed(reason)),
+                Poll::Pending => {}
+            }
+            ready!(self.poll_read(cx));
+        }
+    }
+
+    fn start_turn(&self) {
+        if self.corks {
+            self.connection.cork();
+        }
+    }
+
+    /// Reads once. Bytes, and the end of the stream, are looked at by the next turn of the loop.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(web_socket) = self.web_socket.as_mut().filter(|web_socket| !web_socket.ended) else {
+            return Poll::Pending;
+        };
+        match ready!(web_socket.poll_fill(cx)) {
+            Ok(n) if n > 0 => self.connection.heard(Instant::now()),
+            result => {
+                web_socket.ended = true;
+                self.connection.handle(match result {
+                    Ok(_) => Input::TransportClosed,
+                    Err(_) => Input::TransportFailed("connection reset"),
+                });
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// The next message in what has been read.
+    fn decode(&mut self) -> Option<Message> {
+        let web_socket = self.web_socket.as_mut()?;
+        let connection = &self.connection;
+        while !web_socket.rest.is_empty() {
+            let packet = match web_socket.decoder.decode(&mut web_socket.rest) {
+                Ok(None) => {
+                    web_socket.keep_rest();
+                    return None;
+                }
+                Ok(Some(Event::Text(text))) => Packet::decode_text(text, connection.version()),
+                Ok(Some(Event::Binary(data))) => Packet::decode_binary(data, connection.version()),
+                Ok(Some(Event::Ping(data))) => {
+                    // Full queues end the connection elsewhere; a pong is not worth an error of its own.
+                    let _ = connection.send_frame(&Frame::raw(&websocket::frame(Opcode::Pong, &data)), false);
+                    continue;
+                }
+                Ok(Some(Event::Pong(_))) => continue,
+                Ok(Some(Event::Close(frame))) => {
+                    web_socket.ended = true;
+                    if let Some(frame) = frame {
+                        connection.set_close_frame(websocket::close_frame(Some(frame.code), ""));
+                    }
+                    connection.handle(Input::TransportClosed);
+                    return None;
+                }
+                Err(error) => {
+                    web_socket.ended = true;
+                    tracing::debug!(%error, "a client broke the WebSocket protocol");
+                    connection.set_close_frame(websocket::close_frame(Some(error.close_code()), ""));
+                    connection.handle(Input::TransportFailed(error.reason()));
+                    return None;
+                }
+            };
+            match packet {
+                Ok(Packet::Message(message)) => return Some(message),
+                Ok(packet) => {
+                    connection.handle(Input::Received(packet));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a client sent what is no Engine.IO packet");
+                    web_socket.ended = true;
+                    connection.handle(Input::Undecodable);
+                    return None;
+                }
+            }
+            if connection.is_closed() {
+                web_socket.ended = true;
+                return None;
+            }
+        }
+        web_socket.rest = BytesMut::new();
+        None
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let Some(mut farewell) = self.connection.finish() else { return };
+        let reader = self.web_socket.take().filter(|web_socket| !web_socket.ended).map(|web_socket| web_socket.reader);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let told = farewell.poll(&mut cx).is_ready();
+        if told && reader.is_none() {
+            return; // The client is gone, or has said goodbye itself.
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(FAREWELL, async move {
+                poll_fn(|cx| farewell.poll(cx)).await;
+                drop(farewell); // Ends the stream in our direction.
+                if let Some(reader) = reader {
+                    drain(reader).await;
+                }
+            }));
+        }
+    }
+}
+
+/// Reads until the client closes: a stream dropped with bytes unread is reset, and the last packets with it.
+async fn drain(mut reader: Reader) {
+    let mut sink = [0; 1024];
+    while matches!(reader.read(&mut sink).await, Ok(1..)) {}
+}
+
+/// How long a closed connection may take to read its last packets.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+impl WebSocket {
+    /// Reads from the stream: into a buffer shared by all connections of this thread, or behind the rest of a frame.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if !self.rest.is_empty() {
+            self.rest.reserve(READ_MIN);
+            return self.reader.poll_read(cx, &mut self.rest);
+        }
+        SHARED.with(|shared| {
+            let mut buffer = shared.take();
+            if buffer.capacity() < READ_MIN {
+                buffer.reserve(READ_MAX);
+            }
+            let result = self.reader.poll_read(cx, &mut buffer);
+            self.rest = buffer.split();
+            self.borrowed = true;
+            shared.set(buffer);
+            result
+        })
+    }
+
+    /// Moves what is left of a frame out of the shared buffer, which it would hold for as long as it waits.
+    fn keep_rest(&mut self) {
+        if std::mem::take(&mut self.borrowed) {
+            let mut own = BytesMut::with_capacity(self.rest.len() + READ_MIN);
+            own.put_slice(&self.rest);
+            self.rest = own;
+        }
+    }
+}
+
+const READ_MAX: usize = 64 << 10;
+const READ_MIN: usize = 8 << 10;
+
+thread_local! {
+    static SHARED: Cell<BytesMut> = Cell::new(BytesMut::new());
+}

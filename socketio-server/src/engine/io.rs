@@ -1,0 +1,99 @@
+//! The byte stream under a WebSocket.
+//!
+//! A plain TCP stream is split without a lock, so that any thread can write to it at once; every other stream (TLS,
+//! a test's pipe) is written by the connection's own task.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use hyper::upgrade::{Parts, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// The end of a stream that bytes come from.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    Tcp(OwnedReadHalf),
+    Other(ReadHalf<TokioIo<Upgraded>>),
+}
+
+/// The end of a stream that bytes go to.
+#[derive(Debug)]
+pub(crate) enum Writer {
+    Tcp(OwnedWriteHalf),
+    Other(WriteHalf<TokioIo<Upgraded>>),
+}
+
+/// Takes the stream out of hyper's hands, with what hyper had read ahead. The read-ahead buffer is dropped when it is
+/// empty, since even an empty one holds 16 KiB.
+pub(crate) fn split(upgraded: Upgraded) -> (Reader, Writer, Bytes) {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(Parts { io, read_buf, .. }) => {
+            let stream = io.into_inner();
+            // Fails only on a stream that is broken already, which the first read will say.
+            let _ = stream.set_nodelay(true);
+            let (reader, writer) = stream.into_split();
+            let ahead = if read_buf.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&read_buf) };
+            (Reader::Tcp(reader), Writer::Tcp(writer), ahead)
+        }
+        Err(upgraded) => {
+            let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+            (Reader::Other(reader), Writer::Other(writer), Bytes::new())
+        }
+    }
+}
+
+impl Reader {
+    /// Reads behind what `buf` holds; 0 is the end of the stream.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match self {
+            Reader::Tcp(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
+            Reader::Other(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
+        }
+    }
+}
+
+impl Writer {
+    /// Writes at once, if that can be done from here. [`io::ErrorKind::WouldBlock`] when the stream is full, or is
+    /// one that only its own task may write to.
+    pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Writer::Tcp(writer) if slices.len() == 1 => writer.try_write(&slices[0]),
+            Writer::Tcp(writer) => writer.try_write_vectored(slices),
+            Writer::Other(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Writes, or has `cx` woken once that can be done.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Writer::Tcp(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
+            Writer::Other(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Has what an encrypting stream holds back written.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Writer::Tcp(_) => Poll::Ready(Ok(())),
+            Writer::Other(writer) => Pin::new(writer).poll_flush(cx),
+        }
+    }
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Reader::Tcp(reader) => Pin::new(reader).poll_read(cx, buf),
+            Reader::Other(reader) => Pin::new(reader).poll_read(cx, buf),
+        }
+    }
+}

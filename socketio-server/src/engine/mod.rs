@@ -1,0 +1,32 @@
+//! Engine.IO: bytes in, messages out.
+//!
+//! An [`Engine`] answers HTTP requests, opens sessions over long-polling or WebSocket and lets the one become the
+//! other. Each session is a [`Connection`], to which anyone may send, and an [`Incoming`], from which one task
+//! receives. Namespaces, rooms and events are unknown here.
+
+mod config;
+mod connection;
+#[expect(clippy::module_inception, reason = "the type it is named after")]
+mod engine;
+mod flusher;
+mod frame;
+mod http;
+mod ids;
+mod incoming;
+mod io;
+mod request;
+mod timers;
+
+pub use self::config::EngineConfig;
+pub use self::connection::{Connection, SendError};
+pub use self::engine::Engine;
+pub use self::frame::Frame;
+pub use self::http::Body;
+pub use self::ids::random_id;
+pub use self::incoming::Incoming;
+pub use self::request::{RemoteAddress, Request, Secure};
+pub use socketio_protocol::engine::{CloseReason, Message, Timing, TransportKind, Version};
+
+pub(crate) use self::engine::Gate;
+pub(crate) use self::http::not_found;
+pub(crate) use self::incoming::Received;

@@ -1,0 +1,137 @@
+//! The request that opened a session, in as few bytes as it needs.
+//!
+//! The headers that hyper hands over share its read buffer, and would hold 16 KiB for the life of the connection; what
+//! an application may ask for is copied into one small string instead.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::HeaderMap;
+
+/// Method and path aside, all of the first HTTP request: headers, address, query. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Request(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// The request target, then one `name\nvalue\n` for each header.
+    text: Box<str>,
+    target_len: usize,
+    remote: Option<SocketAddr>,
+    secure: bool,
+    time: SystemTime,
+}
+
+/// Where a request comes from, in the extensions of an [`http::Request`]: a listener of ours puts it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteAddress(pub SocketAddr);
+
+/// Marks a request that came over TLS, in the extensions of an [`http::Request`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Secure;
+
+impl Request {
+    pub(crate) fn new<B>(request: &http::Request<B>) -> Self {
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let headers = request.headers();
+        let len: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();
+        let mut text = String::with_capacity(target.len() + len);
+        text.push_str(target);
+        push_headers(&mut text, headers);
+        Self(Arc::new(Inner {
+            target_len: target.len(),
+            text: text.into(),
+            remote: request.extensions().get::<RemoteAddress>().map(|remote| remote.0),
+            secure: request.extensions().get::<Secure>().is_some(),
+            time: SystemTime::now(),
+        }))
+    }
+
+    /// Path and query, as they came.
+    pub fn url(&self) -> &str {
+        self.0.text.get(..self.0.target_len).unwrap_or_default()
+    }
+
+    /// The path alone.
+    pub fn path(&self) -> &str {
+        self.url().split('?').next().unwrap_or_default()
+    }
+
+    /// The query, without its question mark, as it came.
+    pub fn raw_query(&self) -> &str {
+        self.url().split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// One parameter of the query, decoded. The last of several with one name.
+    pub fn query(&self, name: &str) -> Option<String> {
+        self.query_pairs().into_iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// All parameters of the query, decoded, in order.
+    pub fn query_pairs(&self) -> Vec<(String, String)> {
+        socketio_protocol::engine::Query::parse(self.raw_query())
+            .pairs()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    /// The first header of this name, which is asked for in any case. Bytes that are not UTF-8 are replaced.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// All headers, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut lines = self.0.text.get(self.0.target_len..).unwrap_or_default().split_terminator('\n');
+        std::iter::from_fn(move || Some((lines.next()?, lines.next()?)))
+    }
+
+    /// Who sent it, if the listener said.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.0.remote
+    }
+
+    /// Whether it came over TLS.
+    pub fn secure(&self) -> bool {
+        self.0.secure
+    }
+
+    /// When it came.
+    pub fn time(&self) -> SystemTime {
+        self.0.time
+    }
+}
+
+/// Header values cannot hold a line feed, so one ends each part.
+fn push_headers(text: &mut String, headers: &HeaderMap) {
+    for (name, value) in headers {
+        text.push_str(name.as_str());
+        text.push('\n');
+        text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_query_and_headers_are_kept() {
+        let request = http::Request::get("http://host/socket.io/?EIO=4&a=1&a=%C3%A9+x")
+            .header("X-Custom", "one")
+            .header("empty", "")
+            .header("cookie", "a=b")
+            .body(())
+            .unwrap();
+        let request = Request::new(&request);
+        assert_eq!(request.url(), "/socket.io/?EIO=4&a=1&a=%C3%A9+x");
+        assert_eq!(request.path(), "/socket.io/");
+        assert_eq!(request.query("a").as_deref(), Some("é x"));
+        assert_eq!(request.query("b"), None);
+        assert_eq!(request.header("x-custom"), Some("one"));
+        assert_eq!(request.header("Empty"), Some(""));
+        assert_eq!(request.headers().count(), 3);
+    }
+}

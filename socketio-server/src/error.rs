@@ -1,0 +1,203 @@
+//! What can go wrong for an application, one enum for each thing it can do.
+
+use bytestring::ByteString;
+use serde::Serialize;
+use socketio_protocol::cluster::BusError;
+use socketio_protocol::socket::{Args, ArgsError, EncodeError};
+
+use crate::adapter::MissingAnswers;
+use crate::engine::{CloseReason, SendError};
+
+/// Why an event was not emitted, or not to everyone.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The socket is disconnected.
+    #[error("the socket is disconnected")]
+    Closed,
+    /// The client has left too much unread; it is closed for it.
+    #[error("the client's queue is full; it is closed as a slow consumer")]
+    Full,
+    /// The arguments cannot be written as JSON.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The protocol keeps the name for itself: `connect`, `connect_error`, `disconnect`, `disconnecting`,
+    /// `newListener`, `removeListener`. The text is the reference server's.
+    #[error("\"{0}\" is a reserved event name")]
+    Reserved(String),
+    /// The other servers were not told. Sockets of this one have been sent to all the same.
+    #[error("other servers were not reached: {0}")]
+    Adapter(#[from] BusError),
+}
+
+impl From<SendError> for EmitError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Full => EmitError::Full,
+            _ => EmitError::Closed,
+        }
+    }
+}
+
+/// Why a client's answer did not come.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The client did not answer in time.
+    #[error("operation has timed out")]
+    Timeout,
+    /// The client disconnected before it answered.
+    #[error("the socket was disconnected before it answered")]
+    Disconnected,
+    /// The answer is not of the type asked for.
+    #[error("the answer does not fit: {0}")]
+    Decode(#[from] ArgsError),
+    /// The question was not sent.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+}
+
+/// Why a question to the servers of a cluster has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The question was not sent, or nobody could say how many servers there are.
+    #[error(transparent)]
+    Adapter(#[from] BusError),
+    /// The arguments cannot be written as JSON.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The protocol keeps the name for itself.
+    #[error("\"{0}\" is a reserved event name")]
+    Reserved(String),
+    /// A server answered with something else than asked for.
+    #[error("an answer does not fit: {0}")]
+    Decode(#[from] ArgsError),
+    /// Not every server answered in time.
+    #[error(transparent)]
+    Missing(#[from] MissingAnswers),
+}
+
+/// Why a client is not let into a namespace. It receives the message, and the data if there is any.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectError {
+    message: String,
+    data: Option<Args>,
+}
+
+impl ConnectError {
+    /// A refusal that the client's `connect_error` event shows as `err.message`.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), data: None }
+    }
+
+    /// Adds what the client's `connect_error` event shows as `err.data`. Data that cannot be written is left out.
+    #[must_use]
+    pub fn data(mut self, data: impl Serialize) -> Self {
+        self.data = Args::new_single(&data).ok();
+        self
+    }
+
+    pub(crate) fn payload(&self, as_v2: bool) -> Args {
+        let payload = match (&self.data, as_v2) {
+            (Some(data), true) => Ok(data.clone()),
+            (None, true) => Args::new_single(&self.message),
+            (data, false) => Args::new_single(&Refusal { message: &self.message, data: data.as_ref().map(DataOf) }),
+        };
+        payload.unwrap_or_else(|_| Args::none())
+    }
+}
+
+impl From<&str> for ConnectError {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<String> for ConnectError {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<DataOf<'a>>,
+}
+
+/// One value that has been written already.
+struct DataOf<'a>(&'a Args);
+
+impl Serialize for DataOf<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: Option<socketio_protocol::socket::Value> = self.0.value().map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+/// Why a socket was disconnected. [`as_str`](DisconnectReason::as_str) gives the reference server's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The client left the namespace.
+    ClientNamespaceDisconnect,
+    /// The server had it leave.
+    ServerNamespaceDisconnect,
+    /// The connection under it ended.
+    Connection(CloseReason),
+}
+
+impl DisconnectReason {
+    /// The text that applications and logs know, for example `transport close`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DisconnectReason::ClientNamespaceDisconnect => "client namespace disconnect",
+            DisconnectReason::ServerNamespaceDisconnect => "server namespace disconnect",
+            DisconnectReason::Connection(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl std::fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What went wrong in a handler; see [`Server::on_error`](crate::Server::on_error).
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct HandlerError {
+    /// The namespace.
+    pub nsp: ByteString,
+    /// The socket whose event it was.
+    pub socket: ByteString,
+    /// The event.
+    pub event: String,
+    /// What happened.
+    pub kind: HandlerErrorKind,
+}
+
+/// How a handler failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandlerErrorKind {
+    /// What the client sent does not fit the types that the handler takes. The handler did not run.
+    #[error("the arguments do not fit: {0}")]
+    Arguments(#[from] ArgsError),
+    /// The handler takes a state that the server was not given.
+    #[error("the server has no state of type {0}; give it one with Builder::state")]
+    MissingState(&'static str),
+    /// The handler returned an error.
+    #[error("{0}")]
+    Returned(String),
+    /// The handler panicked.
+    #[error("panic: {0}")]
+    Panic(String),
+    /// What the handler returned cannot be written as JSON.
+    #[error("the answer cannot be written: {0}")]
+    Answer(EncodeError),
+}

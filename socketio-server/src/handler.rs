@@ -1,0 +1,322 @@
+//! Functions of an application that events run: what they may take, and how they are run.
+//!
+//! A handler is polled at once, on the connection's own task, so that handlers of one socket start in the order in
+//! which their events came, and one that never waits costs no task. One that waits goes on in a task of its own.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::FutureExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use socketio_protocol::socket::Args;
+use tokio::sync::Notify;
+
+use crate::ack::Ack;
+use crate::error::{HandlerError, HandlerErrorKind};
+use crate::reply::Reply;
+use crate::socket::Socket;
+
+/// One event of one socket, on its way to a handler. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EventContext {
+    pub(crate) socket: Socket,
+    pub(crate) args: Args,
+    pub(crate) ack: Option<AckSlot>,
+}
+
+/// The client's wish for an answer, which is fulfilled once.
+#[derive(Debug, Clone)]
+pub(crate) struct AckSlot {
+    pub(crate) id: u64,
+    answered: Arc<AtomicBool>,
+}
+
+impl AckSlot {
+    pub(crate) fn new(id: u64) -> Self {
+        Self { id, answered: Arc::default() }
+    }
+
+    /// True for the first who asks.
+    pub(crate) fn take(&self) -> bool {
+        !self.answered.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl EventContext {
+    /// The socket that the event came from.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// The event's name and arguments.
+    pub fn args(&self) -> &Args {
+        &self.args
+    }
+
+    /// Answers the client, if it asked and was not answered.
+    pub(crate) fn answer<T: Serialize + ?Sized>(&self, value: &T) {
+        if let Some(ack) = self.ack.as_ref().filter(|ack| ack.take())
+            && let Err(crate::EmitError::Encode(error)) = self.socket.send_ack(ack.id, value)
+        {
+            self.report(HandlerErrorKind::Answer(error));
+        }
+    }
+
+    /// Reports an error that the handler returned, to the hook and to the client.
+    pub(crate) fn fail_with<T: Serialize + ?Sized>(&self, error: &T) {
+        let text = match serde_json::to_value(error) {
+            Ok(serde_json::Value::String(text)) => text,
+            Ok(value) => value.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.answer_error(error);
+        self.report(HandlerErrorKind::Returned(text));
+    }
+
+    /// Reports an error that is no answer of the handler's.
+    pub(crate) fn fail(&self, kind: HandlerErrorKind) {
+        self.answer_error(&kind.to_string());
+        self.report(kind);
+    }
+
+    fn answer_error<T: Serialize + ?Sized>(&self, error: &T) {
+        #[derive(Serialize)]
+        struct Failure<'a, T: ?Sized> {
+            error: &'a T,
+        }
+        self.answer(&Failure { error });
+    }
+
+    fn report(&self, kind: HandlerErrorKind) {
+        self.socket.namespace().shared().report(HandlerError {
+            nsp: self.socket.namespace().name().clone(),
+            socket: self.socket.id().clone(),
+            event: self.args.event().map_or_else(String::new, std::borrow::Cow::into_owned),
+            kind,
+        });
+    }
+}
+
+/// Something that a handler can take: made from the event.
+#[diagnostic::on_unimplemented(
+    message = "an event handler cannot take `{Self}`",
+    note = "it can take `Socket`, `Data<T>` (the arguments), `Ack`, `State<T>`, `Event`, each at most once, in any order",
+    note = "wrap the type of the arguments in `Data`: `Data(message): Data<String>`"
+)]
+pub trait FromEvent: Sized {
+    /// Takes it out of the event.
+    ///
+    /// # Errors
+    ///
+    /// When the event does not have it; the handler is not run then, and the error is reported.
+    fn from_event(context: &mut EventContext) -> Result<Self, HandlerErrorKind>;
+}
+
+impl FromEvent for Socket {
+    fn from_event(context: &mut EventContext) -> Result<Self, HandlerErrorKind> {
+        Ok(context.socket.clone())
+    }
+}
+
+/// The arguments of an event, as the type that the handler wants: a tuple is the list of arguments, any other type is
+/// the first argument.
+///
+/// ```
+/// # use socketio_server::{Data, Server, Socket};
+/// # use serde::Deserialize;
+/// #[derive(Deserialize)]
+/// struct Point { x: f64, y: f64 }
+///
+/// # let io = Server::new();
+/// io.on("move", async |Data(point): Data<Point>| { println!("{} {}", point.x, point.y) });
+/// io.on("private message", async |socket: Socket, Data((to, text)): Data<(String, String)>| {
+///     socket.to(&to).emit("private message", (socket.id(), text)).map(drop)
+/// });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Data<T>(pub T);
+
+impl<T: DeserializeOwned> FromEvent for Data<T> {
+    fn from_event(context: &mut EventContext) -> Result<Self, HandlerErrorKind> {
+        Ok(Data(context.args.to()?))
+    }
+}
+
+/// The event as it came: its name, and arguments that nobody has parsed.
+#[derive(Debug, Clone)]
+pub struct Event {
+    args: Args,
+}
+
+impl Event {
+    pub(crate) fn new(args: Args) -> Self {
+        Self { args }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> std::borrow::Cow<'_, str> {
+        self.args.event().unwrap_or_default()
+    }
+
+    /// Its arguments, without the name. They can be emitted as they are.
+    pub fn args(&self) -> Args {
+        self.args.without_name()
+    }
+}
+
+impl FromEvent for Event {
+    fn from_event(context: &mut EventContext) -> Result<Self, HandlerErrorKind> {
+        Ok(Event { args: context.args.clone() })
+    }
+}
+
+/// What the server was given with [`Builder::state`](crate::Builder::state).
+#[derive(Debug)]
+pub struct State<T>(pub Arc<T>);
+
+impl<T> std::ops::Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Send + Sync + 'static> FromEvent for State<T> {
+    fn from_event(context: &mut EventContext) -> Result<Self, HandlerErrorKind> {
+        let state = context.socket.namespace().shared().state::<T>();
+        state.map(State).ok_or(HandlerErrorKind::MissingState(std::any::type_name::<T>()))
+    }
+}
+
+impl FromEvent for Ack {
+    fn from_event(context: &mut EventContext) -> Result<Self, HandlerErrorKind> {
+        Ok(Ack::new(context.socket.clone(), context.ack.clone()))
+    }
+}
+
+/// A handler's work, boxed.
+pub type HandlerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A function that an event runs: `async |socket: Socket, Data(text): Data<String>| { .. }`.
+///
+/// It takes up to six [`FromEvent`] values and returns a [`Reply`]. It is cloned for each event, so what a closure
+/// captures should be cheap to clone: an `Arc`, a sender, a [`Server`](crate::Server).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event handler",
+    label = "this is not an async function of an event",
+    note = "a handler is an async closure or function: `async |socket: Socket, Data(text): Data<String>| {{ .. }}`",
+    note = "each parameter is `Socket`, `Data<T>`, `Ack`, `State<T>` or `Event`, with its type written down",
+    note = "what it captures must implement `Clone`, and its future must be `Send` (no `Rc` or lock guard across an `.await`)"
+)]
+pub trait Handler<Marker>: Clone + Send + Sync + 'static {
+    /// Starts on one event. `None` if the event does not fit, which has been reported then.
+    fn call(self, context: EventContext) -> Option<HandlerFuture>;
+}
+
+macro_rules! handlers {
+    ($(($($arg:ident),*))*) => {$(
+        impl<F, Fut, R, K, $($arg),*> Handler<(K, $($arg,)*)> for F
+        where
+            F: FnOnce($($arg),*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = R> + Send + 'static,
+            R: Reply<K>,
+            $($arg: FromEvent,)*
+        {
+            #[allow(non_snake_case, unused_mut, reason = "one body for all numbers of parameters")]
+            fn call(self, mut context: EventContext) -> Option<HandlerFuture> {
+                $(let $arg = match $arg::from_event(&mut context) {
+                    Ok(value) => value,
+                    Err(error) => {
+                        context.fail(error);
+                        return None;
+                    }
+                };)*
+                let work = self($($arg),*);
+                Some(Box::pin(async move { work.await.reply(context) }))
+            }
+        }
+    )*};
+}
+
+handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) (A, B, C, D, E, G) }
+
+/// A handler without its types.
+pub(crate) type Callback = Arc<dyn Fn(EventContext) -> Option<HandlerFuture> + Send + Sync>;
+
+pub(crate) fn erase<M, H: Handler<M>>(handler: H) -> Callback {
+    Arc::new(move |context| handler.clone().call(context))
+}
+
+/// How many handlers of a connection wait.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    waiting: AtomicUsize,
+    fewer: Notify,
+}
+
+impl Load {
+    /// Returns once fewer than `limit` handlers wait.
+    pub(crate) async fn below(&self, limit: usize) {
+        loop {
+            let fewer = self.fewer.notified();
+            if self.waiting.load(Ordering::Acquire) < limit {
+                return;
+            }
+            fewer.await;
+        }
+    }
+
+    pub(crate) fn is_below(&self, limit: usize) -> bool {
+        self.waiting.load(Ordering::Acquire) < limit
+    }
+}
+
+/// Runs a handler: at once as far as it goes without waiting, the rest in a task of its own.
+pub(crate) fn run(callback: &Callback, context: EventContext, load: &Arc<Load>) {
+    let started = std::panic::catch_unwind(AssertUnwindSafe(|| callback(context.clone())));
+    match started {
+        Ok(None) => {}
+        Ok(Some(future)) => run_future(future, load, move |panic| context.fail(HandlerErrorKind::Panic(panic))),
+        Err(panic) => context.fail(HandlerErrorKind::Panic(text_of(&*panic))),
+    }
+}
+
+/// Polls `future` once, and lets a task of its own do the rest. A panic is told to `on_panic`.
+pub(crate) fn run_future(
+    future: HandlerFuture,
+    load: &Arc<Load>,
+    on_panic: impl FnOnce(String) + Send + 'static,
+) {
+    let mut future = AssertUnwindSafe(future).catch_unwind();
+    match future.poll_unpin(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(())) => {}
+        Poll::Ready(Err(panic)) => on_panic(text_of(&*panic)),
+        Poll::Pending => {
+            load.waiting.fetch_add(1, Ordering::AcqRel);
+            let load = load.clone();
+            tokio::spawn(async move {
+                let result = future.await;
+                load.waiting.fetch_sub(1, Ordering::AcqRel);
+                load.fewer.notify_waiters();
+                if let Err(panic) = result {
+                    on_panic(text_of(&*panic));
+                }
+            });
+        }
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (_, Some(text)) => text.clone(),
+        _ => "of unknown kind".to_owned(),
+    }
+}

@@ -1,0 +1,70 @@
+//! Which handlers there are: of a namespace, for all its sockets, and of one socket.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::error::{ConnectError, DisconnectReason};
+use crate::handler::{Callback, Event, HandlerFuture};
+use crate::socket::Socket;
+use std::future::Future;
+use std::pin::Pin;
+
+pub(crate) type OnConnection = Arc<dyn Fn(Socket) -> HandlerFuture + Send + Sync>;
+pub(crate) type OnDisconnect = Arc<dyn Fn(Socket, DisconnectReason) -> HandlerFuture + Send + Sync>;
+pub(crate) type Middleware =
+    Arc<dyn Fn(Socket) -> Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>> + Send + Sync>;
+pub(crate) type PacketMiddleware = Arc<dyn Fn(&Socket, &Event) -> Result<(), String> + Send + Sync>;
+
+/// The handlers of events, by name.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    named: HashMap<Box<str>, SmallVec<[Listener; 1]>, foldhash::fast::RandomState>,
+    any: Vec<Callback>,
+    pub(crate) packet_middlewares: Vec<PacketMiddleware>,
+    pub(crate) disconnecting: Vec<OnDisconnect>,
+    pub(crate) disconnect: Vec<OnDisconnect>,
+}
+
+#[derive(Clone)]
+struct Listener {
+    callback: Callback,
+    once: bool,
+}
+
+/// The handlers that one event runs.
+pub(crate) type Found = SmallVec<[Callback; 2]>;
+
+impl Listeners {
+    pub(crate) fn on(&mut self, event: &str, callback: Callback, once: bool) {
+        self.named.entry(event.into()).or_default().push(Listener { callback, once });
+    }
+
+    pub(crate) fn on_any(&mut self, callback: Callback) {
+        self.any.push(callback);
+    }
+
+    /// Removes all handlers of an event.
+    pub(crate) fn off(&mut self, event: &str) {
+        self.named.remove(event);
+    }
+
+    /// Adds those that an event runs; those that run once are taken out with [`take_once`](Listeners::take_once).
+    /// Returns whether there are such.
+    pub(crate) fn find(&self, event: &str, found: &mut Found) -> bool {
+        found.extend(self.any.iter().cloned());
+        let Some(named) = self.named.get(event) else { return false };
+        found.extend(named.iter().map(|listener| listener.callback.clone()));
+        named.iter().any(|listener| listener.once)
+    }
+
+    pub(crate) fn take_once(&mut self, event: &str) {
+        if let Some(named) = self.named.get_mut(event) {
+            named.retain(|listener| !listener.once);
+            if named.is_empty() {
+                self.named.remove(event);
+            }
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! A channel inside the connections of clients: its sockets, handlers and middlewares, and its operators.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use socketio_protocol::cluster::BusError;
+use socketio_protocol::socket::Args;
+use tokio::sync::mpsc;
+
+use crate::ack::BroadcastAcks;
+use crate::adapter::{Adapter, AdapterFactory, Answers, Emitted, MemoryAdapter, ServerEvent, Target};
+use crate::broadcast::{Broadcast, IntoRooms, check_request};
+use crate::error::{ConnectError, DisconnectReason, EmitError, RequestError};
+use crate::handler::{Event, Handler, erase};
+use crate::handlers::{Found, Listeners, Middleware, OnConnection, OnDisconnect};
+use crate::remote::RemoteSocketHandle;
+use crate::server::Shared;
+use crate::server_event::{ServerAnswer, ServerHandler, ServerHandlers};
+use crate::socket::{Socket, erase_disconnect};
+
+/// A namespace. Cheap to clone; clones are the same namespace.
+///
+/// Its handlers are for all its sockets: registered once, they cost nothing per socket and are there before a client
+/// is told that it is connected.
+#[derive(Clone)]
+pub struct Namespace(Arc<Inner>);
+
+struct Inner {
+    name: ByteString,
+    shared: Arc<Shared>,
+    adapter: OnceLock<Arc<dyn Adapter>>,
+    sockets: RwLock<HashMap<ByteString, Socket, foldhash::fast::RandomState>>,
+    handlers: RwLock<Handlers>,
+    server_handlers: Arc<ServerHandlers>,
+}
+
+#[derive(Default)]
+struct Handlers {
+    middlewares: Vec<Middleware>,
+    connection: Vec<OnConnection>,
+    listeners: Listeners,
+}
+
+/// How many events of other servers may wait to be handled.
+const SERVER_EVENTS: usize = 1024;
+
+impl Namespace {
+    pub(crate) fn new(name: ByteString, shared: Arc<Shared>, factory: &dyn AdapterFactory) -> Self {
+        let namespace = Self(Arc::new(Inner {
+            name: name.clone(),
+            shared,
+            adapter: OnceLock::new(),
+            sockets: RwLock::default(),
+            handlers: RwLock::default(),
+            server_handlers: Arc::default(),
+        }));
+        let (events, incoming) = mpsc::channel(SERVER_EVENTS);
+        let adapter = factory.create(Arc::new(MemoryAdapter::new(name)), events);
+        let _ = namespace.0.adapter.set(adapter); // Just made: nobody else has set it.
+        namespace.hear_servers(incoming);
+        namespace
+    }
+
+    /// Runs the handlers of events that other servers send, for as long as the adapter lives.
+    fn hear_servers(&self, mut incoming: mpsc::Receiver<ServerEvent>) {
+        if incoming.is_closed() {
+            return; // The adapter has dropped its end: there are no other servers.
+        }
+        let handlers = self.0.server_handlers.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                while let Some(event) = incoming.recv().await {
+                    handlers.run(event);
+                }
+            });
+        }
+    }
+
+    /// Its name, with its slash.
+    pub fn name(&self) -> &ByteString {
+        &self.0.name
+    }
+
+    /// What knows its rooms, and the other servers.
+    pub fn adapter(&self) -> &Arc<dyn Adapter> {
+        self.0.adapter.get().expect("set when the namespace was made")
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    // ---- listening --------------------------------------------------------------------------------------------
+
+    /// Runs `handler` on each socket that connects. What it registers before its first `.await` misses nothing.
+    ///
+    /// ```
+    /// # use socketio_server::{Data, Server, Socket};
+    /// # let io = Server::new();
+    /// io.on_connection(async |socket: Socket| {
+    ///     socket.on("my other event", async |Data(data): Data<serde_json::Value>| println!("{data}"));
+    ///     let _ = socket.emit("news", serde_json::json!({ "hello": "world" }));
+    /// });
+    /// ```
+    #[doc(alias = "connect")]
+    #[doc(alias = "connection")]
+    pub fn on_connection<F, Fut>(&self, handler: F) -> &Self
+    where
+        F: FnOnce(Socket) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.write().connection.push(Arc::new(move |socket| Box::pin(handler.clone()(socket))));
+        self
+    }
+
+    /// Runs `handler` on each `event` of each socket.
+    pub fn on<M>(&self, event: &str, handler: impl Handler<M>) -> &Self {
+        self.write().listeners.on(event, erase(handler), false);
+        self
+    }
+
+    /// Runs `handler` on every event of each socket, ahead of those of the event.
+    #[doc(alias = "onAny")]
+    pub fn on_any<M>(&self, handler: impl Handler<M>) -> &Self {
+        self.write().listeners.on_any(erase(handler));
+        self
+    }
+
+    /// Removes the namespace's handlers of `event`.
+    pub fn off(&self, event: &str) -> &Self {
+        self.write().listeners.off(event);
+        self
+    }
+
+    /// Runs `handler` for each socket that has been disconnected.
+    pub fn on_disconnect<F, Fut>(&self, handler: F) -> &Self
+    where
+        F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.write().listeners.disconnect.push(erase_disconnect(handler));
+        self
+    }
+
+    /// Looks at each event of each socket before its handlers; an error drops the event and goes to the error hook.
+    #[doc(alias = "use")]
+    pub fn use_packet(&self, middleware: impl Fn(&Socket, &Event) -> Result<(), String> + Send + Sync + 'static) -> &Self {
+        self.write().listeners.packet_middlewares.push(Arc::new(middleware));
+        self
+    }
+
+    /// Looks at each client before it is let in; an error refuses it. Several run in order, the first error ends it.
+    ///
+    /// ```
+    /// # use socketio_server::{ConnectError, Server, Socket};
+    /// # let io = Server::new();
+    /// io.of("/admin").middleware(async |socket: Socket| {
+    ///     #[derive(serde::Deserialize)]
+    ///     struct Auth { token: String }
+    ///     match socket.handshake().auth::<Auth>() {
+    ///         Ok(auth) if auth.token == "secret" => Ok(()),
+    ///         _ => Err(ConnectError::new("not authorized").data(serde_json::json!({ "code": 401 }))),
+    ///     }
+    /// });
+    /// ```
+    #[doc(alias = "use")]
+    pub fn middleware<F, Fut>(&self, middleware: F) -> &Self
+    where
+        F: FnOnce(Socket) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), ConnectError>> + Send + 'static,
+    {
+        self.write().middlewares.push(Arc::new(move |socket| Box::pin(middleware.clone()(socket))));
+        self
+    }
+
+    /// Runs `handler` on each `event` that another server sends with
+    /// [`server_side_emit`](Namespace::server_side_emit). What it returns answers, if an answer is wanted.
+    #[doc(alias = "serverSideEmit")]
+    pub fn on_server_event<H>(&self, event: &str, handler: H) -> &Self
+    where
+        H: Fn(Event, ServerAnswer) + Send + Sync + 'static,
+    {
+        let handler: ServerHandler = Arc::new(handler);
+        self.0.server_handlers.add(event, handler);
+        self
+    }
+
+    // ---- sending ----------------------------------------------------------------------------------------------
+
+    /// Every socket of the namespace.
+    pub fn everyone(&self) -> Broadcast {
+        Broadcast::new(self.clone(), Target::default())
+    }
+
+    /// Sends `event` to every socket of the namespace, on all servers; see [`Broadcast::emit`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::emit`].
+    pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
+        self.everyone().emit(event, args)
+    }
+
+    /// [`emit`](Namespace::emit)s the event `message`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::emit`].
+    #[doc(alias = "write")]
+    pub fn send(&self, args: impl Serialize) -> Result<Emitted, EmitError> {
+        self.emit("message", args)
+    }
+
+    /// Sends `event` to every socket and collects the answers; see [`Broadcast::emit_with_ack`].
+    pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> BroadcastAcks<R> {
+        self.everyone().emit_with_ack(event, args)
+    }
+
+    /// The sockets of a room, or of any of several; see [`Broadcast::to`].
+    #[doc(alias = "in")]
+    pub fn to(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.everyone().to(rooms)
+    }
+
+    /// As [`to`](Namespace::to): Node's `in`, which is a keyword here.
+    #[doc(alias = "in")]
+    pub fn within(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.everyone().to(rooms)
+    }
+
+    /// Everybody but the sockets of a room, or of any of several.
+    pub fn except(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.everyone().except(rooms)
+    }
+
+    /// Everybody on this server.
+    pub fn local(&self) -> Broadcast {
+        self.everyone().local()
+    }
+
+    /// Everybody who can take a packet at once.
+    pub fn volatile(&self) -> Broadcast {
+        self.everyone().volatile()
+    }
+
+    /// Everybody, compressed or not where compression is on.
+    pub fn compress(&self, compress: bool) -> Broadcast {
+        self.everyone().compress(compress)
+    }
+
+    /// Everybody, with a time limit for answers; see [`Broadcast::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> Broadcast {
+        self.everyone().timeout(timeout)
+    }
+
+    /// Every socket of the namespace, on all servers; see [`Broadcast::fetch_sockets`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::fetch_sockets`].
+    pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocketHandle>, BusError> {
+        self.everyone().fetch_sockets().await
+    }
+
+    /// Has every socket join a room, or several; see [`Broadcast::sockets_join`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::sockets_join`].
+    pub fn sockets_join(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
+        self.everyone().sockets_join(rooms)
+    }
+
+    /// Has every socket leave a room, or several; see [`Broadcast::sockets_leave`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::sockets_join`].
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
+        self.everyone().sockets_leave(rooms)
+    }
+
+    /// Disconnects every socket; see [`Broadcast::disconnect_sockets`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::sockets_join`].
+    pub fn disconnect_sockets(&self, close: bool) -> Result<Emitted, EmitError> {
+        self.everyone().disconnect_sockets(close)
+    }
+
+    /// Sends `event` to the other servers themselves, whose
+    /// [`on_server_event`](Namespace::on_server_event) handlers run. This server does not hear it.
+    ///
+    /// # Errors
+    ///
+    /// When the name is reserved, `args` cannot be written, or the other servers cannot be told.
+    pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, RequestError> {
+        check_request(event)?;
+        Ok(self.adapter().server_side_emit(Args::new_event(event, &args)?)?)
+    }
+
+    /// Sends `event` to the other servers themselves and waits for what each answers: its first argument as `R`. Waits
+    /// 5 s; a server that left meanwhile is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// As [`server_side_emit`](Namespace::server_side_emit), and when an answer is no `R`. Servers that do not answer
+    /// in time are counted in [`Answers::missing`].
+    pub async fn server_side_emit_with_ack<R: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: impl Serialize,
+    ) -> Result<Answers<R>, RequestError> {
+        check_request(event)?;
+        let args = Args::new_event(event, &args)?;
+        let answers = self.adapter().server_side_emit_with_ack(args, None).await?;
+        let received = answers.received.iter().map(|args| args.to::<(R,)>().map(|(answer,)| answer));
+        Ok(Answers { received: received.collect::<Result<_, _>>()?, asked: answers.asked, missing: answers.missing })
+    }
+
+    /// How many servers share the namespace, this one included.
+    ///
+    /// # Errors
+    ///
+    /// When nobody can say.
+    pub async fn server_count(&self) -> Result<usize, BusError> {
+        self.adapter().server_count().await
+    }
+
+    /// The rooms of the namespace, on all servers, each once, those of single sockets among them.
+    ///
+    /// # Errors
+    ///
+    /// When the other servers cannot be asked at all.
+    pub async fn rooms(&self) -> Result<Answers<String>, BusError> {
+        self.adapter().all_rooms(None).await
+    }
+
+    /// Waits until messages of the other servers arrive here. At once if there are none.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace is closed.
+    pub async fn ready(&self) -> Result<(), BusError> {
+        self.adapter().ready().await
+    }
+
+    /// The connected sockets of this server.
+    #[doc(alias = "sockets")]
+    pub fn local_sockets(&self) -> Vec<Socket> {
+        self.0.sockets.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The connected socket of this id, if it is on this server.
+    pub fn local_socket(&self, id: &str) -> Option<Socket> {
+        self.0.sockets.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// How many sockets of this server are connected.
+    pub fn local_count(&self) -> usize {
+        self.adapter().local().len()
+    }
+
+    // ---- for the floors around --------------------------------------------------------------------------------
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Handlers> {
+        self.0.handlers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Handlers> {
+        self.0.handlers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, socket: Socket) {
+        self.0.sockets.write().unwrap_or_else(PoisonError::into_inner).insert(socket.id().clone(), socket);
+    }
+
+    pub(crate) fn remove(&self, id: &ByteString) {
+        self.adapter().local().remove(id);
+        self.0.sockets.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    pub(crate) fn middlewares(&self) -> Vec<Middleware> {
+        self.read().middlewares.clone()
+    }
+
+    pub(crate) fn connection_handlers(&self) -> Vec<OnConnection> {
+        self.read().connection.clone()
+    }
+
+    pub(crate) fn disconnect_handlers(&self, which: fn(&Listeners) -> &Vec<OnDisconnect>) -> Vec<OnDisconnect> {
+        which(&self.read().listeners).clone()
+    }
+
+    /// The handlers of an event, or why a middleware refused it.
+    pub(crate) fn find(&self, socket: &Socket, event: &Event, found: &mut Found) -> Result<(), String> {
+        let handlers = self.read();
+        let listeners = &handlers.listeners;
+        listeners.find(&event.name(), found);
+        if !listeners.packet_middlewares.is_empty() {
+            let middlewares = listeners.packet_middlewares.clone();
+            drop(handlers);
+            middlewares.iter().try_for_each(|middleware| middleware(socket, event))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Namespace").field(&&**self.name()).finish()
+    }
+}

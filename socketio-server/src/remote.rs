@@ -1,0 +1,117 @@
+//! A socket anywhere in the cluster.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use socketio_protocol::cluster::RemoteSocket;
+use socketio_protocol::socket::{Args, ArgsError};
+
+use crate::adapter::{Emitted, Target};
+use crate::broadcast::{Broadcast, IntoRooms};
+use crate::error::{AckError, EmitError};
+use crate::namespace::Namespace;
+
+/// A socket as [`fetch_sockets`](crate::Broadcast::fetch_sockets) found it, on any server: what it was then, and the
+/// way to act on it now.
+#[derive(Debug, Clone)]
+#[doc(alias = "RemoteSocket")]
+pub struct RemoteSocketHandle {
+    namespace: Namespace,
+    socket: RemoteSocket,
+    timeout: Option<Duration>,
+}
+
+impl RemoteSocketHandle {
+    pub(crate) fn new(namespace: Namespace, socket: RemoteSocket) -> Self {
+        Self { namespace, socket, timeout: None }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.socket.id
+    }
+
+    /// The rooms it was in, its own among them.
+    pub fn rooms(&self) -> &[String] {
+        &self.socket.rooms
+    }
+
+    /// What its application kept with it.
+    ///
+    /// # Errors
+    ///
+    /// When that is no `T`.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
+        let args = Args::new_single(&self.socket.data).unwrap_or_else(|_| Args::none());
+        args.value().map(|value| value.expect("a single value was written"))
+    }
+
+    /// The handshake as the reference describes it: headers, query, auth, address, and more.
+    pub fn handshake(&self) -> &serde_json::Value {
+        &self.socket.handshake
+    }
+
+    /// How long [`emit_with_ack`](RemoteSocketHandle::emit_with_ack) waits.
+    #[must_use]
+    pub fn timeout(&self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self.clone() }
+    }
+
+    fn target(&self) -> Broadcast {
+        let target = Target { timeout: self.timeout, ..Target::socket(self.socket.id.as_str()) };
+        Broadcast::new(self.namespace.clone(), target)
+    }
+
+    /// Emits to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::emit`].
+    pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
+        self.target().emit(event, args)
+    }
+
+    /// Emits to it and waits for what its client answers.
+    ///
+    /// # Errors
+    ///
+    /// [`AckError::Timeout`] when it does not, or is gone.
+    pub async fn emit_with_ack<R>(&self, event: &str, args: impl Serialize) -> Result<R, AckError>
+    where
+        R: DeserializeOwned + Send + 'static,
+    {
+        let mut acks = self.target().emit_with_ack::<R>(event, args);
+        match acks.next().await {
+            Some(answer) => Ok(answer.value?),
+            None => Err(AckError::Timeout),
+        }
+    }
+
+    /// Has it join a room, or several.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::sockets_join`].
+    pub fn join(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
+        self.target().sockets_join(rooms)
+    }
+
+    /// Has it leave a room, or several.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::sockets_join`].
+    pub fn leave(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
+        self.target().sockets_leave(rooms)
+    }
+
+    /// Disconnects it; with `close` the connection under it, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::sockets_join`].
+    pub fn disconnect(&self, close: bool) -> Result<Emitted, EmitError> {
+        self.target().disconnect_sockets(close)
+    }
+}

@@ -1,0 +1,361 @@
+//! The server: its options, its namespaces, and the ways to put it behind a port.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapter::{AdapterFactory, SingleServer};
+use crate::client::Client;
+use crate::engine::{CloseReason, Engine, EngineConfig, Gate, Incoming, Request, TransportKind};
+use crate::error::{HandlerError, HandlerErrorKind};
+use crate::namespace::Namespace;
+use crate::socket::Socket;
+
+/// A Socket.IO server. Cheap to clone; clones are the same server.
+///
+/// It is also its namespace `/`: `io.emit(..)` is `io.of("/").emit(..)`.
+#[derive(Clone)]
+pub struct Server(pub(crate) Arc<ServerInner>);
+
+pub(crate) struct ServerInner {
+    pub(crate) shared: Arc<Shared>,
+    namespaces: RwLock<HashMap<ByteString, Namespace>>,
+    root: OnceLock<Namespace>,
+    factory: Box<dyn AdapterFactory>,
+    engine: OnceLock<Engine>,
+    pub(crate) closing: CancellationToken,
+}
+
+/// What all namespaces and sockets of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    error_hook: RwLock<Option<Arc<dyn Fn(HandlerError) + Send + Sync>>>,
+}
+
+/// The options of the Socket.IO part; those of the engine are in [`EngineConfig`].
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) ack_timeout: Duration,
+    pub(crate) serve_client: bool,
+    pub(crate) max_attachments: usize,
+    pub(crate) max_packet_bytes: usize,
+    pub(crate) max_namespaces_per_connection: usize,
+    pub(crate) max_rooms_per_socket: usize,
+    pub(crate) max_waiting_handlers: usize,
+}
+
+impl Server {
+    /// A server with the default options: path `/socket.io`, one server, everything in memory.
+    #[expect(clippy::new_without_default, reason = "Server::new() is how Socket.IO says it")]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A server with options.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The namespace of this name, which is made if there is none. A slash is put in front if it is missing.
+    pub fn of(&self, name: &str) -> Namespace {
+        let name = match name {
+            "" => ByteString::from_static("/"),
+            name if name.starts_with('/') => name.into(),
+            name => format!("/{name}").into(),
+        };
+        self.0.of(name)
+    }
+
+    /// Its engine: clients as connections, without namespaces.
+    pub fn engine(&self) -> &Engine {
+        self.0.engine.get().expect("set when the server was made")
+    }
+
+    /// Has `hook` told of everything that goes wrong in handlers: arguments that do not fit, errors that they return,
+    /// panics. Without a hook it is logged.
+    pub fn on_error(&self, hook: impl Fn(HandlerError) + Send + Sync + 'static) -> &Self {
+        *self.0.shared.error_hook.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
+        self
+    }
+
+    /// Disconnects every client with the reason `server shutting down`, leaves the cluster, and ends
+    /// [`listen`](Server::listen).
+    pub async fn close(&self) {
+        self.0.closing.cancel();
+        self.engine().close_for(CloseReason::ServerShutdown);
+        let namespaces: Vec<_> = self.0.namespaces().values().cloned().collect();
+        for namespace in &namespaces {
+            for socket in namespace.local_sockets() {
+                socket.end(crate::DisconnectReason::Connection(CloseReason::ServerShutdown));
+            }
+            namespace.adapter().close();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+impl ServerInner {
+    fn namespaces(&self) -> std::sync::RwLockReadGuard<'_, HashMap<ByteString, Namespace>> {
+        self.namespaces.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, name: ByteString) -> Namespace {
+        if let Some(namespace) = self.namespaces().get(&name) {
+            return namespace.clone();
+        }
+        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+        let make = || Namespace::new(name.clone(), self.shared.clone(), &*self.factory);
+        namespaces.entry(name.clone()).or_insert_with(make).clone()
+    }
+
+    /// The namespace that a client asks for.
+    pub(crate) fn find(&self, name: &ByteString) -> Option<Namespace> {
+        self.namespaces().get(name).cloned()
+    }
+}
+
+impl Shared {
+    pub(crate) fn state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.states.get(&TypeId::of::<T>())?.clone().downcast().ok()
+    }
+
+    pub(crate) fn report(&self, error: HandlerError) {
+        let hook = self.error_hook.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match hook {
+            Some(hook) => hook(error),
+            None => tracing::warn!(nsp = %error.nsp, socket = %error.socket, event = ?error.event, error = %error.kind, "a handler failed"),
+        }
+    }
+
+    pub(crate) fn report_panic(&self, socket: &Socket, event: &str, panic: String) {
+        self.report(HandlerError {
+            nsp: socket.namespace().name().clone(),
+            socket: socket.id().clone(),
+            event: event.to_owned(),
+            kind: HandlerErrorKind::Panic(panic),
+        });
+    }
+}
+
+impl std::ops::Deref for Server {
+    type Target = Namespace;
+
+    fn deref(&self) -> &Namespace {
+        self.0.root.get().expect("set when the server was made")
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("config", &self.0.shared.config).finish_non_exhaustive()
+    }
+}
+
+/// The options of a [`Server`], in the reference server's words and with its defaults.
+pub struct Builder {
+    engine: EngineConfig,
+    config: Config,
+    factory: Box<dyn AdapterFactory>,
+    states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    gate: Option<Gate>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            engine: EngineConfig { path: "/socket.io".into(), ..EngineConfig::default() },
+            config: Config {
+                connect_timeout: Duration::from_secs(45),
+                ack_timeout: Duration::from_secs(30),
+                serve_client: true,
+                max_attachments: 10,
+                max_packet_bytes: 10_000_000,
+                max_namespaces_per_connection: 128,
+                max_rooms_per_socket: 1024,
+                max_waiting_handlers: 256,
+            },
+            factory: Box::new(SingleServer),
+            states: HashMap::new(),
+            gate: None,
+        }
+    }
+}
+
+impl Builder {
+    /// Under which path the server answers. Default `/socket.io`.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Self {
+        self.engine.path = format!("/{}", path.trim_matches('/'));
+        self
+    }
+
+    /// What makes this server one of a cluster. Default: it is alone.
+    #[must_use]
+    pub fn adapter(mut self, adapter: impl AdapterFactory) -> Self {
+        self.factory = Box::new(adapter);
+        self
+    }
+
+    /// How often a silent client is asked whether it is there. Default 25 s.
+    #[must_use]
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.engine.timing.ping_interval = interval;
+        self
+    }
+
+    /// How long it may take to answer. Default 20 s.
+    #[must_use]
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.engine.timing.ping_timeout = timeout;
+        self
+    }
+
+    /// How long the change from polling to WebSocket may take. Default 10 s.
+    #[must_use]
+    pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.engine.timing.upgrade_timeout = timeout;
+        self
+    }
+
+    /// The longest message or polling body that is accepted, in bytes. Default 1,000,000.
+    #[must_use]
+    pub fn max_http_buffer_size(mut self, bytes: usize) -> Self {
+        self.engine.max_http_buffer_size = bytes;
+        self
+    }
+
+    /// The transports on offer. Default polling and WebSocket.
+    #[must_use]
+    pub fn transports(mut self, transports: impl IntoIterator<Item = TransportKind>) -> Self {
+        self.engine.transports = transports.into_iter().collect();
+        self
+    }
+
+    /// Whether a polling client may change to WebSocket. Default true.
+    #[must_use]
+    pub fn allow_upgrades(mut self, allow: bool) -> Self {
+        self.engine.allow_upgrades = allow;
+        self
+    }
+
+    /// Whether Socket.IO 2 clients (Engine.IO protocol 3) are served. Default true.
+    #[doc(alias = "allowEIO3")]
+    #[must_use]
+    pub fn allow_eio3(mut self, allow: bool) -> Self {
+        self.engine.allow_eio3 = allow;
+        self
+    }
+
+    /// How many packets and bytes may wait for one client; past it the client is closed as a slow consumer. Default
+    /// 65,536 packets and 16 MiB.
+    #[must_use]
+    pub fn max_queue(mut self, packets: usize, bytes: usize) -> Self {
+        self.engine.max_queued_packets = packets;
+        self.engine.max_queued_bytes = bytes;
+        self
+    }
+
+    /// How long a client may be connected without entering a namespace. Default 45 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take to answer when nothing else is said. Default 30 s.
+    #[must_use]
+    pub fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.config.ack_timeout = timeout;
+        self
+    }
+
+    /// Whether the JavaScript client is served below the path. Default true.
+    #[must_use]
+    pub fn serve_client(mut self, serve: bool) -> Self {
+        self.config.serve_client = serve;
+        self
+    }
+
+    /// How many attachments a client's packet may have. Default 10.
+    #[must_use]
+    pub fn max_attachments(mut self, max: usize) -> Self {
+        self.config.max_attachments = max;
+        self
+    }
+
+    /// In how many rooms a socket may be besides its own. Default 1,024.
+    #[must_use]
+    pub fn max_rooms_per_socket(mut self, max: usize) -> Self {
+        self.config.max_rooms_per_socket = max;
+        self
+    }
+
+    /// In how many namespaces one client may be. Default 128.
+    #[must_use]
+    pub fn max_namespaces_per_connection(mut self, max: usize) -> Self {
+        self.config.max_namespaces_per_connection = max;
+        self
+    }
+
+    /// How many handlers of one client may wait for something before the client is not read any more. Default 256.
+    #[must_use]
+    pub fn max_waiting_handlers(mut self, max: usize) -> Self {
+        self.config.max_waiting_handlers = max;
+        self
+    }
+
+    /// Gives handlers a value of this type, as [`State<T>`](crate::State).
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
+        self.states.insert(TypeId::of::<T>(), Arc::new(state));
+        self
+    }
+
+    /// Looks at each handshake before it is accepted; an error is the message of the refusal (403).
+    #[must_use]
+    pub fn allow_request<F, Fut>(mut self, gate: F) -> Self
+    where
+        F: Fn(Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.gate = Some(Arc::new(move |request| Box::pin(gate(request))));
+        self
+    }
+
+    /// The server. With an adapter that reaches other servers, to be called inside a Tokio runtime.
+    pub fn build(self) -> Server {
+        let inner = Arc::new(ServerInner {
+            shared: Arc::new(Shared { config: self.config, states: self.states, error_hook: RwLock::default() }),
+            namespaces: RwLock::default(),
+            root: OnceLock::new(),
+            factory: self.factory,
+            engine: OnceLock::new(),
+            closing: CancellationToken::new(),
+        });
+        let server: Weak<ServerInner> = Arc::downgrade(&inner);
+        let engine = Engine::with_gate(self.engine, self.gate, move |incoming: Incoming| {
+            let server = server.upgrade();
+            Box::pin(async move {
+                if let Some(server) = server {
+                    Client::serve(server, incoming).await;
+                }
+            })
+        });
+        let _ = inner.engine.set(engine); // Just made: nobody else has set it.
+        let _ = inner.root.set(inner.of(ByteString::from_static("/")));
+        Server(inner)
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("engine", &self.engine).field("config", &self.config).finish_non_exhaustive()
+    }
+}

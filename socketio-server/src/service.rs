@@ -1,0 +1,196 @@
+//! The server as a tower service, as a layer in front of another, and behind a port of its own.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::engine::{Body, RemoteAddress, not_found};
+use crate::server::Server;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl Server {
+    /// The server as a [`Service`](tower_service::Service) on its own: everything that is not its own is 404.
+    pub fn service(&self) -> SocketIoService<NotFound> {
+        SocketIoService { server: self.clone(), inner: NotFound }
+    }
+
+    /// The server as a layer in front of another service (an axum `Router`, for one), which gets what is not the
+    /// server's own.
+    pub fn layer(&self) -> SocketIoLayer {
+        SocketIoLayer { server: self.clone() }
+    }
+
+    /// Listens on `addr` until the server is [closed](Server::close).
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on.
+    pub async fn listen(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
+        self.serve(TcpListener::bind(addr).await?).await;
+        Ok(())
+    }
+
+    /// Serves the connections of `listener` until the server is [closed](Server::close).
+    pub async fn serve(&self, listener: TcpListener) {
+        self.serve_with(listener, NotFound).await;
+    }
+
+    /// Serves the connections of `listener`; requests that are not the server's own go to `inner`.
+    pub async fn serve_with<S, ResBody>(&self, listener: TcpListener, inner: S)
+    where
+        S: Service<Request<Incoming>, Response = Response<ResBody>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        ResBody: HttpBody<Data = Bytes> + Send + 'static,
+        ResBody::Error: Into<BoxError>,
+    {
+        let service = self.layer().layer(inner);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.0.closing.cancelled() => return,
+            };
+            let (stream, remote) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, most likely: others may close theirs meanwhile.
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection was gone before it was served");
+                continue;
+            }
+            let service = service.clone();
+            let closing = self.0.closing.clone();
+            tokio::spawn(async move {
+                let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(RemoteAddress(remote));
+                    service.clone().call(request)
+                });
+                let mut builder = auto::Builder::new(TokioExecutor::new());
+                builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+                let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+                tokio::pin!(connection);
+                tokio::select! {
+                    result = connection.as_mut() => {
+                        if let Err(error) = result {
+                            tracing::debug!(%error, "an HTTP connection ended");
+                        }
+                    }
+                    () = closing.cancelled() => {
+                        connection.as_mut().graceful_shutdown();
+                        let _ = tokio::time::timeout(GOODBYE, connection).await;
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// How long to wait when no connection can be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the head of a request may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest head of a request, in bytes; also what a waiting poll holds.
+const MAX_HEAD: usize = 16 << 10;
+
+/// How long answers may take to leave once the server is closed.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Puts a [`Server`] in front of a service; see [`Server::layer`].
+#[derive(Debug, Clone)]
+pub struct SocketIoLayer {
+    server: Server,
+}
+
+impl<S> Layer<S> for SocketIoLayer {
+    type Service = SocketIoService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SocketIoService { server: self.server.clone(), inner }
+    }
+}
+
+/// A [`Server`] in front of a service; see [`Server::service`] and [`Server::layer`].
+#[derive(Debug, Clone)]
+pub struct SocketIoService<S> {
+    server: Server,
+    inner: S,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for SocketIoService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S::Future: Send + 'static,
+    ReqBody: HttpBody + Send + 'static,
+    ReqBody::Data: Send,
+    ReqBody::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes>,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Either<Body, ResBody>>;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Self::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let engine = self.server.engine();
+        if !engine.owns(request.uri().path()) {
+            let answer = self.inner.call(request);
+            return Box::pin(async move { Ok(answer.await?.map(Either::Right)) });
+        }
+        let file = match self.server.0.shared.config.serve_client {
+            true => crate::client_files::answer(&request, &engine.config().path),
+            false => None,
+        };
+        let engine = engine.clone();
+        Box::pin(async move {
+            let response = match file {
+                Some(file) => file,
+                None => engine.respond(request).await,
+            };
+            Ok(response.map(Either::Left))
+        })
+    }
+}
+
+/// Answers everything with 404.
+#[derive(Debug, Clone, Copy)]
+pub struct NotFound;
+
+impl<B> Service<Request<B>> for NotFound {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        std::future::ready(not_found())
+    }
+}

@@ -1,0 +1,571 @@
+//! One client in one namespace.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use socketio_protocol::engine::{TransportKind, Version};
+use socketio_protocol::socket::{self, Args, EncodeError};
+use tokio::sync::oneshot;
+
+use crate::ack::AckFuture;
+use crate::adapter::{Command, Emitted, Member, Outgoing, Target};
+use crate::broadcast::{Broadcast, IntoRooms, check_name};
+use crate::engine::{Connection, Frame, SendError};
+use crate::error::{DisconnectReason, EmitError};
+use crate::handler::{Event, Handler, Load, erase, run_future};
+use crate::handlers::{Found, Listeners, OnDisconnect};
+use crate::handshake::Handshake;
+use crate::namespace::Namespace;
+
+/// A client in a namespace: emits to it, listens to it, puts it into rooms. Cheap to clone; clones are the same socket.
+#[derive(Clone)]
+pub struct Socket(Arc<Inner>);
+
+struct Inner {
+    member: Arc<Member>,
+    namespace: Namespace,
+    load: Arc<Load>,
+    phase: AtomicU8,
+    /// Handlers of this socket alone; most have none.
+    listeners: Mutex<Option<Box<Listeners>>>,
+    acks: Mutex<Option<Box<Acks>>>,
+    /// Rooms joined while a middleware still looks at the socket.
+    early_rooms: Mutex<Vec<ByteString>>,
+}
+
+type Acks = HashMap<u64, oneshot::Sender<Args>, foldhash::fast::RandomState>;
+
+/// A middleware still looks at it.
+const CONNECTING: u8 = 0;
+const CONNECTED: u8 = 1;
+/// It is being disconnected: the handlers of `disconnecting` still see it connected.
+const LEAVING: u8 = 2;
+const GONE: u8 = 3;
+
+impl Socket {
+    pub(crate) fn new(
+        id: ByteString,
+        connection: Arc<Connection>,
+        handshake: Handshake,
+        namespace: Namespace,
+        load: Arc<Load>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            member: Arc::new(Member::new(id, connection, Arc::new(handshake))),
+            namespace,
+            load,
+            phase: AtomicU8::new(CONNECTING),
+            listeners: Mutex::default(),
+            acks: Mutex::default(),
+            early_rooms: Mutex::default(),
+        }))
+    }
+
+    /// Its id: random, and safe to tell others. Not the session id of the connection under it.
+    pub fn id(&self) -> &ByteString {
+        self.0.member.id()
+    }
+
+    /// Its namespace.
+    #[doc(alias = "nsp")]
+    pub fn namespace(&self) -> &Namespace {
+        &self.0.namespace
+    }
+
+    /// Whether it is connected. False in a middleware, and after its end.
+    pub fn connected(&self) -> bool {
+        matches!(self.phase(), CONNECTED | LEAVING)
+    }
+
+    /// What the client said when it connected.
+    pub fn handshake(&self) -> &Handshake {
+        self.0.member.handshake()
+    }
+
+    /// The connection under it, which other namespaces of the client share.
+    #[doc(alias = "client")]
+    pub fn conn(&self) -> &Arc<Connection> {
+        self.0.member.connection()
+    }
+
+    /// The transport in use now.
+    pub fn transport(&self) -> TransportKind {
+        self.conn().transport()
+    }
+
+    /// Which Engine.IO protocol the client speaks: 3 for Socket.IO 2, else 4.
+    pub fn protocol(&self) -> Version {
+        self.conn().version()
+    }
+
+    /// Keeps `data` with the socket, in place of what was kept before. It travels with
+    /// [`fetch_sockets`](Broadcast::fetch_sockets), so it is something that serde can write.
+    pub fn set_data<T: Serialize + Send + Sync + 'static>(&self, data: T) {
+        self.0.member.set_data(data);
+    }
+
+    /// What is kept with the socket, if it is a `T`.
+    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.member.data()
+    }
+
+    // ---- sending ----------------------------------------------------------------------------------------------
+
+    /// Sends `event` to the client. `args`: a tuple is the list of arguments, `()` is none, anything else is one.
+    ///
+    /// Returns when the packet is queued, in order with all that was sent before.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::Closed`] when the socket is disconnected, [`EmitError::Full`] when the client reads too slowly,
+    /// [`EmitError::Reserved`] and [`EmitError::Encode`] as their names say. Nothing has been sent in any case.
+    ///
+    /// ```
+    /// # fn example(socket: socketio_server::Socket) -> Result<(), socketio_server::EmitError> {
+    /// socket.emit("hello", ("can you hear me?", 1, 2, "abc"))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Socket.IO protocol v5, "Sending and receiving data".
+    pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
+        self.emit_flagged(event, &args, false)
+    }
+
+    pub(crate) fn emit_flagged<T: Serialize>(&self, event: &str, args: &T, volatile: bool) -> Result<Emitted, EmitError> {
+        check_name(event)?;
+        if self.phase() == GONE {
+            return Err(EmitError::Closed);
+        }
+        let packet = Outgoing::event(self.namespace().name(), None, event, args)?;
+        match self.conn().send_frame(packet.frame(), volatile) {
+            Ok(()) | Err(SendError::Dropped) => Ok(Emitted::here()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// [`emit`](Socket::emit)s the event `message`.
+    pub fn send(&self, args: impl Serialize) -> Result<Emitted, EmitError> {
+        self.emit("message", args)
+    }
+
+    /// Sends `event` and asks the client to answer. The question leaves at once, in order; await the result for the
+    /// answer: its first argument, or all of them if `R` is a tuple. Waits 30 s, or as
+    /// [`timeout`](Socket::timeout) says.
+    ///
+    /// ```
+    /// # async fn example(socket: socketio_server::Socket) -> Result<(), socketio_server::AckError> {
+    /// let answer: String = socket.emit_with_ack("question", "do you think so?").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> AckFuture<R> {
+        self.ask(event, &args, self.namespace().shared().config.ack_timeout)
+    }
+
+    pub(crate) fn ask<R, T: Serialize>(&self, event: &str, args: &T, timeout: Duration) -> AckFuture<R> {
+        let id = self.namespace().adapter().local().acks().next_id();
+        let sent = check_name(event).and_then(|()| {
+            if self.phase() == GONE {
+                return Err(EmitError::Closed);
+            }
+            let packet = Outgoing::event(self.namespace().name(), Some(id), event, args)?;
+            let (sender, receiver) = oneshot::channel();
+            self.acks().get_or_insert_default().insert(id, sender);
+            match self.conn().send_frame(packet.frame(), false) {
+                Ok(()) => Ok(receiver),
+                Err(error) => {
+                    self.forget_ack(id);
+                    Err(error.into())
+                }
+            }
+        });
+        match sent {
+            Ok(answer) => AckFuture::waiting(self.clone(), id, answer, timeout),
+            Err(error) => AckFuture::failed(error),
+        }
+    }
+
+    /// The socket with a time limit for the answer to its next [`emit_with_ack`](Emitting::emit_with_ack).
+    pub fn timeout(&self, timeout: Duration) -> Emitting<'_> {
+        self.emitting().timeout(timeout)
+    }
+
+    /// The socket for a packet that is dropped when the client cannot take it at once.
+    pub fn volatile(&self) -> Emitting<'_> {
+        self.emitting().volatile()
+    }
+
+    /// The socket for a packet that is compressed, or not, where compression is on.
+    pub fn compress(&self, compress: bool) -> Emitting<'_> {
+        self.emitting().compress(compress)
+    }
+
+    /// Node's hint from version 2 whether there is binary data inside; it is found by itself, so this changes nothing.
+    pub fn binary(&self, _binary: bool) -> Emitting<'_> {
+        self.emitting()
+    }
+
+    fn emitting(&self) -> Emitting<'_> {
+        let timeout = self.namespace().shared().config.ack_timeout;
+        Emitting { socket: self, volatile: false, timeout }
+    }
+
+    /// Everybody in the namespace but this socket.
+    pub fn broadcast(&self) -> Broadcast {
+        let target = Target { except: vec![self.id().clone()], ..Target::default() };
+        Broadcast::new(self.namespace().clone(), target)
+    }
+
+    /// The sockets of a room, or of any of several, but not this one. (So `socket.to(socket.id())` is nobody; to send
+    /// to the socket itself, [`emit`](Socket::emit).)
+    #[doc(alias = "in")]
+    pub fn to(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.broadcast().to(rooms)
+    }
+
+    /// As [`to`](Socket::to): Node's `in`, which is a keyword here.
+    #[doc(alias = "in")]
+    pub fn within(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.broadcast().to(rooms)
+    }
+
+    /// Everybody but this socket and those of a room, or of any of several.
+    pub fn except(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.broadcast().except(rooms)
+    }
+
+    /// Everybody on this server but this socket.
+    pub fn local(&self) -> Broadcast {
+        self.broadcast().local()
+    }
+
+    pub(crate) fn send_packet(&self, out: Vec<u8>, attachments: socket::Attachments) -> Result<(), EmitError> {
+        match self.conn().send_frame(&Frame::seal(out, attachments), false) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// One value, even if it is a tuple.
+    pub(crate) fn send_ack<T: Serialize + ?Sized>(&self, id: u64, value: &T) -> Result<(), EmitError> {
+        self.send_ack_args(id, &(value,))
+    }
+
+    pub(crate) fn send_ack_args<T: Serialize + ?Sized>(&self, id: u64, args: &T) -> Result<(), EmitError> {
+        let mut out = Frame::buffer(64);
+        let attachments: Result<_, EncodeError> = socket::encode_ack(&mut out, self.namespace().name(), id, args);
+        self.send_packet(out, attachments?)
+    }
+
+    // ---- rooms ------------------------------------------------------------------------------------------------
+
+    /// Puts the socket into a room, or several. At once on this server; a socket that is gone joins nothing.
+    pub fn join(&self, rooms: impl IntoRooms) {
+        let rooms = rooms.into_rooms();
+        match self.phase() {
+            CONNECTING => {
+                self.0.early_rooms.lock().unwrap_or_else(PoisonError::into_inner).extend(rooms);
+            }
+            CONNECTED | LEAVING => {
+                let local = self.namespace().adapter().local();
+                let limit = self.namespace().shared().config.max_rooms_per_socket;
+                for room in rooms {
+                    if local.joined_count(self.id()) >= limit {
+                        tracing::warn!(socket = %self.id(), limit, "a socket is in too many rooms; it does not join another");
+                        return;
+                    }
+                    local.join(self.id(), &room);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the socket out of a room, or several.
+    pub fn leave(&self, rooms: impl IntoRooms) {
+        for room in rooms.into_rooms() {
+            self.0.early_rooms.lock().unwrap_or_else(PoisonError::into_inner).retain(|early| *early != room);
+            self.namespace().adapter().local().leave(self.id(), &room);
+        }
+    }
+
+    /// Takes the socket out of every room but its own.
+    pub fn leave_all(&self) {
+        let rooms = self.rooms();
+        self.leave(rooms.into_iter().filter(|room| room != self.id()).collect::<Vec<_>>());
+    }
+
+    /// The rooms it is in, its own first.
+    pub fn rooms(&self) -> Vec<ByteString> {
+        if self.phase() == CONNECTING {
+            return self.0.early_rooms.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        }
+        self.namespace().adapter().local().rooms_of(self.id())
+    }
+
+    // ---- listening --------------------------------------------------------------------------------------------
+
+    /// Runs `handler` on each `event` of this socket, besides those of its [`Namespace`]. Registered before the first
+    /// `.await` of a connection handler, it misses nothing.
+    pub fn on<M>(&self, event: &str, handler: impl Handler<M>) -> &Self {
+        self.listeners().get_or_insert_default().on(event, erase(handler), false);
+        self
+    }
+
+    /// Runs `handler` on the next `event` of this socket only.
+    pub fn once<M>(&self, event: &str, handler: impl Handler<M>) -> &Self {
+        self.listeners().get_or_insert_default().on(event, erase(handler), true);
+        self
+    }
+
+    /// Removes this socket's handlers of `event`; those of its namespace stay.
+    pub fn off(&self, event: &str) -> &Self {
+        if let Some(listeners) = self.listeners().as_mut() {
+            listeners.off(event);
+        }
+        self
+    }
+
+    /// Runs `handler` on every event of this socket, ahead of those of the event.
+    #[doc(alias = "onAny")]
+    pub fn on_any<M>(&self, handler: impl Handler<M>) -> &Self {
+        self.listeners().get_or_insert_default().on_any(erase(handler));
+        self
+    }
+
+    /// Looks at each event of this socket before its handlers; an error drops the event and goes to the error hook.
+    #[doc(alias = "use")]
+    pub fn use_packet(&self, middleware: impl Fn(&Socket, &Event) -> Result<(), String> + Send + Sync + 'static) -> &Self {
+        self.listeners().get_or_insert_default().packet_middlewares.push(Arc::new(middleware));
+        self
+    }
+
+    /// Runs `handler` once the socket is disconnected. It is in no room any more.
+    pub fn on_disconnect<F, Fut>(&self, handler: F) -> &Self
+    where
+        F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.listeners().get_or_insert_default().disconnect.push(on_disconnect(handler));
+        self
+    }
+
+    /// Runs `handler` when the socket is about to be disconnected, while it is still in its rooms.
+    pub fn on_disconnecting<F, Fut>(&self, handler: F) -> &Self
+    where
+        F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.listeners().get_or_insert_default().disconnecting.push(on_disconnect(handler));
+        self
+    }
+
+    /// Has the client leave the namespace; with `close` every namespace, and closes the connection. What was sent
+    /// before still leaves.
+    pub fn disconnect(&self, close: bool) {
+        if self.phase() == CONNECTED {
+            let mut out = Frame::buffer(16);
+            socket::encode_disconnect(&mut out, self.namespace().name());
+            let _ = self.send_packet(out, socket::Attachments::new()); // A client that is gone needs no goodbye.
+            self.end(DisconnectReason::ServerNamespaceDisconnect);
+        }
+        if close {
+            self.0.member.order(Command::Disconnect { close: true });
+        }
+    }
+
+    // ---- for the floors around --------------------------------------------------------------------------------
+
+    pub(crate) fn member(&self) -> &Arc<Member> {
+        &self.0.member
+    }
+
+    pub(crate) fn load(&self) -> &Arc<Load> {
+        &self.0.load
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.phase() == GONE
+    }
+
+    fn phase(&self) -> u8 {
+        self.0.phase.load(Ordering::Acquire)
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Option<Box<Listeners>>> {
+        self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn acks(&self) -> MutexGuard<'_, Option<Box<Acks>>> {
+        self.0.acks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The socket is in. Its rooms count from now on.
+    pub(crate) fn connect(&self) {
+        let local = self.namespace().adapter().local();
+        local.add(self.0.member.clone());
+        self.0.phase.store(CONNECTED, Ordering::Release);
+        for room in std::mem::take(&mut *self.0.early_rooms.lock().unwrap_or_else(PoisonError::into_inner)) {
+            local.join(self.id(), &room);
+        }
+    }
+
+    /// The socket was refused.
+    pub(crate) fn refuse(&self) {
+        self.0.phase.store(GONE, Ordering::Release);
+    }
+
+    /// The socket is disconnected: handlers, rooms, answers, in the reference's order. Does nothing the second time.
+    pub(crate) fn end(&self, reason: DisconnectReason) {
+        let leaving = self.0.phase.compare_exchange(CONNECTED, LEAVING, Ordering::AcqRel, Ordering::Acquire);
+        if leaving.is_err() {
+            return;
+        }
+        self.run_disconnect(reason, |listeners| &listeners.disconnecting);
+        self.namespace().remove(self.id());
+        self.0.phase.store(GONE, Ordering::Release);
+        drop(self.acks().take());
+        self.run_disconnect(reason, |listeners| &listeners.disconnect);
+        drop(self.listeners().take());
+    }
+
+    fn run_disconnect(&self, reason: DisconnectReason, which: fn(&Listeners) -> &Vec<OnDisconnect>) {
+        let mut handlers = self.namespace().disconnect_handlers(which);
+        if let Some(listeners) = self.listeners().as_ref() {
+            handlers.extend(which(listeners).iter().cloned());
+        }
+        for handler in handlers {
+            let socket = self.clone();
+            let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler(self.clone(), reason)));
+            let report = move |panic: String| socket.namespace().shared().report_panic(&socket, "disconnect", panic);
+            match started {
+                Ok(future) => run_future(future, self.load(), report),
+                Err(_) => report("in a disconnect handler".into()),
+            }
+        }
+    }
+
+    /// The handlers of an event, or why a middleware refused it.
+    pub(crate) fn find(&self, event: &Event, found: &mut Found) -> Result<(), String> {
+        let mut listeners = self.listeners();
+        let Some(own) = listeners.as_mut() else { return Ok(()) };
+        let name = event.name();
+        if !own.packet_middlewares.is_empty() {
+            let middlewares = own.packet_middlewares.clone();
+            drop(listeners);
+            middlewares.iter().try_for_each(|middleware| middleware(self, event))?;
+            listeners = self.listeners();
+        }
+        if let Some(own) = listeners.as_mut()
+            && own.find(&name, found)
+        {
+            own.take_once(&name);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn answered(&self, id: u64, args: &Args) {
+        let waiting = self.acks().as_mut().and_then(|acks| acks.remove(&id));
+        match waiting {
+            Some(waiting) => drop(waiting.send(args.clone())), // Nobody waits any more: the answer is late.
+            None => {
+                let item_id = self.id();
+                let _: bool = self.namespace().adapter().local().acks().answer(id, item_id, args);
+            }
+        }
+    }
+
+    pub(crate) fn forget_ack(&self, id: u64) {
+        let mut acks = self.acks();
+        if let Some(waiting) = acks.as_mut() {
+            waiting.remove(&id);
+            if waiting.is_empty() {
+                *acks = None;
+            }
+        }
+    }
+}
+
+fn on_disconnect<F, Fut>(handler: F) -> OnDisconnect
+where
+    F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    Arc::new(move |socket, reason| Box::pin(handler.clone()(socket, reason)))
+}
+
+pub(crate) fn erase_disconnect<F, Fut>(handler: F) -> OnDisconnect
+where
+    F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    on_disconnect(handler)
+}
+
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Socket {}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Socket").field("id", self.id()).field("nsp", self.namespace().name()).finish_non_exhaustive()
+    }
+}
+
+/// A socket, and how its next packet is sent.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "it does nothing until it emits"]
+pub struct Emitting<'a> {
+    socket: &'a Socket,
+    volatile: bool,
+    timeout: Duration,
+}
+
+impl Emitting<'_> {
+    /// See [`Socket::timeout`].
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// See [`Socket::volatile`].
+    pub fn volatile(self) -> Self {
+        Self { volatile: true, ..self }
+    }
+
+    /// See [`Socket::compress`].
+    pub fn compress(self, _compress: bool) -> Self {
+        self
+    }
+
+    /// See [`Socket::emit`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::emit`]. That a volatile packet was dropped is no error.
+    pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
+        self.socket.emit_flagged(event, &args, self.volatile)
+    }
+
+    /// See [`Socket::send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Emitting::emit).
+    pub fn send(&self, args: impl Serialize) -> Result<Emitted, EmitError> {
+        self.emit("message", args)
+    }
+
+    /// See [`Socket::emit_with_ack`].
+    pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> AckFuture<R> {
+        self.socket.ask(event, &args, self.timeout)
+    }
+}
+
