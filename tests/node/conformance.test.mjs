@@ -4,22 +4,28 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { NodeWebSocket, NodeXHR } from "engine.io-client";
 import { endingCases } from "./cases/endings.mjs";
 import { messageCases } from "./cases/messages.mjs";
 import { namespaceCases } from "./cases/namespaces.mjs";
 import { roomCases } from "./cases/rooms.mjs";
-import { ask, client, connected, ways } from "./lib/client.mjs";
+import { ask, client, connected, upgraded, ways } from "./lib/client.mjs";
 import { serverUnderTest } from "./lib/process.mjs";
-import { event, sleep } from "./lib/waiting.mjs";
+import { sleep } from "./lib/waiting.mjs";
 
 const server = serverUnderTest({ MODE: "clients" });
 
 for (const [way, transports] of Object.entries(ways)) {
-  const open = (nsp = "/", options = {}) => connected(client(server.url + nsp, { ...transports, ...options }));
+  const start = (nsp = "/", options = {}) => client(server.url + nsp, { ...transports, ...options });
+  const open = async (nsp, options) => {
+    const socket = await connected(start(nsp, options));
+    if (way === "upgrade") await upgraded(socket);
+    return socket;
+  };
   describe(way, () => {
     messageCases(open);
     roomCases(open);
-    namespaceCases((nsp, options) => client(server.url + nsp, { ...transports, ...options }));
+    namespaceCases(start);
     endingCases(open);
 
     test("the transport is the one that was asked for, and the handshake is kept", async () => {
@@ -52,38 +58,45 @@ for (const [way, transports] of Object.entries(ways)) {
 }
 
 describe("across the upgrade", () => {
+  /** A WebSocket that takes its time, so that much happens over polling before the upgrade and during it. */
+  class SlowWebSocket extends NodeWebSocket {
+    doOpen() {
+      setTimeout(() => super.doOpen(), 60);
+    }
+  }
+  const slowly = { transports: [NodeXHR, SlowWebSocket] };
+
   test("nothing is lost, repeated or out of order in either direction", async () => {
     for (let round = 0; round < 10; round++) {
-      const socket = client(`${server.url}/`, ways.upgrade);
-      await event(socket, "connect");
-      const upgraded = event(socket.io.engine, "upgrade");
+      const socket = client(`${server.url}/`, slowly);
+      await connected(socket);
+      assert.equal((await ask(socket, "whoami"))[0].transport, "polling");
       const sent = [];
       const feed = setInterval(() => {
-        socket.emit("message", sent.length, Buffer.from([sent.length % 256]));
-        sent.push([sent.length, Buffer.from([sent.length % 256])]);
+        const args = [sent.length, Buffer.from([sent.length % 256])];
+        socket.emit("message", ...args);
+        socket.emit("burst", 3);
+        sent.push(args);
       }, 1);
-      socket.emit("burst", 100);
-      await upgraded;
-      await sleep(20);
-      clearInterval(feed);
-      assert.deepEqual(await socket.heard.take("burst", 100), Array.from({ length: 100 }, (_, i) => [i]));
+      await upgraded(socket).finally(() => setTimeout(() => clearInterval(feed), 20));
+      await sleep(30);
       assert.deepEqual(await socket.heard.take("message-back", sent.length), sent);
+      assert.deepEqual(await socket.heard.take("burst", sent.length * 3), sent.flatMap(() => [[0], [1], [2]]));
       assert.equal((await ask(socket, "whoami"))[0].transport, "websocket");
       socket.disconnect();
     }
   });
 
   test("an acknowledgement asked for before the upgrade comes after it", async () => {
-    const socket = client(`${server.url}/`, ways.upgrade);
-    await event(socket, "connect");
+    const socket = await connected(client(`${server.url}/`, slowly));
     const answer = ask(socket, "ack-late", 300);
-    await event(socket.io.engine, "upgrade");
+    await upgraded(socket);
     assert.deepEqual(await answer, ["late"]);
   });
 
   test("a client that cannot upgrade stays on polling", async () => {
     const socket = client(`${server.url}/`, { path: "/polling-only/" });
-    await event(socket, "connect");
+    await connected(socket);
     await sleep(200);
     assert.equal((await ask(socket, "whoami"))[0].transport, "polling");
   });
@@ -91,7 +104,7 @@ describe("across the upgrade", () => {
   test("a client that starts with websocket and is refused falls back to polling", async () => {
     const options = { path: "/polling-only/", transports: ["websocket", "polling"], tryAllTransports: true };
     const socket = client(`${server.url}/`, options);
-    await event(socket, "connect");
+    await connected(socket);
     assert.equal((await ask(socket, "whoami"))[0].transport, "polling");
   });
 });

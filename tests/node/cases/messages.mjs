@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ask } from "../lib/client.mjs";
 
-const bytes = (n) => Buffer.from({ length: n }, (_, i) => i % 256);
+const bytes = (n) => Buffer.from(Array.from({ length: n }, (_, i) => i % 256));
 
 /** Argument lists that must come back as they went. */
 const ARGUMENTS = {

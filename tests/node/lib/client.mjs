@@ -56,7 +56,7 @@ function record(socket) {
   return socket;
 }
 
-/** Waits until `socket` is connected and, where both transports are allowed, upgraded. */
+/** Waits until `socket` is connected, or fails with the refusal. */
 export async function connected(socket) {
   if (!socket.connected) {
     const accepted = new Promise((resolve, reject) => {
@@ -67,9 +67,13 @@ export async function connected(socket) {
     });
     await within(5000, "connect", accepted);
   }
-  const { engine, opts } = socket.io;
-  if (opts.transports?.length === 2 && engine.transport.name === "polling") await event(engine, "upgrade");
   return socket;
+}
+
+/** Waits until the connection of `socket` goes over WebSocket. */
+export async function upgraded(socket) {
+  const { engine } = socket.io;
+  if (engine.transport?.name !== "websocket") await event(engine, "upgrade");
 }
 
 /** Emits with an acknowledgement and returns the list of its arguments. */

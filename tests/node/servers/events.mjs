@@ -124,7 +124,7 @@ function endings(nsp, socket) {
 
 /** `n` bytes 0, 1, ... 255, 0, ... */
 export function bytes(n) {
-  return Buffer.from({ length: n }, (_, i) => i % 256);
+  return Buffer.from(Array.from({ length: n }, (_, i) => i % 256));
 }
 
 function sorted(names) {

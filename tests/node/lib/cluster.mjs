@@ -1,0 +1,90 @@
+// A cluster under test: nodes on one Redis, and clients that drive them.
+
+import assert from "node:assert/strict";
+import { after, before } from "node:test";
+import { client, connected } from "./client.mjs";
+import { nodeServer, commandFrom, startRedis, startServer } from "./process.mjs";
+import { within } from "./waiting.mjs";
+
+/**
+ * Two nodes of the server under test, `a` and `b`, and one Node.js server, `n`, on a Redis of their own. They start
+ * before the first test of the file and end after the last.
+ */
+export function clusterUnderTest(env = {}) {
+  const cluster = { nodes: {} };
+  before(async () => {
+    cluster.redis = await startRedis();
+    const start = (name, command) => {
+      const settings = { ADAPTER: "classic", REDIS_URL: cluster.redis.url, NODE_NAME: name, ...env };
+      return startServer(command, settings);
+    };
+    const [a, b, n] = await Promise.all([
+      start("a", commandFrom("SERVER_CMD")),
+      start("b", commandFrom("SERVER_CMD")),
+      start("n", nodeServer("cluster-node.mjs")),
+    ]);
+    cluster.nodes = { a, b, n };
+    await cluster.complete();
+  });
+  after(async () => {
+    const early = Object.entries(cluster.nodes).filter(([, node]) => node.end);
+    await Promise.all([...Object.values(cluster.nodes), cluster.redis].map((program) => program?.stop()));
+    for (const [name, node] of early) assert.fail(`node ${name} did not live to the end: ${node.end}; it printed:\n${node.output}`);
+  });
+
+  /** Waits until every node sees three servers in both namespaces. */
+  cluster.complete = async () => {
+    for (const nsp of ["/", "/chat"]) {
+      for (const name of Object.keys(cluster.nodes)) {
+        const { port } = cluster.nodes[name];
+        const socket = await connected(client(`http://127.0.0.1:${port}${nsp}`, { transports: ["websocket"] }));
+        for (let count; count !== 3; ) ({ count } = await within(5000, `node ${name} sees all`, cmd(socket, { op: "serverCount" })));
+        socket.disconnect();
+      }
+    }
+  };
+
+  /** A client of node `name`. */
+  cluster.client = (name, nsp = "/", options = {}) =>
+    connected(client(cluster.nodes[name].url + nsp, { transports: ["websocket"], ...options }));
+
+  /** Clients of all nodes by name, `a1` and `a2` for node a. */
+  cluster.clients = async (nsp = "/", each = 2) => {
+    const clients = {};
+    for (const name of Object.keys(cluster.nodes)) {
+      for (let i = 1; i <= each; i++) clients[`${name}${i}`] = await cluster.client(name, nsp);
+    }
+    return clients;
+  };
+  return cluster;
+}
+
+/** Has the node of `socket` do something; returns what it answered. */
+export async function cmd(socket, m, ms = 9000) {
+  const answer = await within(ms, `an answer to ${m.op}`, new Promise((resolve) => socket.emit("cmd", m, resolve)));
+  assert.equal(answer.ok, true, `${m.op}: ${answer.error}`);
+  return answer;
+}
+
+let unique = 0;
+
+/** A name that no other test uses. */
+export const fresh = (name) => `${name}-${process.pid}-${++unique}`;
+
+/**
+ * Who of `clients` has heard `event` with `args`, once for each arrival. A fence, broadcast to everybody by the node of
+ * `sender`, has reached each of them by then, so that what was sent before is there.
+ */
+export async function hearers(clients, sender, event, args) {
+  const fence = fresh("fence");
+  await cmd(sender, { op: "broadcast", event: fence, args: [] });
+  const names = [];
+  for (const [name, socket] of Object.entries(clients)) {
+    await socket.heard.next(fence);
+    for (const given of socket.heard.of(event)) {
+      assert.deepEqual(given, args, `what ${name} heard`);
+      names.push(name);
+    }
+  }
+  return names.join(" ");
+}

@@ -1,0 +1,41 @@
+// One node of a cluster on the reference library, driven by its clients.
+//
+// Behaves as shared/reference/server-cluster.md describes. It is the Node.js member of mixed clusters, and what the
+// cluster suite is proven right on. PORT, REDIS_URL, ADAPTER, NODE_NAME, KEY_PREFIX and SUBSCRIPTION_MODE set it up.
+
+import http from "node:http";
+import { Server } from "socket.io";
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { createClient } from "redis";
+import { commands } from "./cluster-commands.mjs";
+
+const env = process.env;
+const name = env.NODE_NAME ?? `node-${process.pid}`;
+const kind = env.ADAPTER ?? "memory";
+
+async function adapter() {
+  if (kind === "memory") return undefined;
+  const clients = [];
+  for (const role of ["publisher", "subscriber"]) {
+    const client = createClient({ url: env.REDIS_URL, socket: { reconnectStrategy: () => 100 } });
+    client.on("error", (error) => console.error(role, error.message));
+    clients.push(client);
+  }
+  await Promise.all(clients.map((client) => client.connect()));
+  const key = env.KEY_PREFIX ?? "socket.io";
+  if (kind === "classic") return createAdapter(...clients, { key, requestsTimeout: 3000 });
+  if (kind === "sharded") {
+    return createShardedAdapter(...clients, { channelPrefix: key, subscriptionMode: env.SUBSCRIPTION_MODE ?? "dynamic" });
+  }
+  throw new Error(`this server has no adapter ${kind}`);
+}
+
+const server = http.createServer();
+const io = new Server(server, { serveClient: false, maxHttpBufferSize: 4e6 + 1000, adapter: await adapter() });
+for (const nsp of [io.of("/"), io.of("/chat")]) commands(nsp, { name, kind });
+server.listen(Number(env.PORT ?? 3000), "127.0.0.1");
+
+process.on("SIGTERM", async () => {
+  await io.close();
+  process.exit(0);
+});
