@@ -1,0 +1,80 @@
+//! The command line.
+
+use clap::Parser;
+
+/// A Socket.IO server with a page that shows events as they arrive.
+///
+/// It needs no configuration and no Redis. Open the address it prints, and send it an event from
+/// another terminal: emitter-cli emit time "$(date -Is)"
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "socketio-server", version)]
+pub(crate) struct Options {
+    /// Where browsers and clients connect: HOST:PORT, or a port of this machine alone. With
+    /// 0.0.0.0:3000 other machines can connect too
+    #[arg(long, value_name = "ADDR", env = "SOCKETIO_LISTEN", default_value = "127.0.0.1:3000", value_parser = address)]
+    pub(crate) listen: String,
+
+    /// The Redis that joins this server with others: redis://[user:password@]host[:port]
+    #[arg(long, value_name = "URL", env = "REDIS_URL", hide_env_values = true)]
+    pub(crate) redis: Option<String>,
+
+    /// Where the built-in bus listens, which stands in for Redis without --redis. It is for
+    /// development on one machine: it has no password, and nobody else should reach it
+    #[arg(long, value_name = "ADDR", env = "SOCKETIO_BUS", default_value = "127.0.0.1:6379", value_parser = address)]
+    pub(crate) bus: String,
+
+    /// Open no bus: without --redis, emitters cannot reach this server
+    #[arg(long, env = "SOCKETIO_NO_BUS")]
+    pub(crate) no_bus: bool,
+
+    /// What the names of the channels start with; servers and emitters that belong together use the same
+    #[arg(long, value_name = "PREFIX", env = "SOCKETIO_KEY", default_value = "socket.io", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) key: String,
+}
+
+/// An address to listen on. A number alone is a port of this machine.
+fn address(text: &str) -> Result<String, String> {
+    let (host, port) = match text.rsplit_once(':') {
+        None => ("127.0.0.1", text),
+        Some(parts) => parts,
+    };
+    match port.parse::<u16>() {
+        Ok(port) if !host.is_empty() => Ok(format!("{host}:{port}")),
+        _ => Err("expected HOST:PORT, such as 127.0.0.1:3000, or a port".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_made() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port_or_a_port() {
+        for (text, expected) in [
+            ("127.0.0.1:3000", Some("127.0.0.1:3000")),
+            ("localhost:0", Some("localhost:0")),
+            ("[::1]:3000", Some("[::1]:3000")),
+            ("3000", Some("127.0.0.1:3000")),
+            ("", None),
+            (":3000", None),
+            ("localhost", None),
+            ("127.0.0.1:", None),
+            ("127.0.0.1:65536", None),
+        ] {
+            assert_eq!(address(text).ok().as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_needs_to_be_said() {
+        let options = Options::try_parse_from(["socketio-server"]).expect("no argument is required");
+        assert!(!options.no_bus);
+    }
+}
