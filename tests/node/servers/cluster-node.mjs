@@ -35,6 +35,8 @@ const io = new Server(server, { serveClient: false, maxHttpBufferSize: 4e6 + 100
 for (const nsp of [io.of("/"), io.of("/chat")]) commands(nsp, { name, kind });
 server.listen(Number(env.PORT ?? 3000), "127.0.0.1");
 
+// Commands that were under way when Redis went are rejected, and the adapter catches none of it.
+process.on("unhandledRejection", (error) => console.error("not caught by the adapter:", error.message));
 process.on("SIGTERM", async () => {
   await io.close();
   process.exit(0);
