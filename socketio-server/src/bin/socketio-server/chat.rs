@@ -54,7 +54,9 @@ pub(crate) fn serve(io: &Server, about: About) -> impl Future<Output = ()> + Sen
     let news = changed.clone();
     io.on_disconnect(async move |_socket, _reason| news.notify_one());
 
-    io.on("join", async |socket: Socket, Data(room): Data<String>| join(&socket, &room));
+    io.on("join", async |socket: Socket, Data(room): Data<String>| {
+        join(&socket, &room)
+    });
     io.on("leave", async |socket: Socket, Data(room): Data<String>| {
         if room != *socket.id() {
             socket.leave(&room);
@@ -62,10 +64,15 @@ pub(crate) fn serve(io: &Server, about: About) -> impl Future<Output = ()> + Sen
         rooms(&socket)
     });
     let chat = io.clone();
-    io.on("chat", async move |socket: Socket, Data(message): Data<Message>| send(&chat, &socket, &message));
+    io.on(
+        "chat",
+        async move |socket: Socket, Data(message): Data<Message>| send(&chat, &socket, &message),
+    );
 
     let here = io.clone();
-    io.on_server_event(HOW_MANY, move |_event: Event, answer| answer.send(here.local_count()));
+    io.on_server_event(HOW_MANY, move |_event: Event, answer| {
+        answer.send(here.local_count())
+    });
     count(io.clone(), changed)
 }
 
@@ -76,7 +83,9 @@ pub(crate) fn serve(io: &Server, about: About) -> impl Future<Output = ()> + Sen
 async fn count(io: Server, changed: Arc<Notify>) {
     let mut told = None;
     loop {
-        let news = tokio::time::timeout(LOOK_AGAIN, changed.notified()).await.is_ok();
+        let news = tokio::time::timeout(LOOK_AGAIN, changed.notified())
+            .await
+            .is_ok();
         tokio::time::sleep(GATHER).await;
         let elsewhere: usize = match io.server_side_emit_with_ack::<usize>(HOW_MANY, ()).await {
             Ok(answers) => answers.received.iter().sum(),
@@ -130,7 +139,11 @@ fn join(socket: &Socket, room: &str) -> Answer {
 /// The rooms that the page knows of: all but the socket's own.
 fn rooms(socket: &Socket) -> Answer {
     let rooms = socket.rooms();
-    let mut rooms: Vec<_> = rooms.iter().filter(|room| *room != socket.id()).map(ToString::to_string).collect();
+    let mut rooms: Vec<_> = rooms
+        .iter()
+        .filter(|room| *room != socket.id())
+        .map(ToString::to_string)
+        .collect();
     rooms.sort();
     Answer::Rooms(rooms)
 }
@@ -156,7 +169,10 @@ fn send(io: &Server, socket: &Socket, message: &Message) -> Answer {
 
 /// A socket is alone in the room of its own id. Nobody else may enter it and hear what is sent there.
 fn check_room(room: &str) -> Result<(), &'static str> {
-    let like_an_id = room.len() == ID_LENGTH && room.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let like_an_id = room.len() == ID_LENGTH
+        && room
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     match room.chars().count() {
         0 => Err("A room needs a name."),
         1..=64 if !like_an_id => Ok(()),
@@ -196,10 +212,21 @@ mod tests {
 
     #[test]
     fn rooms_have_names_that_are_no_ids() {
-        for room in ["news", "a room", "ünïcode", &"x".repeat(64), "exactly 20 letters !"] {
+        for room in [
+            "news",
+            "a room",
+            "ünïcode",
+            &"x".repeat(64),
+            "exactly 20 letters !",
+        ] {
             assert_eq!(check_room(room), Ok(()), "{room}");
         }
-        for room in ["", &"x".repeat(65), "Ke7kzHmjcH6yrLJYAAAB", "_-aaaaaaaaaaaaaaaaaa"] {
+        for room in [
+            "",
+            &"x".repeat(65),
+            "Ke7kzHmjcH6yrLJYAAAB",
+            "_-aaaaaaaaaaaaaaaaaa",
+        ] {
             assert!(check_room(room).is_err(), "{room}");
         }
     }
@@ -213,8 +240,16 @@ mod tests {
         };
         assert_eq!(check_message(&message("ana", "hi")), Ok(()));
         assert_eq!(check_message(&message("", &"x".repeat(1_000))), Ok(()));
-        for (name, text) in [("ana", ""), ("ana", " \n"), ("ana", &"x".repeat(1_001)), (&"x".repeat(33), "hi")] {
-            assert!(check_message(&message(name, text)).is_err(), "{name} {text}");
+        for (name, text) in [
+            ("ana", ""),
+            ("ana", " \n"),
+            ("ana", &"x".repeat(1_001)),
+            (&"x".repeat(33), "hi"),
+        ] {
+            assert!(
+                check_message(&message(name, text)).is_err(),
+                "{name} {text}"
+            );
         }
     }
 

@@ -80,9 +80,13 @@ impl Reach {
                  redis://{addr}   for a bus elsewhere: --bus 127.0.0.1:6380"
             ),
             Reach::Refused { addr, error } => {
-                format!("bus      none: {addr}: {error}\n         for a bus elsewhere: --bus 127.0.0.1:6380")
+                format!(
+                    "bus      none: {addr}: {error}\n         for a bus elsewhere: --bus 127.0.0.1:6380"
+                )
             }
-            Reach::Nothing => "bus      none: emitters and other servers cannot reach this one".to_owned(),
+            Reach::Nothing => {
+                "bus      none: emitters and other servers cannot reach this one".to_owned()
+            }
         }
     }
 }
@@ -113,7 +117,10 @@ mod tests {
             ("redis://localhost", "redis://localhost"),
             ("redis://localhost:6379/0", "redis://localhost:6379/0"),
             ("redis://:secret@localhost", "redis://:***@localhost"),
-            ("rediss://ana:se:cr@et@localhost:1/2?x=@y", "rediss://ana:***@localhost:1/2?x=@y"),
+            (
+                "rediss://ana:se:cr@et@localhost:1/2?x=@y",
+                "rediss://ana:***@localhost:1/2?x=@y",
+            ),
             ("not a url", "not a url"),
         ] {
             assert_eq!(without_password(url), shown);
@@ -122,21 +129,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_bus_whose_address_is_taken_is_no_error_and_says_what_to_do() {
-        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let taken = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
         let addr = taken.local_addr().expect("it listens").to_string();
         let reach = Reach::open(&options(&addr)).await;
         assert!(matches!(&reach, Reach::Refused { .. }), "{reach:?}");
         assert_eq!(reach.url(), None);
-        assert!(reach.describe().contains(&format!("--redis redis://{addr}")), "{}", reach.describe());
+        assert!(
+            reach
+                .describe()
+                .contains(&format!("--redis redis://{addr}")),
+            "{}",
+            reach.describe()
+        );
     }
 
     #[tokio::test]
     async fn the_bus_is_told_to_be_for_development_and_a_redis_replaces_it() {
         let reach = Reach::open(&options("127.0.0.1:0")).await;
-        assert!(reach.url().is_some_and(|url| url.starts_with("redis://127.0.0.1:")), "{reach:?}");
+        assert!(
+            reach
+                .url()
+                .is_some_and(|url| url.starts_with("redis://127.0.0.1:")),
+            "{reach:?}"
+        );
         assert!(reach.describe().contains("for development on this machine"));
 
-        let redis = Options { redis: Some("redis://:secret@db".into()), ..options("127.0.0.1:0") };
+        let redis = Options {
+            redis: Some("redis://:secret@db".into()),
+            ..options("127.0.0.1:0")
+        };
         let reach = Reach::open(&redis).await;
         assert_eq!(reach.url().as_deref(), Some("redis://:secret@db"));
         assert!(!format!("{}{:?}", reach.describe(), reach.about("k")).contains("secret"));
