@@ -71,6 +71,6 @@ pub use remote::RemoteSocketHandle;
 pub use reply::{Boxed, Fallible, Plain, Reply};
 pub use server::{Builder, Server};
 pub use server_event::ServerAnswer;
-pub use service::{NotFound, SocketIoLayer, SocketIoService};
+pub use service::{NotFound, SocketIoLayer, SocketIoService, bind};
 pub use socket::{Emitting, Socket};
 pub use socketio_protocol::socket::{Args, ArgsError, EncodeError, Value};

@@ -14,7 +14,7 @@ use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -42,7 +42,7 @@ impl Server {
     ///
     /// When the address cannot be listened on.
     pub async fn listen(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
-        self.serve(TcpListener::bind(addr).await?).await;
+        self.serve(bind(addr).await?).await;
         Ok(())
     }
 
@@ -104,6 +104,28 @@ impl Server {
         }
     }
 }
+
+/// A listener on the first of `addr` that can be listened on, with room for many clients that come at once:
+/// [`TcpListener::bind`] has the kernel turn away those past 128, who come back a second later.
+///
+/// # Errors
+///
+/// When none can.
+pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut last = None;
+    for addr in lookup_host(addr).await? {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        match socket.bind(addr).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on")))
+}
+
+/// How many clients may wait to be accepted; the kernel takes less if it is set to less.
+const BACKLOG: u32 = 4096;
 
 /// How long to wait when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
