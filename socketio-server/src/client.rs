@@ -40,7 +40,10 @@ pub(crate) struct Client {
 /// A namespace that the client is in, or wants to be in.
 enum Entry {
     /// A middleware still looks at the socket; its packets wait.
-    Connecting { socket: Socket, waiting: Vec<Packet> },
+    Connecting {
+        socket: Socket,
+        waiting: Vec<Packet>,
+    },
     Connected(Socket),
 }
 
@@ -326,9 +329,10 @@ impl Client {
     // ---- what others want -------------------------------------------------------------------------------------
 
     fn orders(&mut self) {
-        let decided = self.decided.as_ref().map(|decided| {
-            std::mem::take(&mut *decided.lock().unwrap_or_else(PoisonError::into_inner))
-        });
+        let decided = self
+            .decided
+            .as_ref()
+            .map(|decided| std::mem::take(&mut *decided.lock().unwrap_or_else(PoisonError::into_inner)));
         for (socket, result) in decided.into_iter().flatten() {
             let at = self.entries.iter().position(|entry| *entry.socket() == socket);
             if let Some(at) = at
@@ -370,10 +374,7 @@ impl Entry {
 fn dispatch(socket: &Socket, args: Args, id: Option<u64>) {
     let event = Event::new(args.clone());
     let mut found = Found::new();
-    let refused = socket
-        .namespace()
-        .find(socket, &event, &mut found)
-        .and_then(|()| socket.find(&event, &mut found));
+    let refused = socket.namespace().find(socket, &event, &mut found).and_then(|()| socket.find(&event, &mut found));
     let context = EventContext { socket: socket.clone(), args, ack: id.map(AckSlot::new) };
     if let Err(refusal) = refused {
         return context.fail(HandlerErrorKind::Returned(refusal));
@@ -389,4 +390,3 @@ fn query_as_auth(query: &str) -> Args {
         query.pairs().map(|(name, value)| (name.to_owned(), value.to_owned().into())).collect();
     Args::new_single(&pairs).unwrap_or_else(|_| Args::none())
 }
-

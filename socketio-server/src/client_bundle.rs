@@ -28,11 +28,7 @@ pub(crate) fn respond(
 ) -> Option<BundleResponse> {
     let file = FILES.iter().find(|file| file.name == file_name)?;
     if if_none_match.is_some_and(is_current) {
-        return Some(BundleResponse {
-            status: 304,
-            headers: Vec::new(),
-            body: Bytes::new(),
-        });
+        return Some(BundleResponse { status: 304, headers: Vec::new(), body: Bytes::new() });
     }
     let mut headers = vec![
         ("content-type", file.content_type()),
@@ -50,11 +46,7 @@ pub(crate) fn respond(
         (_, true) => file.gzip,
         (_, false) => file.plain,
     };
-    Some(BundleResponse {
-        status: 200,
-        headers,
-        body: Bytes::from_static(body),
-    })
+    Some(BundleResponse { status: 200, headers, body: Bytes::from_static(body) })
 }
 
 /// Whether a browser has the version we serve, in any of the forms it may say so.
@@ -72,18 +64,12 @@ fn accepts_gzip(accept_encoding: &str) -> bool {
             let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
             let weight = || {
                 let (key, value) = parameters.split_once('=')?;
-                key.trim()
-                    .eq_ignore_ascii_case("q")
-                    .then(|| value.trim().parse().unwrap_or(0.0))
+                key.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().unwrap_or(0.0))
             };
-            name.trim()
-                .eq_ignore_ascii_case(wanted)
-                .then(|| weight().unwrap_or(1.0))
+            name.trim().eq_ignore_ascii_case(wanted).then(|| weight().unwrap_or(1.0))
         })
     };
-    let weight: Option<f32> = weight_of("gzip")
-        .or_else(|| weight_of("x-gzip"))
-        .or_else(|| weight_of("*"));
+    let weight: Option<f32> = weight_of("gzip").or_else(|| weight_of("x-gzip")).or_else(|| weight_of("*"));
     weight.is_some_and(|weight| weight > 0.0)
 }
 
@@ -131,20 +117,12 @@ const CURRENT: &str = "\"4.8.4\"";
 mod tests {
     use super::*;
 
-    fn get(
-        file: &str,
-        if_none_match: Option<&str>,
-        accept_encoding: Option<&str>,
-    ) -> Option<BundleResponse> {
+    fn get(file: &str, if_none_match: Option<&str>, accept_encoding: Option<&str>) -> Option<BundleResponse> {
         respond("GET", file, if_none_match, accept_encoding)
     }
 
     fn header(response: &BundleResponse, name: &str) -> Option<&'static str> {
-        response
-            .headers
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| *value)
+        response.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
     #[test]
@@ -152,49 +130,21 @@ mod tests {
         for (file, content_type) in [
             ("socket.io.js", "application/javascript; charset=utf-8"),
             ("socket.io.min.js", "application/javascript; charset=utf-8"),
-            (
-                "socket.io.esm.min.js",
-                "application/javascript; charset=utf-8",
-            ),
-            (
-                "socket.io.msgpack.min.js",
-                "application/javascript; charset=utf-8",
-            ),
+            ("socket.io.esm.min.js", "application/javascript; charset=utf-8"),
+            ("socket.io.msgpack.min.js", "application/javascript; charset=utf-8"),
             ("socket.io.js.map", "application/json; charset=utf-8"),
             ("socket.io.min.js.map", "application/json; charset=utf-8"),
-            (
-                "socket.io.esm.min.js.map",
-                "application/json; charset=utf-8",
-            ),
-            (
-                "socket.io.msgpack.min.js.map",
-                "application/json; charset=utf-8",
-            ),
+            ("socket.io.esm.min.js.map", "application/json; charset=utf-8"),
+            ("socket.io.msgpack.min.js.map", "application/json; charset=utf-8"),
         ] {
             let response = get(file, None, None).expect(file);
             assert_eq!(response.status, 200, "{file}");
-            assert_eq!(
-                header(&response, "content-type"),
-                Some(content_type),
-                "{file}"
-            );
-            assert_eq!(
-                header(&response, "cache-control"),
-                Some("public, max-age=0"),
-                "{file}"
-            );
+            assert_eq!(header(&response, "content-type"), Some(content_type), "{file}");
+            assert_eq!(header(&response, "cache-control"), Some("public, max-age=0"), "{file}");
             assert_eq!(header(&response, "etag"), Some("\"4.8.4\""), "{file}");
             assert_eq!(header(&response, "content-encoding"), None, "{file}");
         }
-        for file in [
-            "",
-            "socket.io",
-            "socket.io.js.gz",
-            "Socket.io.js",
-            "socket.io.js/",
-            "../README.md",
-            "LICENSE",
-        ] {
+        for file in ["", "socket.io", "socket.io.js.gz", "Socket.io.js", "socket.io.js/", "../README.md", "LICENSE"] {
             assert!(get(file, None, None).is_none(), "{file} is not one of them");
         }
     }
@@ -211,23 +161,11 @@ mod tests {
     #[test]
     fn every_packed_file_is_made_of_the_plain_one() {
         for file in FILES {
-            assert!(
-                file.gzip.starts_with(&[0x1f, 0x8b, 8]),
-                "{} is gzip",
-                file.name
-            );
+            assert!(file.gzip.starts_with(&[0x1f, 0x8b, 8]), "{} is gzip", file.name);
             // A gzip file ends with the checksum and the length of what was packed.
             let mut end = crc32(file.plain).to_le_bytes().to_vec();
-            end.extend(
-                u32::try_from(file.plain.len())
-                    .expect("small files")
-                    .to_le_bytes(),
-            );
-            assert!(
-                file.gzip.ends_with(&end),
-                "{} was packed from another file",
-                file.name
-            );
+            end.extend(u32::try_from(file.plain.len()).expect("small files").to_le_bytes());
+            assert!(file.gzip.ends_with(&end), "{} was packed from another file", file.name);
         }
     }
 
@@ -262,11 +200,7 @@ mod tests {
             let response = get("socket.io.js", None, Some(accept_encoding)).expect("a known file");
             let encoding = header(&response, "content-encoding");
             assert_eq!(encoding, gzip.then_some("gzip"), "{accept_encoding:?}");
-            assert_eq!(
-                response.body.starts_with(&[0x1f, 0x8b]),
-                gzip,
-                "{accept_encoding:?}"
-            );
+            assert_eq!(response.body.starts_with(&[0x1f, 0x8b]), gzip, "{accept_encoding:?}");
             assert_eq!(header(&response, "vary"), Some("accept-encoding"));
         }
     }
@@ -282,8 +216,7 @@ mod tests {
             ("\"4.8.3\"", false),
             ("", false),
         ] {
-            let response =
-                get("socket.io.js", Some(if_none_match), Some("gzip")).expect("a known file");
+            let response = get("socket.io.js", Some(if_none_match), Some("gzip")).expect("a known file");
             let expected = if current { 304 } else { 200 };
             assert_eq!(response.status, expected, "{if_none_match:?}");
             assert_eq!(response.body.is_empty(), current, "{if_none_match:?}");

@@ -289,11 +289,7 @@ pub(crate) fn run(callback: &Callback, context: EventContext, load: &Arc<Load>) 
 }
 
 /// Polls `future` once, and lets a task of its own do the rest. A panic is told to `on_panic`.
-pub(crate) fn run_future(
-    future: HandlerFuture,
-    load: &Arc<Load>,
-    on_panic: impl FnOnce(String) + Send + 'static,
-) {
+pub(crate) fn run_future(future: HandlerFuture, load: &Arc<Load>, on_panic: impl FnOnce(String) + Send + 'static) {
     let mut future = AssertUnwindSafe(future).catch_unwind();
     match future.poll_unpin(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(())) => {}

@@ -50,7 +50,8 @@ impl Handshake {
         match self.auth.value()? {
             Some(auth) => Ok(auth),
             None => {
-                let empty = Args::from_json(bytestring::ByteString::from_static("{}"), Vec::new()).unwrap_or_else(|_| Args::none());
+                let empty = Args::from_json(bytestring::ByteString::from_static("{}"), Vec::new())
+                    .unwrap_or_else(|_| Args::none());
                 Ok(empty.value()?.expect("an object is a value"))
             }
         }
@@ -96,8 +97,7 @@ impl Handshake {
 /// Seconds since 1970 as JavaScript's `Date` prints them, in UTC.
 fn rfc_2822(seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let days = seconds / 86_400;
     let (year, month, day) = civil(days);
     let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);

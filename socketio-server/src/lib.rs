@@ -61,9 +61,7 @@ pub use ack::{Ack, AckFuture, Acks, AcksMissing, Answer, BroadcastAcks};
 pub use adapter::{Answers, Emitted, MissingAnswers};
 pub use broadcast::{Broadcast, IntoRooms};
 pub use bytes::Bytes;
-pub use error::{
-    AckError, ConnectError, DisconnectReason, EmitError, HandlerError, HandlerErrorKind, RequestError,
-};
+pub use error::{AckError, ConnectError, DisconnectReason, EmitError, HandlerError, HandlerErrorKind, RequestError};
 pub use handler::{Data, Event, EventContext, FromEvent, Handler, HandlerFuture, State};
 pub use handshake::Handshake;
 pub use namespace::Namespace;

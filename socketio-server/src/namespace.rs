@@ -149,7 +149,10 @@ impl Namespace {
 
     /// Looks at each event of each socket before its handlers; an error drops the event and goes to the error hook.
     #[doc(alias = "use")]
-    pub fn use_packet(&self, middleware: impl Fn(&Socket, &Event) -> Result<(), String> + Send + Sync + 'static) -> &Self {
+    pub fn use_packet(
+        &self,
+        middleware: impl Fn(&Socket, &Event) -> Result<(), String> + Send + Sync + 'static,
+    ) -> &Self {
         self.write().listeners.packet_middlewares.push(Arc::new(middleware));
         self
     }

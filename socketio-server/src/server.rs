@@ -130,7 +130,9 @@ impl Shared {
         let hook = self.error_hook.read().unwrap_or_else(PoisonError::into_inner).clone();
         match hook {
             Some(hook) => hook(error),
-            None => tracing::warn!(nsp = %error.nsp, socket = %error.socket, event = ?error.event, error = %error.kind, "a handler failed"),
+            None => {
+                tracing::warn!(nsp = %error.nsp, socket = %error.socket, event = ?error.event, error = %error.kind, "a handler failed")
+            }
         }
     }
 

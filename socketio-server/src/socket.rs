@@ -136,7 +136,12 @@ impl Socket {
         self.emit_flagged(event, &args, false)
     }
 
-    pub(crate) fn emit_flagged<T: Serialize>(&self, event: &str, args: &T, volatile: bool) -> Result<Emitted, EmitError> {
+    pub(crate) fn emit_flagged<T: Serialize>(
+        &self,
+        event: &str,
+        args: &T,
+        volatile: bool,
+    ) -> Result<Emitted, EmitError> {
         check_name(event)?;
         if self.phase() == GONE {
             return Err(EmitError::Closed);
@@ -339,7 +344,10 @@ impl Socket {
 
     /// Looks at each event of this socket before its handlers; an error drops the event and goes to the error hook.
     #[doc(alias = "use")]
-    pub fn use_packet(&self, middleware: impl Fn(&Socket, &Event) -> Result<(), String> + Send + Sync + 'static) -> &Self {
+    pub fn use_packet(
+        &self,
+        middleware: impl Fn(&Socket, &Event) -> Result<(), String> + Send + Sync + 'static,
+    ) -> &Self {
         self.listeners().get_or_insert_default().packet_middlewares.push(Arc::new(middleware));
         self
     }
@@ -568,4 +576,3 @@ impl Emitting<'_> {
         self.socket.ask(event, &args, self.timeout)
     }
 }
-

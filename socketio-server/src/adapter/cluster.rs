@@ -139,15 +139,13 @@ impl Adapter for ClusterAdapter {
 
     fn sockets_join(&self, target: &Target, rooms: &[ByteString]) -> Result<Emitted, BusError> {
         // Others first: what the local sockets join must not change whom the target means there.
-        let emitted =
-            self.tell(target, || Message::Join { options: target.to_options(), rooms: names(rooms) });
+        let emitted = self.tell(target, || Message::Join { options: target.to_options(), rooms: names(rooms) });
         self.local.join_all(target, rooms);
         emitted
     }
 
     fn sockets_leave(&self, target: &Target, rooms: &[ByteString]) -> Result<Emitted, BusError> {
-        let emitted =
-            self.tell(target, || Message::Leave { options: target.to_options(), rooms: names(rooms) });
+        let emitted = self.tell(target, || Message::Leave { options: target.to_options(), rooms: names(rooms) });
         self.local.leave_all(target, rooms);
         emitted
     }
@@ -179,11 +177,15 @@ impl Adapter for ClusterAdapter {
     async fn all_rooms(&self, timeout: Option<Duration>) -> Result<Answers<String>, BusError> {
         let mut rooms: HashSet<String> = self.local.all_rooms().iter().map(ToString::to_string).collect();
         let (asked, missing) = self
-            .ask(timeout.unwrap_or(REQUEST_TIMEOUT), |request| Message::AllRooms { request }, |answer| {
-                if let Message::AllRoomsResponse { rooms: theirs, .. } = answer {
-                    rooms.extend(theirs);
-                }
-            })
+            .ask(
+                timeout.unwrap_or(REQUEST_TIMEOUT),
+                |request| Message::AllRooms { request },
+                |answer| {
+                    if let Message::AllRoomsResponse { rooms: theirs, .. } = answer {
+                        rooms.extend(theirs);
+                    }
+                },
+            )
             .await?;
         Ok(Answers { received: rooms.into_iter().collect(), asked: asked + 1, missing })
     }
@@ -192,7 +194,11 @@ impl Adapter for ClusterAdapter {
         self.channel.publish(&Message::ServerSideEmit { args, request: None }).map(Emitted::published)
     }
 
-    async fn server_side_emit_with_ack(&self, args: Args, timeout: Option<Duration>) -> Result<Answers<Args>, BusError> {
+    async fn server_side_emit_with_ack(
+        &self,
+        args: Args,
+        timeout: Option<Duration>,
+    ) -> Result<Answers<Args>, BusError> {
         let mut received = Vec::new();
         let question = |request| Message::ServerSideEmit { args, request: Some(request) };
         let (asked, missing) = self

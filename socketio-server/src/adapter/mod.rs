@@ -83,7 +83,8 @@ pub trait Adapter: Send + Sync + 'static {
     fn server_side_emit(&self, args: Args) -> Result<Emitted, BusError>;
 
     /// Sends an event to the other servers themselves and waits for what each answers.
-    async fn server_side_emit_with_ack(&self, args: Args, timeout: Option<Duration>) -> Result<Answers<Args>, BusError>;
+    async fn server_side_emit_with_ack(&self, args: Args, timeout: Option<Duration>)
+    -> Result<Answers<Args>, BusError>;
 
     /// How many servers share the namespace, this one included.
     async fn server_count(&self) -> Result<usize, BusError>;

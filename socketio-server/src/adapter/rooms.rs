@@ -370,7 +370,8 @@ mod tests {
             for room in (0..8).map(|n| format!("r{n}")) {
                 let mut found = BTreeSet::new();
                 let name = [ByteString::from(room.as_str())];
-                rooms.each(Selection { rooms: Some(&name), except: &[] }, |id, _| assert!(found.insert(id.to_string())));
+                rooms
+                    .each(Selection { rooms: Some(&name), except: &[] }, |id, _| assert!(found.insert(id.to_string())));
                 let expected: BTreeSet<_> =
                     model.iter().filter(|(_, joined)| joined.contains(&room)).map(|(id, _)| id.clone()).collect();
                 assert_eq!(found, expected, "step {step}: who is in {room}");

@@ -89,7 +89,11 @@ enum Link {
         probe: Option<Box<Probe>>,
     },
     /// `upgraded` is the reading half and what was read ahead, until the connection's task has taken it.
-    WebSocket { writer: Writer, upgraded: Option<(Reader, BytesMut)>, close_frame: Bytes },
+    WebSocket {
+        writer: Writer,
+        upgraded: Option<(Reader, BytesMut)>,
+        close_frame: Bytes,
+    },
     Gone,
 }
 

@@ -39,8 +39,7 @@ pub(super) struct Shared {
 type Accept = Box<dyn Fn(Incoming) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Looks at a handshake before it is accepted; an error is the message of the refusal.
-pub(crate) type Gate =
-    Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+pub(crate) type Gate = Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 impl Engine {
     /// An engine that runs `on_connection` for each session, in a task of the session's own.

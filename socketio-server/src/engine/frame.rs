@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn a_text_message_is_one_frame_and_can_be_continued_anywhere() {
         let frame = Frame::message(Message::Text("2[\"x\"]".into()));
-        let expected = b"\x81\x074" .iter().chain(b"2[\"x\"]").copied().collect::<Vec<_>>();
+        let expected = b"\x81\x074".iter().chain(b"2[\"x\"]").copied().collect::<Vec<_>>();
         assert_eq!(wire(&frame, Version::V4, 0), expected);
         assert_eq!(frame.wire_len(Version::V4), expected.len());
         for skip in 0..=expected.len() {

@@ -13,6 +13,7 @@ use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::upgrade::OnUpgrade;
+use smallvec::SmallVec;
 use socketio_protocol::engine::{
     Body as Payload, HandshakeError, Input, OpenPacket, Packet, PayloadEncoder, Query, TransportKind, Version,
     decode_payload, jsonp,
@@ -64,9 +65,12 @@ struct Refused {
 
 fn wants_web_socket<B>(request: &http::Request<B>) -> bool {
     let has = |name, token: &str| {
-        request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-            value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token))
-        })
+        request
+            .headers()
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
     };
     has(header::CONNECTION, "upgrade") && has(header::UPGRADE, "websocket")
 }
@@ -419,15 +423,18 @@ async fn write_all(writer: &mut io::Writer, mut bytes: &[u8]) -> std::io::Result
 // ---- answers --------------------------------------------------------------------------------------------------
 
 fn switching_protocols<B>(request: &http::Request<B>) -> Result<Response<Body>, HandshakeError> {
-    let header = |name: http::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let accept = handshake::check(
-        request.method().as_str(),
-        header(header::CONNECTION),
-        header(header::UPGRADE),
-        header(header::SEC_WEBSOCKET_VERSION),
-        header(header::SEC_WEBSOCKET_KEY),
-    )
-    .map_err(|_| HandshakeError::BadRequest)?;
+    let values = |name: &'static str| {
+        request
+            .headers()
+            .get_all(name)
+            .into_iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect::<SmallVec<[_; 2]>>()
+    };
+    let accept = handshake::check(request.method().as_str(), values).map_err(|error| {
+        tracing::debug!(%error, "a request cannot become a WebSocket");
+        HandshakeError::BadRequest
+    })?;
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -435,8 +442,8 @@ fn switching_protocols<B>(request: &http::Request<B>) -> Result<Response<Body>, 
     if let Ok(accept) = HeaderValue::try_from(accept) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if let Some(protocol) = header(header::SEC_WEBSOCKET_PROTOCOL)
-        && let Ok(first) = HeaderValue::from_str(protocol.split(',').next().unwrap_or_default().trim())
+    if let Some(first) = handshake::first_protocol(values("sec-websocket-protocol"))
+        && let Ok(first) = HeaderValue::from_str(first)
     {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, first);
     }

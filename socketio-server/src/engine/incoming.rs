@@ -167,7 +167,11 @@ impl Incoming {
                     web_socket.ended = true;
                     tracing::debug!(%error, "a client broke the WebSocket protocol");
                     connection.set_close_frame(websocket::close_frame(Some(error.close_code()), ""));
-                    connection.handle(Input::TransportFailed(error.reason()));
+                    connection.handle(Input::TransportFailed(match error.close_code() {
+                        1009 => "Max payload size exceeded",
+                        1007 => "text that is not UTF-8",
+                        _ => "WebSocket protocol error",
+                    }));
                     return None;
                 }
             };

@@ -86,11 +86,7 @@ impl Writer {
 }
 
 impl AsyncRead for Reader {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut tokio::io::ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut tokio::io::ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Reader::Tcp(reader) => Pin::new(reader).poll_read(cx, buf),
             Reader::Other(reader) => Pin::new(reader).poll_read(cx, buf),
