@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# The test command: gets what is missing, then formatting, clippy and every test of the workspace.
+#
+#   scripts/test.sh                 everything
+#   scripts/test.sh --setup-only    only get what is missing
+#   scripts/test.sh --reference     prove the Node.js suites on the reference server instead of on ours
+#
+# Besides Rust the tests need redis-server, Node.js 18 or newer and npm, and the packages of tests/node. As root the
+# programs are installed with apt-get; otherwise this says what to install and stops. The Redis that tests use is a
+# process of their own on a free port: one that runs already is not touched, and none is left running.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+main() {
+  case "${1:-}" in
+    "") setup && check_everything ;;
+    --setup-only) setup ;;
+    --reference) setup && prove_suites ;;
+    *) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  esac
+}
+
+setup() {
+  require_rust
+  install_programs
+  install_node_packages
+}
+
+require_rust() {
+  local missing=()
+  command -v cargo >/dev/null || missing+=("Rust (https://rustup.rs)")
+  command -v cc >/dev/null || missing+=("a C compiler for linking (apt-get install gcc libc6-dev)")
+  if command -v cargo >/dev/null; then
+    cargo fmt --version >/dev/null 2>&1 || missing+=("rustfmt (rustup component add rustfmt)")
+    cargo clippy --version >/dev/null 2>&1 || missing+=("clippy (rustup component add clippy)")
+  fi
+  ((${#missing[@]} == 0)) || fail "missing:" "${missing[@]}"
+}
+
+install_programs() {
+  local packages=()
+  command -v redis-server >/dev/null || packages+=(redis-server)
+  command -v node >/dev/null || packages+=(nodejs)
+  command -v npm >/dev/null || packages+=(npm)
+  if ((${#packages[@]} > 0)); then
+    if ((EUID != 0)); then
+      fail "missing: ${packages[*]}" "install with: sudo apt-get install --no-install-recommends ${packages[*]}"
+    fi
+    command -v apt-get >/dev/null || fail "missing: ${packages[*]}" "there is no apt-get here: install them another way"
+    say "installing with apt-get: ${packages[*]}"
+    apt_install "${packages[@]}"
+  fi
+  local major
+  major=$(node -p 'process.versions.node.split(".")[0]')
+  ((major >= 18)) || fail "Node.js $(node --version) is too old: 18 or newer is needed"
+}
+
+# Installs without starting what it installs: a redis-server of the system would take the port of the built-in bus.
+apt_install() {
+  local policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap "rm -f $policy" EXIT
+  fi
+  local -x DEBIAN_FRONTEND=noninteractive
+  apt-get update -q || say "apt-get update failed, trying with the lists that are here"
+  apt-get install -y -q --no-install-recommends "$@" || fail "apt-get could not install: $*"
+}
+
+install_node_packages() {
+  local stamp=tests/node/node_modules/.installed-for wanted
+  wanted="$(sha256sum tests/node/package-lock.json | cut -d' ' -f1) node $(node -p process.versions.modules)"
+  [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && return
+  say "installing the Node.js packages of tests/node/package-lock.json into tests/node/node_modules"
+  (cd tests/node && npm ci --no-fund --no-audit) || fail "npm ci failed in tests/node"
+  printf '%s\n' "$wanted" >"$stamp"
+}
+
+check_everything() {
+  local failed=()
+  step cargo fmt --all --check
+  step cargo clippy --workspace --all-targets -- -D warnings
+  step cargo test --workspace
+  finish
+}
+
+prove_suites() {
+  local failed=() suite
+  local -x SERVER_CMD NODE_CMD="node servers/cluster-node.mjs" EMITTER_CMD="node servers/emitter.mjs"
+  cd tests/node
+  for suite in *.test.mjs; do
+    case $suite in
+      cluster* | outage* | emitter*) SERVER_CMD=$NODE_CMD ;;
+      *) SERVER_CMD="node servers/conformance.mjs" ;;
+    esac
+    step node --test --test-reporter=spec "$suite"
+  done
+  finish
+}
+
+step() {
+  say "$*"
+  "$@" || failed+=("$*")
+}
+
+finish() {
+  ((${#failed[@]} == 0)) || fail "failed:" "${failed[@]}"
+  say "all passed"
+}
+
+say() { printf '\n== %s\n' "$*"; }
+
+fail() {
+  printf '\n%s\n' "$1" >&2
+  shift
+  (($# == 0)) || printf '  - %s\n' "$@" >&2
+  exit 1
+}
+
+main "$@"
