@@ -65,7 +65,6 @@ impl Client {
         let limits = Limits {
             max_attachments: server.shared.config.max_attachments,
             max_bytes: server.shared.config.max_packet_bytes,
-            ..Limits::default()
         };
         let mut client = Self {
             decoder: Decoder::new(limits),

@@ -43,7 +43,9 @@ pub mod engine;
 mod ack;
 mod broadcast;
 mod client;
+#[cfg(feature = "client-bundle")]
 mod client_bundle;
+#[cfg(feature = "client-bundle")]
 mod client_files;
 mod error;
 mod handler;

@@ -35,8 +35,10 @@ pub(crate) struct ServerInner {
 pub(crate) struct Shared {
     pub(crate) config: Config,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    error_hook: RwLock<Option<Arc<dyn Fn(HandlerError) + Send + Sync>>>,
+    error_hook: RwLock<Option<ErrorHook>>,
 }
+
+type ErrorHook = Arc<dyn Fn(HandlerError) + Send + Sync>;
 
 /// The options of the Socket.IO part; those of the engine are in [`EngineConfig`].
 #[derive(Debug, Clone)]
@@ -86,7 +88,7 @@ impl Server {
     }
 
     /// Disconnects every client with the reason `server shutting down`, leaves the cluster, and ends
-    /// [`listen`](Server::listen).
+    /// [`listen`](Server::listen). Returns once the clients have been told, or after two seconds.
     pub async fn close(&self) {
         self.0.closing.cancel();
         self.engine().close_for(CloseReason::ServerShutdown);
@@ -97,7 +99,7 @@ impl Server {
             }
             namespace.adapter().close();
         }
-        tokio::task::yield_now().await;
+        self.engine().closed().await;
     }
 }
 

@@ -184,10 +184,7 @@ where
             let answer = self.inner.call(request);
             return Box::pin(async move { Ok(answer.await?.map(Either::Right)) });
         }
-        let file = match self.server.0.shared.config.serve_client {
-            true => crate::client_files::answer(&request, &engine.config().path),
-            false => None,
-        };
+        let file = client_file(&self.server, &request);
         let engine = engine.clone();
         Box::pin(async move {
             let response = match file {
@@ -197,6 +194,18 @@ where
             Ok(response.map(Either::Left))
         })
     }
+}
+
+/// The answer to a request for a file of the JavaScript client.
+#[cfg(feature = "client-bundle")]
+fn client_file<B>(server: &Server, request: &Request<B>) -> Option<Response<Body>> {
+    let serve = server.0.shared.config.serve_client;
+    serve.then(|| crate::client_files::answer(request, &server.engine().config().path)).flatten()
+}
+
+#[cfg(not(feature = "client-bundle"))]
+fn client_file<B>(_: &Server, _: &Request<B>) -> Option<Response<Body>> {
+    None
 }
 
 /// Answers everything with 404.

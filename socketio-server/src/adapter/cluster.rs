@@ -386,8 +386,7 @@ impl Desk {
             while let Some(item) = items.recv().await {
                 let Some(channel) = channel.upgrade() else { return };
                 if let AckItem::Answer { args, .. } = item {
-                    let answer = args.first().map_or_else(|| args.clone(), |first| first);
-                    let message = Message::BroadcastAck { request: request.clone(), answer };
+                    let message = Message::BroadcastAck { request: request.clone(), answer: args };
                     let _ = channel.respond(uid.as_deref(), &message).map(drop::<Published>);
                 }
             }

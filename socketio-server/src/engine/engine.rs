@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 use socketio_protocol::engine::CloseReason;
 use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
 
 use super::config::EngineConfig;
 use super::connection::Connection;
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     start: Instant,
     tasks: OnceLock<[AbortHandle; 2]>,
     closed: std::sync::atomic::AtomicBool,
+    /// The tasks of the sessions, and of streams that still have something to say.
+    pub(super) sessions_at_work: TaskTracker,
 }
 
 type Accept = Box<dyn Fn(Incoming) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -77,6 +80,7 @@ impl Engine {
                 start: Instant::now(),
                 tasks: OnceLock::new(),
                 closed: false.into(),
+                sessions_at_work: TaskTracker::new(),
             }),
         }
     }
@@ -91,9 +95,17 @@ impl Engine {
         &self.shared.config
     }
 
-    /// Closes every session, and refuses new ones from now on. What is queued for a client is not sent.
-    pub fn close(&self) {
+    /// Closes every session, and refuses new ones from now on. What is queued for a client is not sent. Returns once
+    /// the clients have been told and the sessions' tasks have ended, or after two seconds.
+    pub async fn close(&self) {
         self.close_for(CloseReason::ServerShutdown);
+        self.closed().await;
+    }
+
+    /// Waits for the tasks of the sessions, two seconds at most.
+    pub(crate) async fn closed(&self) {
+        self.shared.sessions_at_work.close();
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, self.shared.sessions_at_work.wait()).await;
     }
 
     pub(crate) fn close_for(&self, reason: CloseReason) {
@@ -104,6 +116,9 @@ impl Engine {
         }
     }
 }
+
+/// How long the closing of an engine waits for its sessions.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ByteString, Arc<Connection>>> {

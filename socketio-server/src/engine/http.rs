@@ -166,7 +166,7 @@ impl Shared {
             Connection::new(sid, version, TransportKind::Polling, base64, head, self.clone(), Instant::now());
         self.remember(&connection);
         let accepted = self.accept(Incoming::new(connection));
-        tokio::spawn(accepted);
+        self.sessions_at_work.spawn(accepted);
         payload.finish()
     }
 
@@ -279,7 +279,7 @@ impl Shared {
     ) -> Result<Response<Body>, HandshakeError> {
         let response = switching_protocols(request)?;
         let shared = self.clone();
-        tokio::spawn(async move {
+        self.sessions_at_work.spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
             let (reader, writer, ahead) = io::split(upgraded);
             let sid = random_id();

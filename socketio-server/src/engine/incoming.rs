@@ -206,8 +206,8 @@ impl Drop for Incoming {
         if told && reader.is_none() {
             return; // The client is gone, or has said goodbye itself.
         }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(FAREWELL, async move {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.connection.shared.sessions_at_work.spawn(tokio::time::timeout(FAREWELL, async move {
                 poll_fn(|cx| farewell.poll(cx)).await;
                 drop(farewell); // Ends the stream in our direction.
                 if let Some(reader) = reader {
