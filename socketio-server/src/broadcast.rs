@@ -157,8 +157,17 @@ impl Broadcast {
     ///
     /// Socket.IO protocol v5, "Sending and receiving data".
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
-        check_name(event)?;
-        let packet = Outgoing::event(self.namespace.name(), None, event, &args)?;
+        self.emit_encoded(&self.namespace.encode(event, args)?)
+    }
+
+    /// Sends an event that [`Namespace::encode`] has encoded, which can be sent many times. One of another namespace is
+    /// encoded anew for this.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Broadcast::emit).
+    pub fn emit_encoded(&self, packet: &Outgoing) -> Result<Emitted, EmitError> {
+        let packet = packet.within(self.namespace.name())?;
         Ok(self.namespace.adapter().broadcast(&packet, &self.target)?)
     }
 

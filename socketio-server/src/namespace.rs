@@ -13,8 +13,8 @@ use socketio_protocol::socket::Args;
 use tokio::sync::mpsc;
 
 use crate::ack::BroadcastAcks;
-use crate::adapter::{Adapter, AdapterFactory, Answers, Emitted, MemoryAdapter, ServerEvent, Target};
-use crate::broadcast::{Broadcast, IntoRooms, check_request};
+use crate::adapter::{Adapter, AdapterFactory, Answers, Emitted, MemoryAdapter, Outgoing, ServerEvent, Target};
+use crate::broadcast::{Broadcast, IntoRooms, check_name, check_request};
 use crate::error::{ConnectError, DisconnectReason, EmitError, RequestError};
 use crate::handler::{Event, Handler, erase};
 use crate::handlers::{Found, Listeners, Middleware, OnConnection, OnDisconnect};
@@ -207,6 +207,25 @@ impl Namespace {
     /// As [`Broadcast::emit`].
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
         self.everyone().emit(event, args)
+    }
+
+    /// Encodes an event once, to be sent many times with [`Broadcast::emit_encoded`] or [`Socket::emit_encoded`].
+    ///
+    /// ```
+    /// # use socketio_server::Server;
+    /// # fn example(io: Server) -> Result<(), socketio_server::EmitError> {
+    /// let tick = io.encode("tick", (1, "a"))?;
+    /// io.to("players").emit_encoded(&tick)?;
+    /// io.to("watchers").volatile().emit_encoded(&tick)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::Reserved`] and [`EmitError::Encode`].
+    pub fn encode(&self, event: &str, args: impl Serialize) -> Result<Outgoing, EmitError> {
+        check_name(event)?;
+        Ok(Outgoing::event(self.name(), None, event, &args)?)
     }
 
     /// [`emit`](Namespace::emit)s the event `message`.

@@ -143,10 +143,23 @@ impl Socket {
         volatile: bool,
     ) -> Result<Emitted, EmitError> {
         check_name(event)?;
+        self.send_outgoing(&Outgoing::event(self.namespace().name(), None, event, args)?, volatile)
+    }
+
+    /// Sends an event that [`Namespace::encode`] has encoded, which can be sent many times. One of another namespace is
+    /// encoded anew for this.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Socket::emit).
+    pub fn emit_encoded(&self, packet: &Outgoing) -> Result<Emitted, EmitError> {
+        self.send_outgoing(&*packet.within(self.namespace().name())?, false)
+    }
+
+    fn send_outgoing(&self, packet: &Outgoing, volatile: bool) -> Result<Emitted, EmitError> {
         if self.phase() == GONE {
             return Err(EmitError::Closed);
         }
-        let packet = Outgoing::event(self.namespace().name(), None, event, args)?;
         match self.conn().send_frame(packet.frame(), volatile) {
             Ok(()) | Err(SendError::Dropped) => Ok(Emitted::here()),
             Err(error) => Err(error.into()),
