@@ -33,8 +33,7 @@ impl OpenPacket<'_> {
 impl Serialize for OpenPacket<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let upgrades: smallvec::SmallVec<[&str; 2]> =
-            self.upgrades.iter().map(|kind| kind.as_str()).collect();
+        let upgrades: smallvec::SmallVec<[&str; 2]> = self.upgrades.iter().map(|kind| kind.as_str()).collect();
         let mut open = serializer.serialize_struct("OpenPacket", 5)?;
         open.serialize_field("sid", self.sid)?;
         open.serialize_field("upgrades", &upgrades[..])?;
@@ -103,5 +102,44 @@ impl HandshakeError {
     pub fn to_json(&self) -> String {
         let message = serde_json::to_string(self.message()).expect("a string is always JSON");
         format!(r#"{{"code":{},"message":{message}}}"#, self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_open_packet_is_written_as_the_reference_server_writes_it() {
+        let open = OpenPacket {
+            sid: "nNGa61iLzCcoFL4lAAAA",
+            upgrades: &[TransportKind::WebSocket, TransportKind::WebTransport],
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_millis(20_000),
+            max_payload: 1_000_000,
+        };
+        assert_eq!(
+            open.to_json(),
+            r#"{"sid":"nNGa61iLzCcoFL4lAAAA","upgrades":["websocket","webtransport"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#
+        );
+        let bare = OpenPacket { upgrades: &[], ping_interval: Duration::MAX, ..open };
+        assert!(bare.to_json().contains(r#""upgrades":[],"pingInterval":18446744073709551615,"#));
+    }
+
+    #[test]
+    fn refusals_are_written_as_the_reference_server_writes_them() {
+        use HandshakeError::*;
+        for (error, status, json) in [
+            (UnknownTransport, 400, r#"{"code":0,"message":"Transport unknown"}"#),
+            (UnknownSid, 400, r#"{"code":1,"message":"Session ID unknown"}"#),
+            (BadMethod, 400, r#"{"code":2,"message":"Bad handshake method"}"#),
+            (BadRequest, 400, r#"{"code":3,"message":"Bad request"}"#),
+            (Forbidden(None), 403, r#"{"code":4,"message":"Forbidden"}"#),
+            (Forbidden(Some("no \"x\"".into())), 403, r#"{"code":4,"message":"no \"x\""}"#),
+            (UnsupportedVersion, 400, r#"{"code":5,"message":"Unsupported protocol version"}"#),
+        ] {
+            assert_eq!((error.status(), error.to_json()), (status, json.into()));
+            assert_eq!(error.to_string(), error.message());
+        }
     }
 }

@@ -197,19 +197,23 @@ impl Packet {
     /// [`DecodeError::Empty`], [`UnknownType`](DecodeError::UnknownType), or
     /// [`InvalidBase64`](DecodeError::InvalidBase64) after a `b`.
     pub fn decode_text(frame: ByteString, version: Version) -> Result<Packet, DecodeError> {
-        let mut chars = frame.chars();
-        let kind = chars.next().ok_or(DecodeError::Empty)?;
-        let data = frame.slice_ref(chars.as_str());
+        Packet::decode_within(&frame, &frame, version)
+    }
+
+    /// Reads the packet `text`, which is a part of `whole` and shares its memory.
+    pub(super) fn decode_within(whole: &ByteString, text: &str, version: Version) -> Result<Packet, DecodeError> {
+        let kind = *text.as_bytes().first().ok_or(DecodeError::Empty)?;
+        let data = || whole.slice_ref(&text[1..]);
         Ok(match kind {
-            '4' => Packet::Message(Message::Text(data)),
-            '0' => Packet::Open(data),
-            '1' => Packet::Close,
-            '2' => Packet::Ping(data),
-            '3' => Packet::Pong(data),
-            '5' => Packet::Upgrade,
-            '6' => Packet::Noop,
-            'b' => return decode_base64(data, version),
-            _ => return Err(DecodeError::UnknownType(frame.as_bytes()[0])),
+            b'4' => Packet::Message(Message::Text(data())),
+            b'0' => Packet::Open(data()),
+            b'1' => Packet::Close,
+            b'2' => Packet::Ping(data()),
+            b'3' => Packet::Pong(data()),
+            b'5' => Packet::Upgrade,
+            b'6' => Packet::Noop,
+            b'b' => Packet::Message(Message::Binary(decode_base64(&text[1..], version)?)),
+            other => return Err(DecodeError::UnknownType(other)),
         })
     }
 
@@ -290,20 +294,15 @@ pub(super) fn base64_len(len: usize) -> usize {
     len.div_ceil(3) * 4
 }
 
-fn decode_base64(data: ByteString, version: Version) -> Result<Packet, DecodeError> {
-    let text = match version {
-        Version::V4 => &data[..],
-        // The type is written as text here too; the reference client knows no other than a message.
-        Version::V3 => match data.as_bytes().first() {
-            Some(b'4') => &data[1..],
-            Some(&other) => return Err(DecodeError::UnknownType(other)),
-            None => return Err(DecodeError::Empty),
-        },
+fn decode_base64(text: &str, version: Version) -> Result<Bytes, DecodeError> {
+    let text = match (version, text.as_bytes().first()) {
+        (Version::V4, _) => text,
+        // The type is written here too, and there is no binary packet but a message.
+        (Version::V3, Some(b'4')) => &text[1..],
+        (Version::V3, Some(&other)) => return Err(DecodeError::UnknownType(other)),
+        (Version::V3, None) => return Err(DecodeError::Empty),
     };
-    let bytes = BASE64
-        .decode(text)
-        .map_err(|_| DecodeError::InvalidBase64)?;
-    Ok(Packet::Message(Message::Binary(bytes.into())))
+    BASE64.decode(text).map(Bytes::from).map_err(|_| DecodeError::InvalidBase64)
 }
 
 /// Writes padding and does not insist on it: some clients leave it out.
@@ -311,3 +310,133 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+#[cfg(test)]
+mod tests {
+    use Version::{V3, V4};
+
+    use super::*;
+
+    fn text(text: &str) -> ByteString {
+        text.into()
+    }
+
+    fn say(message: &str) -> Packet {
+        Packet::Message(Message::Text(message.into()))
+    }
+
+    fn bytes(message: &'static [u8]) -> Packet {
+        Packet::Message(Message::Binary(Bytes::from_static(message)))
+    }
+
+    #[test]
+    fn every_text_reads_and_writes_the_same() {
+        for (version, wire, packet) in [
+            (V4, r#"0{"sid":"x"}"#, Packet::Open(text(r#"{"sid":"x"}"#))),
+            (V4, "1", Packet::Close),
+            (V4, "2", Packet::Ping(text(""))),
+            (V4, "2probe", Packet::Ping(text("probe"))),
+            (V4, "3", Packet::Pong(text(""))),
+            (V4, "3probe", Packet::Pong(text("probe"))),
+            (V4, "4", say("")),
+            (V4, "4hello", say("hello")),
+            (V4, "4€ and 😀", say("€ and 😀")),
+            (V4, "42[\"a\\u0000\"]", say("2[\"a\\u0000\"]")),
+            (V4, "5", Packet::Upgrade),
+            (V4, "6", Packet::Noop),
+            (V4, "b", bytes(b"")),
+            (V4, "bAQIDBA==", bytes(&[1, 2, 3, 4])),
+            (V4, "b////", bytes(&[255, 255, 255])),
+            (V3, "0{}", Packet::Open(text("{}"))),
+            (V3, "2probe", Packet::Ping(text("probe"))),
+            (V3, "4b4", say("b4")),
+            (V3, "b4", bytes(b"")),
+            (V3, "b4AQIDBA==", bytes(&[1, 2, 3, 4])),
+        ] {
+            assert_eq!(Packet::decode_text(text(wire), version), Ok(packet.clone()), "reading {wire}");
+            let mut out = b"before".to_vec();
+            packet.encode_text(version, &mut out);
+            assert_eq!(out, format!("before{wire}").as_bytes(), "writing {packet:?}");
+            assert_eq!(packet.to_frame(version, false), Frame::Text(text(wire)), "framing {packet:?}");
+        }
+    }
+
+    #[test]
+    fn every_binary_frame_reads_and_writes_the_same() {
+        for (version, wire, packet) in [
+            (V4, &[][..], bytes(b"")),
+            (V4, &[4, 1, 2], bytes(&[4, 1, 2])),
+            (V4, b"4hello", bytes(b"4hello")),
+            (V3, &[4], bytes(b"")),
+            (V3, &[4, 1, 2], bytes(&[1, 2])),
+            (V3, &[4, 0xff, 0xfe], bytes(&[0xff, 0xfe])),
+        ] {
+            let frame = Bytes::from_static(wire);
+            assert_eq!(Packet::decode_binary(frame.clone(), version), Ok(packet.clone()), "reading {wire:?}");
+            assert_eq!(packet.to_frame(version, true), Frame::Binary(frame), "writing {packet:?}");
+        }
+    }
+
+    #[test]
+    fn version_3_knows_every_type_in_a_binary_frame() {
+        for (wire, packet) in [
+            (&b"\x00{}"[..], Packet::Open(text("{}"))),
+            (b"\x01", Packet::Close),
+            (b"\x02probe", Packet::Ping(text("probe"))),
+            (b"\x03", Packet::Pong(text(""))),
+            (b"\x05", Packet::Upgrade),
+            (b"\x06", Packet::Noop),
+        ] {
+            assert_eq!(Packet::decode_binary(Bytes::from_static(wire), V3), Ok(packet), "reading {wire:?}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_packet_without_data_is_dropped() {
+        for (wire, packet) in [("1x", Packet::Close), ("5probe", Packet::Upgrade), ("6\u{20ac}", Packet::Noop)] {
+            assert_eq!(Packet::decode_text(text(wire), V4), Ok(packet), "reading {wire}");
+        }
+    }
+
+    #[test]
+    fn base64_may_come_without_padding() {
+        assert_eq!(Packet::decode_text(text("bAQIDBA"), V4), Ok(bytes(&[1, 2, 3, 4])));
+        assert_eq!(Packet::decode_text(text("b4AQI"), V3), Ok(bytes(&[1, 2])));
+    }
+
+    #[test]
+    fn what_is_no_packet_is_refused() {
+        use DecodeError::{Empty, InvalidBase64, InvalidUtf8, UnknownType};
+        for (version, wire, error) in [
+            (V4, "", Empty),
+            (V4, "7", UnknownType(b'7')),
+            (V4, "/", UnknownType(b'/')),
+            (V4, "abc", UnknownType(b'a')),
+            (V4, " 4", UnknownType(b' ')),
+            (V4, "€4", UnknownType(0xe2)),
+            (V4, "😀", UnknownType(0xf0)),
+            (V4, "\u{0}", UnknownType(0)),
+            (V4, "bA", InvalidBase64),
+            (V4, "b4AQI=", InvalidBase64),
+            (V4, "bAQ-_", InvalidBase64),
+            (V4, "bAQ ID", InvalidBase64),
+            (V4, "b€", InvalidBase64),
+            (V3, "", Empty),
+            (V3, "b", Empty),
+            (V3, "b2AQI=", UnknownType(b'2')),
+            (V3, "b€", UnknownType(0xe2)),
+            (V3, "b4%", InvalidBase64),
+        ] {
+            assert_eq!(Packet::decode_text(text(wire), version), Err(error), "reading {wire:?}");
+        }
+        for (wire, error) in [
+            (&b""[..], Empty),
+            (b"4text", UnknownType(b'4')),
+            (b"\x07", UnknownType(7)),
+            (b"\x02\xff", InvalidUtf8),
+            (b"\x00\xed\xa0\x80", InvalidUtf8),
+        ] {
+            assert_eq!(Packet::decode_binary(Bytes::from_static(wire), V3), Err(error), "reading {wire:?}");
+        }
+    }
+}

@@ -18,41 +18,23 @@ use super::{DecodeError, Message, Packet, Version};
 /// The packets share the memory of `body`. `binary_body` says that the body came as `application/octet-stream`. Reading
 /// ends with the first error, so that what came before it has been delivered, as the reference server does; more than
 /// `max_packets` are an error too.
-pub fn decode_payload(
-    version: Version,
-    binary_body: bool,
-    body: Bytes,
-    max_packets: usize,
-) -> PayloadIter {
+pub fn decode_payload(version: Version, binary_body: bool, body: Bytes, max_packets: usize) -> PayloadIter {
     let (rest, then) = match (version, binary_body) {
+        (Version::V3, true) if !body.is_empty() => (Rest::Binary(body), None),
+        (Version::V3, _) if body.is_empty() => (Rest::End, Some(DecodeError::Empty)),
         (Version::V4, true) => (Rest::End, Some(DecodeError::BinaryBody)),
-        (Version::V3, true) if body.is_empty() => (Rest::End, Some(DecodeError::Empty)),
-        (Version::V3, true) => (Rest::Binary(body), None),
-        (_, false) => match valid_prefix(body) {
-            (text, true) if version == Version::V3 && text.is_empty() => {
-                (Rest::End, Some(DecodeError::Empty))
-            }
-            (text, whole) => (
-                if version == Version::V4 {
-                    Rest::Separated(text)
-                } else {
-                    Rest::Counted(text)
-                },
-                (!whole).then_some(DecodeError::InvalidUtf8),
-            ),
-        },
+        _ => {
+            let (text, whole) = valid_prefix(body);
+            (Rest::Text { text, at: 0 }, (!whole).then_some(DecodeError::InvalidUtf8))
+        }
     };
-    PayloadIter {
-        rest,
-        then,
-        left: max_packets,
-        max: max_packets,
-    }
+    PayloadIter { version, rest, then, left: max_packets, max: max_packets }
 }
 
 /// The packets of one polling body. Made by [`decode_payload`].
 #[derive(Debug, Clone)]
 pub struct PayloadIter {
+    version: Version,
     rest: Rest,
     /// What is wrong behind `rest`.
     then: Option<DecodeError>,
@@ -62,11 +44,9 @@ pub struct PayloadIter {
 
 #[derive(Debug, Clone)]
 enum Rest {
-    /// Version 4: up to the next separator.
-    Separated(ByteString),
-    /// Version 3 text: `<length>:<packet>`.
-    Counted(ByteString),
-    /// Version 3 binary.
+    /// The next packet of a text begins at `at`.
+    Text { text: ByteString, at: usize },
+    /// The next packet of a binary body begins it.
     Binary(Bytes),
     /// Nothing is left.
     End,
@@ -76,106 +56,94 @@ impl Iterator for PayloadIter {
     type Item = Result<Packet, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = std::mem::replace(&mut self.rest, Rest::End);
-        let bad_tail = self.then.is_some();
-        let step = match rest {
-            Rest::End => return self.then.take().map(Err),
-            _ if self.left == 0 => Err(DecodeError::TooManyPackets { max: self.max }),
-            Rest::Separated(text) => separated(text, bad_tail),
-            Rest::Counted(text) => counted(text, bad_tail),
-            Rest::Binary(body) => binary(body),
-        };
-        match step {
-            Ok((packet, rest)) => {
-                self.left -= 1;
-                self.rest = rest;
-                Some(Ok(packet))
-            }
-            // The text ended in the middle of a packet because what follows is not UTF-8: that is the reason to tell.
-            Err(error) => Some(Err(self.then.take().unwrap_or(error))),
+        if matches!(self.rest, Rest::End) {
+            return self.then.take().map(Err);
         }
+        let packet = match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                self.step()
+            }
+            None => Err(DecodeError::TooManyPackets { max: self.max }),
+        };
+        if packet.is_err() {
+            self.rest = Rest::End;
+            // If the text breaks off because what follows is not UTF-8, that is the reason to tell.
+            return Some(packet.map_err(|error| self.then.take().unwrap_or(error)));
+        }
+        Some(packet)
     }
 }
 
 impl std::iter::FusedIterator for PayloadIter {}
 
+impl PayloadIter {
+    fn step(&mut self) -> Result<Packet, DecodeError> {
+        let (packet, is_last) = match &mut self.rest {
+            Rest::Text { text, at } => {
+                let (piece, next) = match self.version {
+                    Version::V4 => separated(&text[*at..], self.then)?,
+                    Version::V3 => counted(&text[*at..])?,
+                };
+                let packet = Packet::decode_within(text, piece, self.version)?;
+                *at += next.unwrap_or_default();
+                (packet, next.is_none())
+            }
+            Rest::Binary(body) => {
+                let packet = binary(body)?;
+                (packet, body.is_empty())
+            }
+            Rest::End => return Err(DecodeError::Empty),
+        };
+        // A text that breaks off has one more packet, which is the broken one.
+        if is_last {
+            self.rest = Rest::End;
+        }
+        Ok(packet)
+    }
+}
+
 const SEPARATOR: char = '\x1e';
 
-fn separated(text: ByteString, bad_tail: bool) -> Result<(Packet, Rest), DecodeError> {
-    let (piece, rest) = match text.split_once(SEPARATOR) {
-        Some((piece, rest)) => (text.slice_ref(piece), Rest::Separated(text.slice_ref(rest))),
-        None if bad_tail => return Err(DecodeError::InvalidUtf8),
-        None => (text, Rest::End),
-    };
-    Ok((Packet::decode_text(piece, Version::V4)?, rest))
+/// The first packet of a version 4 text, and where the next begins.
+fn separated(text: &str, then: Option<DecodeError>) -> Result<(&str, Option<usize>), DecodeError> {
+    match (text.find(SEPARATOR), then) {
+        (Some(end), _) => Ok((&text[..end], Some(end + 1))),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok((text, None)),
+    }
 }
 
-fn counted(text: ByteString, bad_tail: bool) -> Result<(Packet, Rest), DecodeError> {
-    // No length has more digits than a u64, so the colon is near or missing.
-    let head = text.as_bytes().iter().take(MAX_DIGITS + 1);
-    let colon = head
-        .clone()
-        .position(|&byte| byte == b':')
-        .ok_or(DecodeError::BadLength)?;
-    let announced = number(
-        text.as_bytes()[..colon]
-            .iter()
-            .map(|byte| byte.wrapping_sub(b'0')),
-    )?;
-    let body = &text[colon + 1..];
-    let past_end = DecodeError::LengthPastEnd {
-        announced,
-        left: body.len(),
-    };
+/// The first packet of a version 3 text, and where the next begins.
+fn counted(text: &str) -> Result<(&str, Option<usize>), DecodeError> {
+    let digits = text.bytes().take(MAX_DIGITS + 1).position(|byte| byte == b':').ok_or(DecodeError::BadLength)?;
+    let announced = number(text.bytes().take(digits).map(|byte| byte.wrapping_sub(b'0')))?;
+    let start = digits + 1;
+    let body = &text[start..];
+    let past_end = DecodeError::LengthPastEnd { announced, left: body.len() };
     let end = utf16_offset(body, announced).ok_or(past_end)?;
-    let (piece, rest) = body.split_at(end);
-    let rest = match rest {
-        "" if !bad_tail => Rest::End,
-        rest => Rest::Counted(text.slice_ref(rest)),
-    };
-    Ok((
-        Packet::decode_text(text.slice_ref(piece), Version::V3)?,
-        rest,
-    ))
+    Ok((&body[..end], (end < body.len()).then_some(start + end)))
 }
 
-fn binary(mut body: Bytes) -> Result<(Packet, Rest), DecodeError> {
+/// Takes the first packet off a version 3 binary body, which is not empty.
+fn binary(body: &mut Bytes) -> Result<Packet, DecodeError> {
     let is_text = match body[0] {
         0 => true,
         1 => false,
         other => return Err(DecodeError::UnknownType(other)),
     };
     let head = body[1..].iter().take(MAX_DIGITS + 1);
-    let digits = head
-        .clone()
-        .position(|&byte| byte == 255)
-        .ok_or(DecodeError::BadLength)?;
+    let digits = head.clone().position(|&byte| byte == 255).ok_or(DecodeError::BadLength)?;
     let announced = number(head.take(digits).copied())?;
     body.advance(1 + digits + 1);
-    let past_end = DecodeError::LengthPastEnd {
-        announced,
-        left: body.len(),
-    };
-    let len = usize::try_from(announced)
-        .ok()
-        .filter(|&len| len <= body.len())
-        .ok_or(past_end)?;
+    let past_end = DecodeError::LengthPastEnd { announced, left: body.len() };
+    let len = usize::try_from(announced).ok().filter(|&len| len <= body.len()).ok_or(past_end)?;
     let piece = body.split_to(len);
-    let packet = match is_text {
-        true => {
-            let text = ByteString::try_from(piece).map_err(|_| DecodeError::InvalidUtf8)?;
-            Packet::decode_text(text, Version::V3)?
-        }
-        false => Packet::decode_binary(piece, Version::V3)?,
-    };
-    Ok((
-        packet,
-        if body.is_empty() {
-            Rest::End
-        } else {
-            Rest::Binary(body)
-        },
-    ))
+    if !is_text {
+        return Packet::decode_binary(piece, Version::V3);
+    }
+    let text = ByteString::try_from(piece).map_err(|_| DecodeError::InvalidUtf8)?;
+    Packet::decode_text(text, Version::V3)
 }
 
 /// Enough for any `u64`; the reference server reads up to 310, which no body can be as long as.
@@ -187,10 +155,7 @@ fn number(digits: impl Iterator<Item = u8>) -> Result<u64, DecodeError> {
         if digit > 9 {
             return Err(DecodeError::BadLength);
         }
-        let next = number
-            .unwrap_or(0u64)
-            .checked_mul(10)
-            .and_then(|n| n.checked_add(digit.into()));
+        let next = number.unwrap_or(0u64).checked_mul(10).and_then(|n| n.checked_add(digit.into()));
         number = Some(next.ok_or(DecodeError::BadLength)?);
     }
     number.ok_or(DecodeError::BadLength)
@@ -204,10 +169,7 @@ fn valid_prefix(mut body: Bytes) -> (ByteString, bool) {
     };
     let whole = valid == body.len();
     body.truncate(valid);
-    (
-        ByteString::try_from(body).expect("cut where it stops being UTF-8"),
-        whole,
-    )
+    (ByteString::try_from(body).expect("cut where it stops being UTF-8"), whole)
 }
 
 /// The length of a text in UTF-16 code units, which is how version 3 counts.
@@ -224,9 +186,7 @@ fn utf16_units(text: &[u8]) -> usize {
 /// Where in `text` its first `units` UTF-16 code units end; `None` past its end or within a character.
 fn utf16_offset(text: &str, units: u64) -> Option<usize> {
     // A text has at most as many units as bytes.
-    let units = usize::try_from(units)
-        .ok()
-        .filter(|&units| units <= text.len())?;
+    let units = usize::try_from(units).ok().filter(|&units| units <= text.len())?;
     if text.as_bytes()[..units].is_ascii() {
         return Some(units);
     }
@@ -276,13 +236,7 @@ pub struct PayloadEncoder {
 impl PayloadEncoder {
     /// An empty body.
     pub fn new(version: Version, supports_binary: bool) -> Self {
-        PayloadEncoder {
-            version,
-            supports_binary,
-            out: Vec::new(),
-            texts: Vec::new(),
-            binary: false,
-        }
+        PayloadEncoder { version, supports_binary, out: Vec::new(), texts: Vec::new(), binary: false }
     }
 
     /// Appends a packet.
@@ -309,8 +263,7 @@ impl PayloadEncoder {
                 self.decimal(utf16_units(packet));
                 self.out.push(b':');
                 if self.supports_binary {
-                    self.texts
-                        .push((self.out.len(), self.out.len() + packet.len()));
+                    self.texts.push((self.out.len(), self.out.len() + packet.len()));
                 }
                 self.out.extend_from_slice(packet);
             }
@@ -365,10 +318,7 @@ impl PayloadEncoder {
 
     /// The finished body.
     pub fn finish(self) -> Body {
-        Body {
-            bytes: self.out.into(),
-            binary: self.binary,
-        }
+        Body { bytes: self.out.into(), binary: self.binary }
     }
 
     /// A separator, or the longest length with what surrounds it.
@@ -412,3 +362,6 @@ impl PayloadEncoder {
         self.out.extend_from_slice(data);
     }
 }
+
+#[cfg(test)]
+mod tests;

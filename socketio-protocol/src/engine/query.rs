@@ -18,25 +18,16 @@ impl<'a> Query<'a> {
     /// Reads what stands behind the `?` of a URL, or the body of a form. Nothing is wrong with any text: bad percent
     /// signs stay as they are, bytes that are not UTF-8 become replacement characters.
     pub fn parse(query: &'a str) -> Query<'a> {
-        let pairs = query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (decode(name), decode(value))
-            });
-        Query {
-            pairs: pairs.collect(),
-        }
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        });
+        Query { pairs: pairs.collect() }
     }
 
     /// The value of a parameter; the last if it is given more than once.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| &**value)
+        self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| &**value)
     }
 
     /// All parameters in the order they came, duplicates too.
@@ -97,17 +88,106 @@ fn decode(text: &str) -> Cow<'_, str> {
     }
     match String::from_utf8(out) {
         Ok(decoded) => decoded.into(),
-        Err(error) => String::from_utf8_lossy(error.as_bytes())
-            .into_owned()
-            .into(),
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned().into(),
     }
 }
 
 fn hex_pair(bytes: &[u8]) -> Option<u8> {
-    let digit = |at: usize| {
-        bytes
-            .get(at)
-            .and_then(|&byte| char::from(byte).to_digit(16))
-    };
+    let digit = |at: usize| bytes.get(at).and_then(|&byte| char::from(byte).to_digit(16));
     Some((digit(0)? * 16 + digit(1)?) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_query_of_a_client() {
+        let query = Query::parse("EIO=4&transport=polling&t=OxyZ&sid=abc_-1&token=a%20b");
+        assert_eq!((query.eio(), query.version()), (Some("4"), Some(Version::V4)));
+        assert_eq!(query.transport(), Some(TransportKind::Polling));
+        assert_eq!((query.sid(), query.j(), query.b64()), (Some("abc_-1"), None, false));
+        assert_eq!(query.get("token"), Some("a b"));
+        let names: Vec<&str> = query.pairs().map(|(name, _)| name).collect();
+        assert_eq!(names, ["EIO", "transport", "t", "sid", "token"]);
+    }
+
+    #[test]
+    fn the_version_is_three_or_four_or_none() {
+        for (query, version) in [
+            ("EIO=3", Some(Version::V3)),
+            ("EIO=4", Some(Version::V4)),
+            ("EIO=5", None),
+            ("EIO=04", None),
+            ("EIO=4x", None),
+            ("EIO=", None),
+            ("eio=4", None),
+            ("", None),
+        ] {
+            assert_eq!(Query::parse(query).version(), version, "{query}");
+        }
+    }
+
+    #[test]
+    fn odd_transports_are_unknown() {
+        for name in ["", "Polling", "__proto__", "constructor", "polling ", "websocket%00"] {
+            assert_eq!(Query::parse(&format!("transport={name}")).transport(), None, "{name}");
+        }
+        for kind in [TransportKind::Polling, TransportKind::WebSocket, TransportKind::WebTransport] {
+            assert_eq!(Query::parse(&format!("transport={kind}")).transport(), Some(kind));
+        }
+    }
+
+    #[test]
+    fn flags() {
+        for (query, b64, j, sid) in [
+            ("b64=1", true, None, None),
+            ("b64=true&j=0", true, Some("0"), None),
+            ("b64=&j=&sid=", false, Some(""), None),
+            ("b64&j", false, Some(""), None),
+            ("sid=a", false, None, Some("a")),
+        ] {
+            let query = Query::parse(query);
+            assert_eq!((query.b64(), query.j(), query.sid()), (b64, j, sid), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn decoding() {
+        for (query, pairs) in [
+            ("", &[][..]),
+            ("&&", &[]),
+            ("a", &[("a", "")]),
+            ("=b", &[("", "b")]),
+            ("a=b=c", &[("a", "b=c")]),
+            ("a=1&a=2", &[("a", "1"), ("a", "2")]),
+            ("a+b=c+d", &[("a b", "c d")]),
+            ("%61=%e2%82%AC", &[("a", "€")]),
+            ("a=%26%3D%2b", &[("a", "&=+")]),
+            ("a=%&b=%4&c=%zz&d=%€", &[("a", "%"), ("b", "%4"), ("c", "%zz"), ("d", "%€")]),
+            ("a=%ff", &[("a", "\u{fffd}")]),
+            ("a=%25%34%31", &[("a", "%41")]),
+            ("a=€", &[("a", "€")]),
+        ] {
+            assert_eq!(Query::parse(query).pairs().collect::<Vec<_>>(), pairs, "{query}");
+        }
+        assert_eq!(Query::parse("a=1&b=2&a=3").get("a"), Some("3"), "the last counts");
+    }
+
+    proptest! {
+        #[test]
+        fn every_encoded_text_comes_back(name: String, value: String) {
+            let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+            let text = format!("{}={}", encode(&name), encode(&value));
+            let query = Query::parse(&text);
+            prop_assert_eq!(query.pairs().collect::<Vec<_>>(), [(&*name, &*value)]);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "[a%&=+0-9€\u{0}]{0,24}") {
+            Query::parse(&text);
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Reading frames, and joining them into messages.
 //!
 //! [`Decoder`] works on the front of the connection's read buffer. A frame that is complete there is unmasked in place
-//! and split off without a copy. Of one that is not, the header is taken and the bytes of its payload that have come
-//! are unmasked and, in a text, looked at; they stay in the buffer until the rest is there. Bytes that come slowly cost no more
+//! and split off without a copy. Of one that is not, the header is taken and the bytes of its payload that have come are
+//! unmasked and, in a text, looked at; they stay in the buffer until the rest is there. Bytes that come slowly cost no more
 //! than bytes that come at once, and nothing is reserved because a length was announced. Only a message in several
 //! frames is copied, to join it.
 //!
@@ -65,6 +65,13 @@ struct Frame {
     utf8: Utf8,
 }
 
+impl Frame {
+    /// Whether it is only a part of a message.
+    fn is_part(&self) -> bool {
+        !self.fin || self.opcode == Opcode::Continuation
+    }
+}
+
 /// A message in several frames, so far.
 #[derive(Debug)]
 struct Message {
@@ -77,39 +84,80 @@ struct Message {
 impl Decoder {
     /// A decoder at the beginning of a connection. Messages of more than `max_message` bytes are an error.
     pub fn new(role: Role, max_message: usize) -> Decoder {
-        Decoder {
-            role,
-            max_message,
-            frame: None,
-            message: None,
-            end: None,
-        }
+        Decoder { role, max_message, frame: None, message: None, end: None }
     }
 
     /// Takes the next message, ping, pong or close off the front of `buf`; `None` if more bytes are needed.
     ///
-    /// `buf` must be the same every time: what is left in it is the beginning of a frame, part of it unmasked. It may be
-    /// moved to other memory between calls, and bytes may be added at its end. The payloads of events share its memory.
+    /// `buf` must be the same every time: what is left in it is the beginning of a frame, part of it unmasked. It may
+    /// be moved to other memory between calls, and bytes may be added at its end. Payloads share its memory.
     ///
     /// # Errors
     ///
-    /// [`WsError`], as soon as the byte came that made it certain. Every later call gives the same error.
+    /// [`WsError`], as soon as that is certain: for text that is not UTF-8 with the first byte that cannot be, for a
+    /// message that is too long with the header that says so. Every later call gives the same error.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, masked_frame};
+    ///
+    /// let mut decoder = Decoder::new(Role::Server, 1_000_000);
+    /// let sent = masked_frame(Opcode::Text, b"2probe", [1, 2, 3, 4]);
+    /// let mut buf = BytesMut::from(&sent[..5]);
+    /// assert_eq!(decoder.decode(&mut buf), Ok(None));
+    /// buf.extend_from_slice(&sent[5..]);
+    /// assert_eq!(decoder.decode(&mut buf), Ok(Some(Event::Text("2probe".into()))));
+    /// ```
     pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Event>, WsError> {
-        match self.end {
-            None => {}
-            Some(Ok(())) => {
-                buf.clear();
-                return Ok(None);
+        if let Some(end) = self.end {
+            buf.clear();
+            return end.map(|()| None);
+        }
+        loop {
+            let frame = match self.frame.take() {
+                Some(frame) => frame,
+                None => match self.header(buf) {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => return Ok(None),
+                    Err(error) => return self.fail(error),
+                },
+            };
+            if buf.len() < frame.len {
+                return match self.look(frame, buf) {
+                    Ok(frame) => {
+                        self.frame = Some(frame);
+                        Ok(None)
+                    }
+                    Err(error) => self.fail(error),
+                };
             }
-            Some(Err(error)) => return Err(error),
+            if frame.is_part() {
+                match self.join(frame, buf) {
+                    Ok(None) => continue,
+                    Ok(event) => return Ok(event),
+                    Err(error) => return self.fail(error),
+                }
+            }
+            let mut payload = buf.split_to(frame.len);
+            self.unmask(&frame, &mut payload);
+            let payload = payload.freeze();
+            return match frame.opcode {
+                Opcode::Text => match ByteString::try_from(payload) {
+                    Ok(text) => Ok(Some(Event::Text(text))),
+                    Err(_) => self.fail(WsError::InvalidUtf8),
+                },
+                Opcode::Ping => Ok(Some(Event::Ping(payload))),
+                Opcode::Pong => Ok(Some(Event::Pong(payload))),
+                Opcode::Close => match close(payload) {
+                    Ok(frame) => {
+                        self.end = Some(Ok(()));
+                        Ok(Some(Event::Close(frame)))
+                    }
+                    Err(error) => self.fail(error),
+                },
+                Opcode::Binary | Opcode::Continuation => Ok(Some(Event::Binary(payload))),
+            };
         }
-        let result = self.step(buf);
-        match &result {
-            Ok(Some(Event::Close(_))) => self.end = Some(Ok(())),
-            Err(error) => self.end = Some(Err(*error)),
-            _ => {}
-        }
-        result
     }
 
     /// Whether nothing has been begun: an empty buffer can be given back.
@@ -117,54 +165,43 @@ impl Decoder {
         self.frame.is_none() && self.message.is_none()
     }
 
-    fn step(&mut self, buf: &mut BytesMut) -> Result<Option<Event>, WsError> {
-        loop {
-            let mut frame = match self.frame.take() {
-                Some(frame) => frame,
-                None => match self.header(buf)? {
-                    Some(frame) => frame,
-                    None => return Ok(None),
-                },
-            };
-            if buf.len() < frame.len {
-                self.look(&mut frame, buf)?;
-                self.frame = Some(frame);
-                return Ok(None);
-            }
-            if let Some(event) = self.complete(frame, buf)? {
-                return Ok(Some(event));
-            }
-        }
+    #[cold]
+    fn fail(&mut self, error: WsError) -> Result<Option<Event>, WsError> {
+        self.end = Some(Err(error));
+        Err(error)
     }
 
     /// Takes a header off the buffer, if it is all there, and checks all that it can be checked for.
+    #[inline]
     fn header(&self, buf: &mut BytesMut) -> Result<Option<Frame>, WsError> {
-        let &[first, second, ..] = &buf[..] else {
+        let Some(&first) = buf.first() else {
             return Ok(None);
         };
+        let fin = first & FIN != 0;
         if first & RESERVED != 0 {
             return Err(WsError::ReservedBits(first & RESERVED));
         }
-        let opcode =
-            Opcode::from_bits(first & 0x0f).ok_or(WsError::ReservedOpcode(first & 0x0f))?;
-        let fin = first & FIN != 0;
+        let opcode = Opcode::from_bits(first & 0x0f).ok_or(WsError::ReservedOpcode(first & 0x0f))?;
+        match (opcode, &self.message) {
+            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) if !fin => return Err(WsError::FragmentedControl),
+            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(WsError::UnfinishedMessage),
+            (Opcode::Continuation, None) => return Err(WsError::UnexpectedContinuation),
+            (Opcode::Continuation, Some(message)) if message.frames == MAX_FRAMES => {
+                return Err(WsError::TooManyFragments { max: MAX_FRAMES });
+            }
+            _ => {}
+        }
+        let Some(&second) = buf.get(1) else {
+            return Ok(None);
+        };
         match (self.role, second & MASKED != 0) {
             (Role::Server, false) => return Err(WsError::Unmasked),
             (Role::Client, true) => return Err(WsError::Masked),
             _ => {}
         }
         let short = second & !MASKED;
-        match (opcode, &self.message) {
-            _ if opcode.is_control() && !fin => return Err(WsError::FragmentedControl),
-            _ if opcode.is_control() && short as usize > MAX_CONTROL => {
-                return Err(WsError::LongControl);
-            }
-            (Opcode::Continuation, None) => return Err(WsError::UnexpectedContinuation),
-            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(WsError::UnfinishedMessage),
-            (Opcode::Continuation, Some(message)) if message.frames == MAX_FRAMES => {
-                return Err(WsError::TooManyFragments { max: MAX_FRAMES });
-            }
-            _ => {}
+        if opcode.is_control() && usize::from(short) > MAX_CONTROL {
+            return Err(WsError::LongControl);
         }
         let (len, mut header) = match short {
             126 => match buf.get(2..4).and_then(|len| len.try_into().ok()) {
@@ -185,24 +222,15 @@ impl Decoder {
             short => (u64::from(short), 2),
         };
         if !opcode.is_control() {
-            let before = self
-                .message
-                .as_ref()
-                .map_or(0, |message| message.payload.len());
+            let before = self.message.as_ref().map_or(0, |message| message.payload.len());
             let announced = before as u64 + len;
             if announced > self.max_message as u64 {
-                return Err(WsError::TooBig {
-                    announced,
-                    max: self.max_message,
-                });
+                return Err(WsError::TooBig { announced, max: self.max_message });
             }
         }
         let mask = match self.role {
             Role::Client => [0; 4],
-            Role::Server => match buf
-                .get(header..header + 4)
-                .and_then(|mask| mask.try_into().ok())
-            {
+            Role::Server => match buf.get(header..header + 4).and_then(|mask| mask.try_into().ok()) {
                 Some(mask) => {
                     header += 4;
                     mask
@@ -216,100 +244,62 @@ impl Decoder {
             _ => Utf8::default(),
         };
         // No longer than `max_message`, or than 125.
-        Ok(Some(Frame {
-            opcode,
-            fin,
-            mask,
-            len: len as usize,
-            seen: 0,
-            utf8,
-        }))
+        Ok(Some(Frame { opcode, fin, mask, len: len as usize, seen: 0, utf8 }))
     }
 
     /// Unmasks what has newly come of the payload, and looks whether it can be text.
-    fn look(&self, frame: &mut Frame, buf: &mut [u8]) -> Result<(), WsError> {
+    fn look(&self, mut frame: Frame, buf: &mut [u8]) -> Result<Frame, WsError> {
         let end = frame.len.min(buf.len());
-        let fresh = &mut buf[frame.seen..end];
-        if self.role == Role::Server {
-            let mut mask = frame.mask;
-            mask.rotate_left(frame.seen % 4);
-            apply_mask(fresh, mask);
-        }
+        self.unmask(&frame, &mut buf[..end]);
         let is_text = match (frame.opcode, &self.message) {
             (Opcode::Text, _) => true,
             (Opcode::Continuation, Some(message)) => message.is_text,
             _ => false,
         };
-        frame.seen = end;
         if is_text {
-            frame
-                .utf8
-                .push(fresh)
-                .map_err(|Invalid| WsError::InvalidUtf8)?;
+            frame.utf8.push(&buf[frame.seen..end]).map_err(|Invalid| WsError::InvalidUtf8)?;
         }
-        Ok(())
+        frame.seen = end;
+        Ok(frame)
     }
 
-    /// Takes a frame off the buffer whose payload is all there.
-    fn complete(&mut self, mut frame: Frame, buf: &mut BytesMut) -> Result<Option<Event>, WsError> {
-        match (frame.opcode, frame.fin) {
-            (Opcode::Continuation, _) | (_, false) => {
-                self.look(&mut frame, buf)?;
-                let message = self.message.get_or_insert_with(|| Message {
-                    is_text: frame.opcode == Opcode::Text,
-                    frames: 0,
-                    utf8: Utf8::default(),
-                    payload: Vec::new(),
-                });
-                message.frames += 1;
-                message.utf8 = frame.utf8;
-                message.payload.extend_from_slice(&buf[..frame.len]);
-                buf.advance(frame.len);
-                if !frame.fin {
-                    return Ok(None);
-                }
-                let payload = self
-                    .message
-                    .take()
-                    .map(|message| (message.is_text, message.payload));
-                let (is_text, payload) = payload.expect("put there a few lines above");
-                return match is_text {
-                    true => text(payload.into()).map(Some),
-                    false => Ok(Some(Event::Binary(payload.into()))),
-                };
-            }
-            _ => {}
+    /// Unmasks what has newly come of the payload.
+    fn unmask(&self, frame: &Frame, payload: &mut [u8]) {
+        if self.role == Role::Server {
+            let turned = u32::from_be_bytes(frame.mask).rotate_left(8 * (frame.seen % 4) as u32);
+            apply_mask(&mut payload[frame.seen..], turned.to_be_bytes());
         }
-        let payload = if frame.len == 0 {
-            Bytes::new()
-        } else {
-            let mut payload = buf.split_to(frame.len);
-            if self.role == Role::Server {
-                let mut mask = frame.mask;
-                mask.rotate_left(frame.seen % 4);
-                apply_mask(&mut payload[frame.seen..], mask);
-            }
-            payload.freeze()
-        };
-        match frame.opcode {
-            Opcode::Text => text(payload),
-            Opcode::Ping => Ok(Event::Ping(payload)),
-            Opcode::Pong => Ok(Event::Pong(payload)),
-            Opcode::Close => close(payload),
-            Opcode::Binary | Opcode::Continuation => Ok(Event::Binary(payload)),
+    }
+
+    /// Takes a frame off the buffer that is not a message by itself, and gives the message it ends, if it does.
+    fn join(&mut self, frame: Frame, buf: &mut BytesMut) -> Result<Option<Event>, WsError> {
+        let frame = self.look(frame, buf)?;
+        let message = self.message.get_or_insert_with(|| Message {
+            is_text: frame.opcode == Opcode::Text,
+            frames: 0,
+            utf8: Utf8::default(),
+            payload: Vec::new(),
+        });
+        message.frames += 1;
+        message.utf8 = frame.utf8;
+        message.payload.extend_from_slice(&buf[..frame.len]);
+        buf.advance(frame.len);
+        if !frame.fin {
+            return Ok(None);
         }
-        .map(Some)
+        let is_text = message.is_text;
+        let payload = Bytes::from(std::mem::take(&mut message.payload));
+        self.message = None;
+        Ok(Some(match is_text {
+            true => Event::Text(ByteString::try_from(payload).map_err(|_| WsError::InvalidUtf8)?),
+            false => Event::Binary(payload),
+        }))
     }
 }
 
-fn text(payload: Bytes) -> Result<Event, WsError> {
-    let text = ByteString::try_from(payload).map_err(|_| WsError::InvalidUtf8)?;
-    Ok(Event::Text(text))
-}
-
-fn close(mut payload: Bytes) -> Result<Event, WsError> {
+fn close(mut payload: Bytes) -> Result<Option<CloseFrame>, WsError> {
     match payload.len() {
-        0 => return Ok(Event::Close(None)),
+        0 => return Ok(None),
         1 => return Err(WsError::ShortClose),
         _ => {}
     }
@@ -318,8 +308,11 @@ fn close(mut payload: Bytes) -> Result<Event, WsError> {
         return Err(WsError::BadCloseCode(code));
     }
     let reason = ByteString::try_from(payload).map_err(|_| WsError::InvalidUtf8)?;
-    Ok(Event::Close(Some(CloseFrame { code, reason })))
+    Ok(Some(CloseFrame { code, reason }))
 }
 
 /// A message in more frames than this is an attack: each costs us more than it costs to send.
 const MAX_FRAMES: u16 = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -72,3 +72,17 @@ impl WsError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peer_is_told_which_kind_of_fault_it_was() {
+        assert_eq!(WsError::InvalidUtf8.close_code(), 1007);
+        assert_eq!(WsError::TooBig { announced: 2, max: 1 }.close_code(), 1009);
+        assert_eq!(WsError::TooManyFragments { max: 1 }.close_code(), 1009);
+        assert_eq!(WsError::Unmasked.close_code(), 1002);
+        assert_eq!(WsError::BadCloseCode(1005).close_code(), 1002);
+    }
+}

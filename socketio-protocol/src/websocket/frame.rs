@@ -110,10 +110,7 @@ pub fn close_frame(code: Option<u16>, reason: &str) -> Bytes {
         return Bytes::from_static(&[FIN | 0x8, 0]);
     };
     let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL - 2)];
-    frame(
-        Opcode::Close,
-        &[&code.to_be_bytes(), reason.as_bytes()].concat(),
-    )
+    frame(Opcode::Close, &[&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
 /// The bit of the first byte that says a message is complete.
@@ -125,17 +122,80 @@ pub(super) const MASKED: u8 = 0x80;
 
 /// Masks or unmasks `payload`, whose first byte meets the mask's first.
 pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
-    let wide = u64::from_ne_bytes(
-        [mask, mask]
-            .as_flattened()
-            .try_into()
-            .expect("twice four is eight"),
-    );
+    let wide = u64::from_ne_bytes([mask, mask].as_flattened().try_into().expect("twice four is eight"));
     let (chunks, rest) = payload.as_chunks_mut::<8>();
     for chunk in chunks {
         *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
     }
     for (byte, key) in rest.iter_mut().zip(wide.to_ne_bytes()) {
         *byte ^= key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_written_as_the_rfc_shows() {
+        assert_eq!(frame(Opcode::Text, b"Hello"), &b"\x81\x05Hello"[..]);
+        assert_eq!(
+            masked_frame(Opcode::Text, b"Hello", [0x37, 0xfa, 0x21, 0x3d]),
+            b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
+        );
+        assert_eq!(frame(Opcode::Ping, b"Hello"), &b"\x89\x05Hello"[..]);
+        assert_eq!(
+            masked_frame(Opcode::Pong, b"Hello", [0x37, 0xfa, 0x21, 0x3d]),
+            b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
+        );
+        assert_eq!(&frame(Opcode::Binary, &[7; 256])[..5], b"\x82\x7e\x01\x00\x07");
+        assert_eq!(&frame(Opcode::Binary, &[7; 65536])[..11], b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00\x07");
+    }
+
+    #[test]
+    fn a_length_is_written_in_its_shortest_form() {
+        for (len, header) in [
+            (0, &[0x82, 0][..]),
+            (125, &[0x82, 125]),
+            (126, &[0x82, 126, 0, 126]),
+            (65535, &[0x82, 126, 255, 255]),
+            (65536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let mut out = [0; 10];
+            let written = encode_header(Opcode::Binary, len, &mut out);
+            assert_eq!(&out[..written], header, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_close_frame_says_no_more_than_fits() {
+        assert_eq!(close_frame(None, "unsaid"), &[0x88, 0][..]);
+        assert_eq!(close_frame(Some(1000), ""), &[0x88, 2, 3, 0xe8][..]);
+        assert_eq!(close_frame(Some(1009), "big"), &b"\x88\x05\x03\xf1big"[..]);
+        assert_eq!(close_frame(Some(1000), &"x".repeat(123)).len(), 127);
+        assert_eq!(close_frame(Some(1000), &"x".repeat(124)).len(), 127);
+        // The 62nd character would end at byte 124.
+        assert_eq!(close_frame(Some(1000), &"é".repeat(62)).len(), 126);
+    }
+
+    #[test]
+    fn the_mask_goes_round_every_four_bytes() {
+        let mask = [1, 2, 3, 4];
+        for len in 0..40 {
+            let mut payload: Vec<u8> = (0..len).collect();
+            apply_mask(&mut payload, mask);
+            let expected: Vec<u8> = (0..len).zip(mask.into_iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+            assert_eq!(payload, expected, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn every_opcode_reads_and_writes_the_same_bits() {
+        let known: Vec<u8> = (0..16).filter(|&bits| Opcode::from_bits(bits).is_some()).collect();
+        assert_eq!(known, [0, 1, 2, 8, 9, 10]);
+        for bits in known {
+            let opcode = Opcode::from_bits(bits).unwrap();
+            assert_eq!((opcode.bits(), opcode.is_control()), (bits, bits >= 8));
+        }
     }
 }

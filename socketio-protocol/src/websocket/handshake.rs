@@ -47,10 +47,7 @@ impl UpgradeError {
 /// # Errors
 ///
 /// The first [`UpgradeError`] that applies, in the order of its variants.
-pub fn check<'a, V>(
-    method: &str,
-    values: impl Fn(&'static str) -> V,
-) -> Result<String, UpgradeError>
+pub fn check<'a, V>(method: &str, values: impl Fn(&'static str) -> V) -> Result<String, UpgradeError>
 where
     V: IntoIterator<Item = &'a str>,
 {
@@ -89,19 +86,13 @@ pub fn client_key(random: [u8; 16]) -> String {
 pub fn first_protocol<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let is_token = |name: &&str| {
         let special = |byte| b"!#$%&'*+-.^_`|~".contains(&byte);
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || special(byte))
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || special(byte))
     };
     tokens(values).find(is_token)
 }
 
 fn tokens<'a>(values: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
-    values
-        .into_iter()
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+    values.into_iter().flat_map(|value| value.split(',')).map(str::trim)
 }
 
 fn has_token<'a>(values: impl IntoIterator<Item = &'a str>, wanted: &str) -> bool {
@@ -117,4 +108,95 @@ fn only<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
 
 fn is_key(key: &str) -> bool {
     key.len() == 24 && STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    const GOOD: &[(&str, &str)] = &[
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", KEY),
+    ];
+
+    fn asked(method: &str, headers: &[(&str, &str)]) -> Result<String, UpgradeError> {
+        check(method, |name| headers.iter().filter(move |header| header.0 == name).map(|header| header.1))
+    }
+
+    /// The good request with the values of one header replaced.
+    fn with(name: &'static str, values: &[&'static str]) -> Result<String, UpgradeError> {
+        let others = GOOD.iter().copied().filter(|header| header.0 != name);
+        let headers: Vec<_> = others.chain(values.iter().map(|&value| (name, value))).collect();
+        asked("GET", &headers)
+    }
+
+    #[test]
+    fn the_key_of_the_rfc_gets_the_answer_of_the_rfc() {
+        assert_eq!(asked("GET", GOOD).as_deref(), Ok("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!(client_key(*b"the sample nonce"), KEY);
+    }
+
+    #[test]
+    fn headers_are_lists_in_any_case() {
+        for (name, values) in [
+            ("connection", &["keep-alive, Upgrade"][..]),
+            ("connection", &["keep-alive", "UPGRADE"]),
+            ("connection", &["keep-alive ,upgrade ,"]),
+            ("upgrade", &["WebSocket"]),
+            ("upgrade", &["h2c, websocket"]),
+            ("sec-websocket-version", &[" 13 "]),
+        ] {
+            assert!(with(name, values).is_ok(), "{name}: {values:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_ask_for_a_websocket_is_refused() {
+        use UpgradeError::*;
+        for method in ["POST", "get", "CONNECT", ""] {
+            assert_eq!(asked(method, GOOD), Err(BadMethod));
+        }
+        for (name, values, error) in [
+            ("connection", &[][..], NoUpgrade),
+            ("connection", &["close"], NoUpgrade),
+            ("connection", &["xupgrade, upgrade2"], NoUpgrade),
+            ("upgrade", &[], NotWebSocket),
+            ("upgrade", &["h2c"], NotWebSocket),
+            ("upgrade", &["websocket/13"], NotWebSocket),
+            ("sec-websocket-version", &[], UnsupportedVersion),
+            ("sec-websocket-version", &["8"], UnsupportedVersion),
+            ("sec-websocket-version", &["13, 8"], UnsupportedVersion),
+            ("sec-websocket-version", &["13", "13"], UnsupportedVersion),
+            ("sec-websocket-key", &[], BadKey),
+            ("sec-websocket-key", &[""], BadKey),
+            ("sec-websocket-key", &["dGhlIHNhbXBsZSBub25jZQ"], BadKey),
+            ("sec-websocket-key", &["dGhlIHNhbXBsZSBub25jZSE="], BadKey),
+            ("sec-websocket-key", &["dGhlIHNhbXBsZSBub25!ZQ=="], BadKey),
+            ("sec-websocket-key", &[KEY, KEY], BadKey),
+        ] {
+            assert_eq!(with(name, values), Err(error), "{name}: {values:?}");
+        }
+        assert_eq!(asked("POST", &[]), Err(BadMethod), "the first fault is the one told");
+        let statuses = [BadMethod, NoUpgrade, NotWebSocket, UnsupportedVersion, BadKey].map(|error| error.status());
+        assert_eq!(statuses, [405, 400, 400, 426, 400]);
+    }
+
+    #[test]
+    fn the_first_protocol_offered_is_taken() {
+        for (values, protocol) in [
+            (&[][..], None),
+            (&["chat"][..], Some("chat")),
+            (&["chat, superchat", "third"], Some("chat")),
+            (&[" , chat.v1+json "], Some("chat.v1+json")),
+            (&["bad protocol, good"], Some("good")),
+            (&["bad\r\nx: y"], None),
+            (&["é"], None),
+        ] {
+            assert_eq!(first_protocol(values.iter().copied()), protocol, "{values:?}");
+        }
+    }
 }

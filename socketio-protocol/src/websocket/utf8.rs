@@ -44,3 +44,51 @@ impl Utf8 {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts, and how many of their bytes can be the beginning of UTF-8.
+    const CASES: &[(&[u8], usize)] = &[
+        (b"", 0),
+        (b"plain", 5),
+        ("é€😀\u{10ffff}\u{d7ff}\u{e000}".as_bytes(), 19),
+        (b"a\x80", 1),
+        (b"a\xc0\xaf", 1),
+        (b"\xc3\x28", 1),
+        (b"\xe0\x80\x80", 1),
+        (b"\xed\xa0\x80", 1),
+        (b"\xe2\x82\x28", 2),
+        (b"\xf0\x80\x80\x80", 1),
+        (b"\xf4\x90\x80\x80", 1),
+        (b"\xf0\x9f\x98\xc0", 3),
+        (b"ab\xf5", 2),
+        (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited", 12),
+        (b"\xe2\x82", 2),
+        (b"\xff", 0),
+    ];
+
+    #[test]
+    fn a_bad_byte_is_found_when_it_comes() {
+        for (text, good) in CASES {
+            let mut utf8 = Utf8::default();
+            let found = text.iter().take_while(|&&byte| utf8.push(&[byte]).is_ok()).count();
+            assert_eq!(found, *good, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_answer_does_not_depend_on_the_cuts() {
+        for (text, good) in CASES {
+            for first in 0..=text.len() {
+                for second in first..=text.len() {
+                    let mut utf8 = Utf8::default();
+                    let pieces = [&text[..first], &text[first..second], &text[second..]];
+                    let answer = pieces.into_iter().try_for_each(|piece| utf8.push(piece));
+                    assert_eq!(answer.is_ok(), *good == text.len(), "{} at {first}, {second}", text.escape_ascii());
+                }
+            }
+        }
+    }
+}
