@@ -8,15 +8,14 @@ import { within } from "./waiting.mjs";
 
 /**
  * Two nodes of the server under test, `a` and `b`, and one Node.js server, `n`, on a Redis of their own. They start
- * before the first test of the file and end after the last.
+ * before the first test of the file and end after the last; `more` can start others beside them, and ends them.
  */
-export function clusterUnderTest(env = {}) {
+export function clusterUnderTest(more) {
   const cluster = { nodes: {} };
   before(async () => {
     cluster.redis = await startRedis();
     const start = (name, command) => {
-      const settings = { ADAPTER: "classic", REDIS_URL: cluster.redis.url, NODE_NAME: name, ...env };
-      return startServer(command, settings);
+      return startServer(command, { ADAPTER: "classic", REDIS_URL: cluster.redis.url, NODE_NAME: name });
     };
     const [a, b, n] = await Promise.all([
       start("a", commandFrom("SERVER_CMD")),
@@ -25,8 +24,10 @@ export function clusterUnderTest(env = {}) {
     ]);
     cluster.nodes = { a, b, n };
     await cluster.complete();
+    await more?.start(cluster);
   });
   after(async () => {
+    await more?.stop();
     const early = Object.entries(cluster.nodes).filter(([, node]) => node.end);
     await Promise.all([...Object.values(cluster.nodes), cluster.redis].map((program) => program?.stop()));
     for (const [name, node] of early) assert.fail(`node ${name} did not live to the end: ${node.end}; it printed:\n${node.output}`);
