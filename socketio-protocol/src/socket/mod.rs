@@ -24,15 +24,19 @@
 
 mod args;
 pub mod codec;
+mod de;
+mod handover;
+mod json;
 pub mod msgpack;
 mod packet;
+mod ser;
+mod transcode;
 mod value;
 
 pub use args::{Args, ArgsError};
 pub use codec::{
-    DecodeError, Decoder, EncodeError, Limits, encode_ack, encode_args_ack, encode_args_event,
-    encode_connect, encode_connect_error, encode_disconnect, encode_event, encode_packet,
-    split_query,
+    DecodeError, Decoder, EncodeError, Limits, encode_ack, encode_args_ack, encode_args_event, encode_connect,
+    encode_connect_error, encode_disconnect, encode_event, encode_packet, split_query,
 };
 pub use msgpack::MsgpackError;
 pub use packet::{Kind, Packet, PacketType, RESERVED_EVENTS, is_reserved};
@@ -40,3 +44,6 @@ pub use value::Value;
 
 /// The attachments of one packet, in the order they follow its text.
 pub type Attachments = smallvec::SmallVec<[bytes::Bytes; 2]>;
+
+#[cfg(test)]
+mod tests;

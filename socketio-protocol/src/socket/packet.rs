@@ -9,7 +9,8 @@ use super::Args;
 pub struct Packet {
     /// What happens.
     pub kind: Kind,
-    /// The namespace; `/` when the text names none. In protocol v5 a `?query` is part of it.
+    /// The namespace; `/` when the text names none. In protocol v5 a `?query` is part of it. It may share the memory of
+    /// the text; copy it to keep it for long.
     pub nsp: ByteString,
     /// The ack id: the sender of an event wants an answer under it, an ack answers it.
     pub id: Option<u64>,
@@ -20,12 +21,7 @@ pub struct Packet {
 impl Packet {
     /// A packet without an ack id.
     pub fn new(kind: Kind, nsp: impl Into<ByteString>, data: Args) -> Self {
-        Packet {
-            kind,
-            nsp: nsp.into(),
-            id: None,
-            data,
-        }
+        Packet { kind, nsp: nsp.into(), id: None, data }
     }
 
     /// The same packet with ack id `id`.
@@ -124,14 +120,8 @@ impl PacketType {
 }
 
 /// The event names that the libraries use for their own news; nobody may send them.
-pub const RESERVED_EVENTS: [&str; 6] = [
-    "connect",
-    "connect_error",
-    "disconnect",
-    "disconnecting",
-    "newListener",
-    "removeListener",
-];
+pub const RESERVED_EVENTS: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// Whether `event` is one of [`RESERVED_EVENTS`].
 pub fn is_reserved(event: &str) -> bool {

@@ -5,6 +5,10 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
 
+use super::de::ValueReader;
+use super::transcode;
+use super::{Args, ArgsError, MsgpackError};
+
 /// A payload of unknown shape: what JSON can say, and binary.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value {
@@ -29,11 +33,7 @@ impl Value {
     /// The member `key` of an object; the last one if it occurs more than once, as JavaScript reads it.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
-            Value::Object(members) => members
-                .iter()
-                .rev()
-                .find(|(name, _)| name == key)
-                .map(|(_, value)| value),
+            Value::Object(members) => members.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value),
             _ => None,
         }
     }
@@ -47,12 +47,59 @@ impl Value {
     }
 }
 
+impl Value {
+    /// Appends this value as MessagePack to `out`, by the rules of [`Args::write_msgpack`](super::Args::write_msgpack).
+    pub fn write_msgpack(&self, out: &mut Vec<u8>) {
+        transcode::write_value(out, self);
+    }
+
+    /// Reads the value at the front of `bytes` and says how many bytes it took.
+    ///
+    /// # Errors
+    ///
+    /// [`MsgpackError`] when no value is there, or none that a payload can hold.
+    pub fn read_msgpack(bytes: &[u8]) -> Result<(Value, usize), MsgpackError> {
+        let (args, read) = Args::read_msgpack(bytes)?;
+        let value = Value::read(&mut ValueReader::new(&args)).map_err(|_| MsgpackError::TooDeep)?;
+        Ok((value, read))
+    }
+
+    /// Reads a value of a payload. Attachments are shared, not copied, which serde could not do.
+    pub(super) fn read(value: &mut ValueReader<'_>) -> Result<Value, ArgsError> {
+        let ValueReader { reader, attachments } = value;
+        let (mut first, open) = (true, reader.peek()?);
+        match open {
+            b'{' if let Some(bytes) = reader.attachment(attachments) => {
+                return Ok(Value::Binary(bytes.clone()));
+            }
+            b'{' | b'[' => reader.expect(open)?,
+            _ => return Value::deserialize(value),
+        }
+        if open == b'[' {
+            let mut values = Vec::new();
+            while value.reader.advance(&mut first, b']')? {
+                values.push(Value::read(value)?);
+            }
+            return Ok(Value::Array(values));
+        }
+        let mut members = Vec::new();
+        while value.reader.advance(&mut first, b'}')? {
+            members.push((value.reader.key()?.into_owned(), Value::read(value)?));
+        }
+        Ok(Value::Object(members))
+    }
+}
+
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Value::Null => serializer.serialize_unit(),
             Value::Bool(value) => serializer.serialize_bool(*value),
-            Value::Number(value) => value.serialize(serializer),
+            Value::Number(value) => match (value.as_u64(), value.as_i64(), value.as_f64()) {
+                (Some(value), ..) => serializer.serialize_u64(value),
+                (_, Some(value), _) => serializer.serialize_i64(value),
+                (.., value) => serializer.serialize_f64(value.unwrap_or(f64::NAN)),
+            },
             Value::String(value) => serializer.serialize_str(value),
             Value::Binary(value) => serializer.serialize_bytes(value),
             Value::Array(values) => values.serialize(serializer),
@@ -126,10 +173,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Binary(value.into()))
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<Value, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 
@@ -182,14 +226,10 @@ impl From<serde_json::Value> for Value {
             serde_json::Value::Bool(value) => Value::Bool(value),
             serde_json::Value::Number(value) => Value::Number(value),
             serde_json::Value::String(value) => Value::String(value),
-            serde_json::Value::Array(values) => {
-                Value::Array(values.into_iter().map(Value::from).collect())
+            serde_json::Value::Array(values) => Value::Array(values.into_iter().map(Value::from).collect()),
+            serde_json::Value::Object(map) => {
+                Value::Object(map.into_iter().map(|(key, value)| (key, value.into())).collect())
             }
-            serde_json::Value::Object(map) => Value::Object(
-                map.into_iter()
-                    .map(|(key, value)| (key, value.into()))
-                    .collect(),
-            ),
         }
     }
 }
@@ -214,19 +254,4 @@ from! {
     u32 => |value| Value::Number(value.into());
     u64 => |value| Value::Number(value.into());
     usize => |value| Value::Number(value.into());
-}
-
-impl Value {
-    /// Appends this value as MessagePack to `out`.
-    pub fn write_msgpack(&self, out: &mut Vec<u8>) {
-        out.extend(rmp_serde::to_vec_named(self).unwrap_or_default());
-    }
-
-    /// Reads the value at the front of `bytes` and says how many bytes it took.
-    pub fn read_msgpack(bytes: &[u8]) -> Result<(Value, usize), super::MsgpackError> {
-        let mut rest = bytes;
-        let value = Value::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
-            .map_err(|_| super::MsgpackError::Truncated)?;
-        Ok((value, bytes.len() - rest.len()))
-    }
 }
