@@ -1,10 +1,10 @@
 //! Reading frames, and joining them into messages.
 //!
-//! [`Decoder`] works on the front of the connection's read buffer. A frame that is complete there is unmasked in place
-//! and split off without a copy. Of one that is not, the header is taken and the bytes of its payload that have come are
-//! unmasked and, in a text, looked at; they stay in the buffer until the rest is there. Bytes that come slowly cost no more
-//! than bytes that come at once, and nothing is reserved because a length was announced. Only a message in several
-//! frames is copied, to join it.
+//! [`Decoder`] works on the front of the connection's read buffer. A frame that is complete there is unmasked in
+//! place and split off without a copy. Of one that is not, the header is taken and the bytes of its payload that have
+//! come are unmasked and, in a text, looked at; they stay in the buffer until the rest is there. Bytes that come slowly
+//! cost no more than bytes that come at once, and nothing is reserved because a length was announced. Only a message in
+//! several frames is copied, to join it.
 //!
 //! RFC 6455, sections 5 and 8.1.
 

@@ -107,7 +107,7 @@ fn only<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
 }
 
 fn is_key(key: &str) -> bool {
-    key.len() == 24 && STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16)
+    STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16)
 }
 
 #[cfg(test)]
