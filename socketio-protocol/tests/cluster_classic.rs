@@ -9,7 +9,8 @@ use serde_json::Value as Json;
 use socketio_protocol::cluster::{Envelope, Message, MessageError, classic, emitter};
 use support::{Vector, malformed, vectors};
 
-const ADAPTERS: [&str; 4] = ["redis-adapter-8.3.0", "redis-adapter-7.2.0", "socket.io-redis-6.1.1", "socket.io-redis-5.4.0"];
+const ADAPTERS: [&str; 4] =
+    ["redis-adapter-8.3.0", "redis-adapter-7.2.0", "socket.io-redis-6.1.1", "socket.io-redis-5.4.0"];
 const EMITTERS: [&str; 3] = ["redis-emitter-5.1.0", "redis-emitter-4.1.1", "socket.io-emitter-3.2.0"];
 
 /// Somebody who has not sent any of the vectors.
@@ -70,7 +71,9 @@ fn what_a_server_can_say_is_written_as_8_3_writes_it() {
             Kind::Response => classic::decode_response(&channels, &vector.payload, |_| true),
         };
         let Ok(Some(Envelope { uid, message, .. })) = decoded else { continue };
-        if vector.says_what_rust_does_not() || (kind != Kind::Broadcast && vector.encoding == "json" && vector.name.contains("parser")) {
+        if vector.says_what_rust_does_not()
+            || (kind != Kind::Broadcast && vector.encoding == "json" && vector.name.contains("parser"))
+        {
             continue;
         }
         let mut out = Vec::new();

@@ -1,1 +1,170 @@
-//! To be written.
+//! Joins Socket.IO servers into one cluster through Redis.
+//!
+//! Servers of this workspace and servers of Node.js with `@socket.io/redis-adapter` (or `socket.io-redis` 6) form one
+//! cluster: what is broadcast on one reaches the sockets of all. [`RedisAdapter`] is a [`Bus`]: it writes messages in
+//! the format of the Node.js package and carries them; who is in which room, and who answers which question, is
+//! `socketio-server`'s part.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), socketio_redis_adapter::ConnectError> {
+//! use socketio_redis_adapter::RedisAdapter;
+//!
+//! let adapter = RedisAdapter::connect("redis://localhost:6379").await?;
+//! // Server::builder().adapter(adapter)
+//! # Ok(()) }
+//! ```
+//!
+//! Kept true: nothing that a server does for its own sockets waits for Redis. When Redis is away, what is published
+//! waits in a bounded queue; when it is back, all subscriptions are made and confirmed again, and the server is told
+//! from when until when it may have missed something. A message is sent at most once.
+
+mod backoff;
+mod classic;
+mod link;
+mod publisher;
+mod resp;
+mod subscriber;
+mod url;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+pub use link::ConnectError;
+pub use publisher::{Publisher, QueueLimits};
+use socketio_protocol::cluster::{Bus, Channel, Inbox, classic::DEFAULT_PREFIX};
+pub use url::Address;
+
+/// How many bytes of messages may wait here to be delivered.
+const DEFAULT_BUFFER: usize = 64 << 20;
+/// As in Node.js (`requestsTimeout`).
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Carries a server's messages through Redis, in the format of `@socket.io/redis-adapter`.
+///
+/// Two connections for however many namespaces, one to publish and one to listen. Both are made again for ever.
+#[doc(alias = "createAdapter")]
+#[derive(Clone)]
+pub struct RedisAdapter {
+    address: Address,
+    shared: classic::Shared,
+}
+
+impl RedisAdapter {
+    /// Connects to the Redis at `url`, with the defaults of the Node.js adapter.
+    ///
+    /// Returns when both connections are made and Redis has let them in.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when the URL is not understood or there is no link now. Nothing keeps running then.
+    pub async fn connect(url: &str) -> Result<RedisAdapter, ConnectError> {
+        RedisAdapter::builder(url).connect().await
+    }
+
+    /// Starts from the defaults; `url` is `redis://[user:password@]host[:port][/database]`.
+    pub fn builder(url: &str) -> Builder {
+        Builder {
+            url: url.to_owned(),
+            key: DEFAULT_PREFIX.to_owned(),
+            requests_timeout: DEFAULT_TIMEOUT,
+            publish_on_specific_response_channel: false,
+            queue: QueueLimits::default(),
+            buffer: DEFAULT_BUFFER,
+        }
+    }
+}
+
+impl Bus for RedisAdapter {
+    fn open(&self, nsp: &str, inbox: Arc<dyn Inbox>) -> Arc<dyn Channel> {
+        Arc::new(classic::Classic::open(self.shared.clone(), nsp, inbox))
+    }
+}
+
+/// Without secrets.
+impl fmt::Debug for RedisAdapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisAdapter")
+            .field("address", &self.address)
+            .field("key", &self.shared.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The options of a [`RedisAdapter`], named as in Node.js.
+#[derive(Clone)]
+#[must_use = "call `connect` or `lazy`"]
+pub struct Builder {
+    url: String,
+    key: String,
+    requests_timeout: Duration,
+    publish_on_specific_response_channel: bool,
+    queue: QueueLimits,
+    buffer: usize,
+}
+
+impl Builder {
+    /// What the names of all channels start with; the same on all servers and emitters of a cluster. Default
+    /// `socket.io`.
+    pub fn key(mut self, key: impl Into<String>) -> Builder {
+        self.key = key.into();
+        self
+    }
+
+    /// How long Redis may take to tell how many servers there are. Default 5 s.
+    #[doc(alias = "requestsTimeout")]
+    pub fn requests_timeout(mut self, timeout: Duration) -> Builder {
+        self.requests_timeout = timeout;
+        self
+    }
+
+    /// Answer a server on a channel of its own rather than on one that all servers read. Default off, as in Node.js;
+    /// servers before version 7.1 do not hear such answers.
+    #[doc(alias = "publishOnSpecificResponseChannel")]
+    pub fn publish_on_specific_response_channel(mut self, on: bool) -> Builder {
+        self.publish_on_specific_response_channel = on;
+        self
+    }
+
+    /// How much may wait to be sent when Redis is slow or away.
+    pub fn queue(mut self, limits: QueueLimits) -> Builder {
+        self.queue = limits;
+        self
+    }
+
+    /// How many bytes of messages of other servers may wait here to be delivered; what is more is dropped and told.
+    /// Default 64 MiB.
+    pub fn buffer(mut self, bytes: usize) -> Builder {
+        self.buffer = bytes;
+        self
+    }
+
+    /// Connects, and returns when Redis has let both connections in.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when the URL is not understood or there is no link now. Nothing keeps running then.
+    pub async fn connect(self) -> Result<RedisAdapter, ConnectError> {
+        let adapter = self.lazy()?;
+        adapter.shared.publisher.connected().await?;
+        adapter.shared.subscriber.connected().await?;
+        Ok(adapter)
+    }
+
+    /// Returns at once and connects in the background: a server may start before its Redis.
+    ///
+    /// Has to be called inside a Tokio runtime, which carries the connections.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Url`] when the URL is not understood.
+    pub fn lazy(self) -> Result<RedisAdapter, ConnectError> {
+        let address: Address = self.url.parse()?;
+        let shared = classic::Shared {
+            prefix: self.key.into(),
+            publisher: Publisher::start(address.clone(), "socketio-publisher", self.queue),
+            subscriber: subscriber::Subscriber::start(address.clone(), self.buffer),
+            timeout: self.requests_timeout,
+            specific_responses: self.publish_on_specific_response_channel,
+        };
+        Ok(RedisAdapter { address, shared })
+    }
+}

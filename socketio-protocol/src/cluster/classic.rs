@@ -124,8 +124,11 @@ pub fn decode_broadcast(channels: &Channels, own: &str, payload: &[u8]) -> Resul
 ///
 /// When it is not a request as versions 6.0 to 8.x write it; it is to be ignored.
 pub fn decode_request(channels: &Channels, own: &str, payload: &[u8]) -> Result<Option<Envelope>, MessageError> {
-    let request =
-        if payload.first() == Some(&b'{') { AnyRequest::from_json(payload)? } else { AnyRequest::from_msgpack(payload)? };
+    let request = if payload.first() == Some(&b'{') {
+        AnyRequest::from_json(payload)?
+    } else {
+        AnyRequest::from_msgpack(payload)?
+    };
     if request.of_version_5 || request.uid.as_deref() == Some(own) {
         return Ok(None);
     }
@@ -189,7 +192,7 @@ fn write_packet(nsp: &str, args: &Args, out: &mut Vec<u8>) {
 /// socket.io 2.x writes type 5 when there is binary inside; without a namespace it is `/`.
 fn read_packet(reader: &mut Reader<'_>, nsp: &str) -> Result<Option<Args>, MessageError> {
     let packet = read_any_packet(reader)?;
-    Ok((packet.nsp.unwrap_or("/") == nsp).then(|| parts::read_event(&mut Reader::new(packet.data))).transpose()?)
+    (packet.nsp.unwrap_or("/") == nsp).then(|| parts::read_event(&mut Reader::new(packet.data))).transpose()
 }
 
 struct AnyPacket<'a> {

@@ -389,11 +389,13 @@ fn buffer(members: &[(String, Value)]) -> Option<Bytes> {
         [(kind, Value::String(name)), (data, Value::Array(bytes))]
             if kind == "type" && name == "Buffer" && data == "data" =>
         {
-            bytes.iter().map(|byte| match byte {
-                Value::Number(number) => number.as_u64().and_then(|byte| u8::try_from(byte).ok()),
-                _ => None,
-            })
-            .collect()
+            bytes
+                .iter()
+                .map(|byte| match byte {
+                    Value::Number(number) => number.as_u64().and_then(|byte| u8::try_from(byte).ok()),
+                    _ => None,
+                })
+                .collect()
         }
         _ => None,
     }
@@ -410,12 +412,7 @@ pub(super) struct JsonSocket<'a> {
 
 impl<'a> From<&'a RemoteSocket> for JsonSocket<'a> {
     fn from(socket: &'a RemoteSocket) -> Self {
-        JsonSocket {
-            id: &socket.id,
-            handshake: &socket.handshake,
-            rooms: &socket.rooms,
-            data: JsonValue(&socket.data),
-        }
+        JsonSocket { id: &socket.id, handshake: &socket.handshake, rooms: &socket.rooms, data: JsonValue(&socket.data) }
     }
 }
 

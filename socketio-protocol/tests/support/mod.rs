@@ -9,29 +9,29 @@ use socketio_protocol::{
 
 /// One captured message.
 #[derive(Debug, Clone)]
-pub struct Vector {
-    pub name: String,
-    pub channel: String,
-    pub payload: Vec<u8>,
-    pub encoding: String,
-    pub decoded: Json,
+pub(crate) struct Vector {
+    pub(crate) name: String,
+    pub(crate) channel: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) encoding: String,
+    pub(crate) decoded: Json,
     /// The field and value pairs of a stream entry.
-    pub fields: Vec<(String, String)>,
-    pub whole: Json,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) whole: Json,
 }
 
 /// The messages of one file.
-pub fn vectors(file: &str) -> Vec<Vector> {
+pub(crate) fn vectors(file: &str) -> Vec<Vector> {
     read(file).into_iter().filter(|vector| vector.whole.get("payload_hex").is_some()).collect()
 }
 
 /// The stream entries of one file.
-pub fn entries(file: &str) -> Vec<Vector> {
+pub(crate) fn entries(file: &str) -> Vec<Vector> {
     read(file).into_iter().filter(|vector| vector.whole.get("fields").is_some()).collect()
 }
 
 /// What no library sends, for one family.
-pub fn malformed(family: &str) -> Vec<Vector> {
+pub(crate) fn malformed(family: &str) -> Vec<Vector> {
     let rows: Vec<_> = read("malformed").into_iter().filter(|vector| vector.whole["adapter"] == family).collect();
     assert!(!rows.is_empty());
     rows
@@ -62,15 +62,25 @@ fn read(file: &str) -> Vec<Vector> {
 }
 
 impl Vector {
-    /// Whether the message holds what no Rust value is written as: dates, `NaN`, rooms that are numbers.
-    pub fn says_what_rust_does_not(&self) -> bool {
+    /// Whether the message holds what no Rust value is written as: dates, `NaN`, rooms that are numbers, numbers above 2^64,
+    /// which the library damages.
+    pub(crate) fn says_what_rust_does_not(&self) -> bool {
+        if matches!(self.name.as_str(), "emit/ints-above-u64" | "emit/floats") {
+            return true;
+        }
         let text = self.decoded.to_string();
         let opts = self.decoded.get(2).or_else(|| self.decoded.get("opts"));
-        let numbers = opts.is_some_and(|opts| opts["rooms"].to_string().contains([',', '[']) && has_number(&opts["rooms"]));
+        let numbers =
+            opts.is_some_and(|opts| opts["rooms"].to_string().contains([',', '[']) && has_number(&opts["rooms"]));
         let rooms = self.decoded.get("rooms").is_some_and(has_number);
         let sockets = self.decoded.get("sockets").and_then(Json::as_array);
         let socket_rooms = sockets.into_iter().flatten().any(|socket| has_number(&socket["rooms"]));
-        text.contains("$ext") || text.contains(r#""NaN""#) || text.contains("Infinity") || numbers || rooms || socket_rooms
+        text.contains("$ext")
+            || text.contains(r#""NaN""#)
+            || text.contains("Infinity")
+            || numbers
+            || rooms
+            || socket_rooms
     }
 }
 
@@ -81,7 +91,7 @@ fn has_number(names: &Json) -> bool {
 /// What `decoded` shows of a value, as the value a handler receives.
 ///
 /// `None` where the library's `undefined` leaves a key out.
-pub fn meaning(shown: &Json) -> Option<Value> {
+pub(crate) fn meaning(shown: &Json) -> Option<Value> {
     Some(match shown {
         Json::Object(map) => {
             if let Some(hex) = map.get("$bin") {
@@ -116,7 +126,7 @@ fn is_buffer(map: &serde_json::Map<String, Json>) -> bool {
 }
 
 /// Compared without the order of keys, which JSON does not keep, and numbers by value.
-pub fn sorted(value: Value) -> Value {
+pub(crate) fn sorted(value: Value) -> Value {
     match value {
         Value::Array(values) => Value::Array(values.into_iter().map(sorted).collect()),
         Value::Object(members) => {
@@ -131,7 +141,7 @@ pub fn sorted(value: Value) -> Value {
     }
 }
 
-pub fn assert_event(args: &Args, data: &Json, about: &str) {
+pub(crate) fn assert_event(args: &Args, data: &Json, about: &str) {
     let [name, values @ ..] = data.as_array().unwrap().as_slice() else { panic!("{about}: no name") };
     let name = name.as_str().map_or_else(|| name.to_string(), str::to_owned);
     assert_eq!(args.event().as_deref(), Some(name.as_str()), "{about}");
@@ -139,7 +149,7 @@ pub fn assert_event(args: &Args, data: &Json, about: &str) {
 }
 
 /// No value when the library wrote none or `undefined`.
-pub fn assert_answer(answer: &Args, value: Option<&Json>, about: &str) {
+pub(crate) fn assert_answer(answer: &Args, value: Option<&Json>, about: &str) {
     let value = value.filter(|value| value.get("$undefined").is_none());
     assert_values(answer, value.map_or(&[][..], std::slice::from_ref), about);
 }
@@ -150,11 +160,12 @@ fn assert_values(args: &Args, values: &[Json], about: &str) {
     assert_eq!(found.into_iter().map(sorted).collect::<Vec<_>>(), expected, "{about}");
 }
 
-pub fn assert_options(options: &Options, shown: &Json, about: &str) {
+pub(crate) fn assert_options(options: &Options, shown: &Json, about: &str) {
     assert_names(&options.rooms, &shown["rooms"], about);
     assert_names(&options.except, shown.get("except").unwrap_or(&Json::Array(vec![])), about);
     let flags = &shown["flags"];
-    let found = (options.flags.volatile, options.flags.compress, options.flags.timeout, options.flags.expect_single_response);
+    let found =
+        (options.flags.volatile, options.flags.compress, options.flags.timeout, options.flags.expect_single_response);
     let expected = (
         flags["volatile"].as_bool().unwrap_or(false),
         flags["compress"].as_bool(),
@@ -164,13 +175,13 @@ pub fn assert_options(options: &Options, shown: &Json, about: &str) {
     assert_eq!(found, expected, "{about}");
 }
 
-pub fn assert_names(names: &[String], shown: &Json, about: &str) {
+pub(crate) fn assert_names(names: &[String], shown: &Json, about: &str) {
     let text = |name: &Json| name.as_str().map_or_else(|| name.to_string(), str::to_owned);
     let expected: Vec<_> = shown.as_array().unwrap_or_else(|| panic!("{about}: {shown}")).iter().map(text).collect();
     assert_eq!(names, expected, "{about}");
 }
 
-pub fn assert_sockets(sockets: &[RemoteSocket], shown: &Json, about: &str) {
+pub(crate) fn assert_sockets(sockets: &[RemoteSocket], shown: &Json, about: &str) {
     let shown = shown.as_array().unwrap();
     assert_eq!(sockets.len(), shown.len(), "{about}");
     for (socket, shown) in sockets.iter().zip(shown) {
@@ -183,13 +194,16 @@ pub fn assert_sockets(sockets: &[RemoteSocket], shown: &Json, about: &str) {
 }
 
 /// Bytes in a form that tells a difference: text where it is text.
-pub fn show(bytes: &[u8]) -> String {
+pub(crate) fn show(bytes: &[u8]) -> String {
     if bytes.first() == Some(&b'{') {
         return String::from_utf8_lossy(bytes).into_owned();
     }
-    bytes.iter().map(|byte| if byte.is_ascii_graphic() { (*byte as char).to_string() } else { format!("\\{byte:02x}") }).collect()
+    bytes
+        .iter()
+        .map(|byte| if byte.is_ascii_graphic() { (*byte as char).to_string() } else { format!("\\{byte:02x}") })
+        .collect()
 }
 
-pub fn unhex(text: &str) -> Vec<u8> {
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }

@@ -1,0 +1,158 @@
+//! The classic family over Redis: PUBLISH, one pattern and three channels for each namespace.
+//!
+//! Which bytes go on which channel is `socketio_protocol::cluster::classic`'s part; here they are carried.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use socketio_protocol::cluster::{
+    BusError, BusStatus, Channel, Envelope, Inbox, Message, MessageError, Published,
+    classic::{self, Channels, Room},
+};
+use tokio::time::timeout;
+
+use crate::{
+    backoff::random_id,
+    publisher::Publisher,
+    resp::Reply,
+    subscriber::{Listener, Sink, Subscriber, Topics},
+};
+
+/// Node.js' length for server ids in this family.
+const UID_LENGTH: usize = 6;
+
+/// What all namespaces of one adapter share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) prefix: Arc<str>,
+    pub(crate) publisher: Publisher,
+    pub(crate) subscriber: Subscriber,
+    pub(crate) timeout: Duration,
+    pub(crate) specific_responses: bool,
+}
+
+/// One namespace.
+pub(crate) struct Classic {
+    shared: Shared,
+    names: Arc<Names>,
+    listener: Listener,
+}
+
+struct Names {
+    channels: Channels,
+    uid: String,
+}
+
+impl Classic {
+    pub(crate) fn open(shared: Shared, nsp: &str, inbox: Arc<dyn Inbox>) -> Classic {
+        let channels = Channels::new(&shared.prefix, nsp);
+        let uid = random_id(UID_LENGTH);
+        let own_response = channels.response_to(&uid);
+        let topics = Topics {
+            patterns: vec![channels.pattern()],
+            channels: vec![channels.request().to_owned(), channels.response().to_owned(), own_response],
+        };
+        let names = Arc::new(Names { channels, uid });
+        let listener = shared.subscriber.open(topics, Arc::new(Ear { names: names.clone(), inbox }));
+        Classic { shared, names, listener }
+    }
+
+    fn encode(&self, message: &Message) -> (std::borrow::Cow<'_, str>, Vec<u8>) {
+        let mut payload = Vec::with_capacity(256);
+        let channel = classic::encode(&self.names.channels, &self.names.uid, message, &mut payload);
+        (channel, payload)
+    }
+}
+
+impl Channel for Classic {
+    fn uid(&self) -> &str {
+        &self.names.uid
+    }
+
+    fn publish(&self, message: &Message) -> Result<Published, BusError> {
+        let (channel, payload) = self.encode(message);
+        self.shared.publisher.publish(&channel, &payload)
+    }
+
+    fn respond(&self, requester: Option<&str>, message: &Message) -> Result<Published, BusError> {
+        let (channel, payload) = self.encode(message);
+        match requester {
+            // Requesters before 8.x read the answer to a server-side event on the common channel only.
+            Some(uid)
+                if self.shared.specific_responses && !matches!(message, Message::ServerSideEmitResponse { .. }) =>
+            {
+                self.shared.publisher.publish(&self.names.channels.response_to(uid), &payload)
+            }
+            _ => self.shared.publisher.publish(&channel, &payload),
+        }
+    }
+
+    fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>> {
+        let request = self.names.channels.request();
+        let answer = self.shared.publisher.call(&[b"PUBSUB", b"NUMSUB", request.as_bytes()]);
+        let after = self.shared.timeout;
+        Box::pin(async move {
+            let reply = timeout(after, answer)
+                .await
+                .map_err(|_| BusError::Timeout { after_ms: after.as_millis().try_into().unwrap_or(u64::MAX) })??;
+            match reply {
+                Reply::Array(pair) => match pair.as_slice() {
+                    [_, Reply::Integer(count)] => Ok(usize::try_from(*count).unwrap_or(0)),
+                    _ => Err(BusError::Refused { reason: "PUBSUB NUMSUB was answered with no number".into() }),
+                },
+                _ => Err(BusError::Refused { reason: "PUBSUB NUMSUB was not answered with a list".into() }),
+            }
+        })
+    }
+
+    fn ready(&self) -> Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + '_>> {
+        Box::pin(self.listener.ready())
+    }
+
+    fn close(&self) {
+        self.listener.close();
+    }
+}
+
+impl Drop for Classic {
+    fn drop(&mut self) {
+        self.listener.close();
+    }
+}
+
+/// Reads what arrives and gives it to the inbox.
+struct Ear {
+    names: Arc<Names>,
+    inbox: Arc<dyn Inbox>,
+}
+
+impl Ear {
+    fn read(&self, channel: &[u8], payload: &[u8]) -> Result<Option<Envelope>, MessageError> {
+        let Names { channels, uid } = &*self.names;
+        match channels.room_of(channel) {
+            Some(Room::Named(room)) if !std::str::from_utf8(room).is_ok_and(|room| self.inbox.has_room(room)) => {
+                Ok(None)
+            }
+            Some(_) => classic::decode_broadcast(channels, uid, payload),
+            None if channel == channels.request().as_bytes() => classic::decode_request(channels, uid, payload),
+            None => classic::decode_response(channels, payload, |request| self.inbox.wants(request)),
+        }
+    }
+}
+
+impl Sink for Ear {
+    fn message(&self, channel: &[u8], payload: Bytes) {
+        match self.read(channel, &payload) {
+            Ok(Some(envelope)) => self.inbox.receive(envelope),
+            Ok(None) => {}
+            Err(error) => self.inbox.status(BusStatus::Malformed {
+                channel: String::from_utf8_lossy(channel).into_owned(),
+                error: error.to_string(),
+            }),
+        }
+    }
+
+    fn status(&self, status: BusStatus) {
+        self.inbox.status(status);
+    }
+}
