@@ -147,6 +147,16 @@ impl Namespace {
         self
     }
 
+    /// Runs `handler` for each socket that is about to be disconnected, while it is still in its rooms.
+    pub fn on_disconnecting<F, Fut>(&self, handler: F) -> &Self
+    where
+        F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.write().listeners.disconnecting.push(erase_disconnect(handler));
+        self
+    }
+
     /// Looks at each event of each socket before its handlers; an error drops the event and goes to the error hook.
     #[doc(alias = "use")]
     pub fn use_packet(

@@ -7,11 +7,13 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bytestring::ByteString;
-use tokio_util::sync::CancellationToken;
+use http::HeaderMap;
 
 use crate::adapter::{AdapterFactory, SingleServer};
 use crate::client::Client;
-use crate::engine::{CloseReason, Engine, EngineConfig, Gate, Incoming, Request, TransportKind};
+use crate::engine::{
+    AllowRequest, CloseReason, Cookie, Cors, Engine, EngineConfig, Incoming, InitialHeaders, Request, TransportKind,
+};
 use crate::error::{HandlerError, HandlerErrorKind};
 use crate::namespace::Namespace;
 use crate::socket::Socket;
@@ -28,7 +30,6 @@ pub(crate) struct ServerInner {
     root: OnceLock<Namespace>,
     factory: Box<dyn AdapterFactory>,
     engine: OnceLock<Engine>,
-    pub(crate) closing: CancellationToken,
 }
 
 /// What all namespaces and sockets of a server share.
@@ -90,7 +91,6 @@ impl Server {
     /// Disconnects every client with the reason `server shutting down`, leaves the cluster, and ends
     /// [`listen`](Server::listen). Returns once the clients have been told, or after two seconds.
     pub async fn close(&self) {
-        self.0.closing.cancel();
         self.engine().close_for(CloseReason::ServerShutdown);
         let namespaces: Vec<_> = self.0.namespaces().values().cloned().collect();
         for namespace in &namespaces {
@@ -168,7 +168,6 @@ pub struct Builder {
     config: Config,
     factory: Box<dyn AdapterFactory>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    gate: Option<Gate>,
 }
 
 impl Default for Builder {
@@ -187,7 +186,6 @@ impl Default for Builder {
             },
             factory: Box::new(SingleServer),
             states: HashMap::new(),
-            gate: None,
         }
     }
 }
@@ -324,12 +322,33 @@ impl Builder {
 
     /// Looks at each handshake before it is accepted; an error is the message of the refusal (403).
     #[must_use]
-    pub fn allow_request<F, Fut>(mut self, gate: F) -> Self
+    pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
     where
         F: Fn(Request) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), String>> + Send + 'static,
     {
-        self.gate = Some(Arc::new(move |request| Box::pin(gate(request))));
+        self.engine.allow_request = Some(AllowRequest::new(allow));
+        self
+    }
+
+    /// Adds headers to the answer of each handshake.
+    #[must_use]
+    pub fn initial_headers(mut self, add: impl Fn(&mut HeaderMap, &Request) + Send + Sync + 'static) -> Self {
+        self.engine.initial_headers = Some(InitialHeaders::new(add));
+        self
+    }
+
+    /// Sets a cookie with the session id in the answer of each handshake. Default none.
+    #[must_use]
+    pub fn cookie(mut self, cookie: Cookie) -> Self {
+        self.engine.cookie = Some(cookie);
+        self
+    }
+
+    /// Which pages of other origins may talk to the server. Default none.
+    #[must_use]
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.engine.cors = Some(cors);
         self
     }
 
@@ -341,10 +360,9 @@ impl Builder {
             root: OnceLock::new(),
             factory: self.factory,
             engine: OnceLock::new(),
-            closing: CancellationToken::new(),
         });
         let server: Weak<ServerInner> = Arc::downgrade(&inner);
-        let engine = Engine::with_gate(self.engine, self.gate, move |incoming: Incoming| {
+        let engine = Engine::boxed(self.engine, move |incoming: Incoming| {
             let server = server.upgrade();
             Box::pin(async move {
                 if let Some(server) = server {

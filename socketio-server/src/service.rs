@@ -1,4 +1,4 @@
-//! The server as a tower service, as a layer in front of another, and behind a port of its own.
+//! The server as a tower service, as a layer in front of another, and behind a port of its own; an engine alone, too.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,10 +15,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
+use tokio_util::sync::CancellationToken;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::engine::{Body, RemoteAddress, not_found};
+use crate::engine::{Body, Engine, RemoteAddress, not_found};
 use crate::server::Server;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -27,13 +28,13 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 impl Server {
     /// The server as a [`Service`](tower_service::Service) on its own: everything that is not its own is 404.
     pub fn service(&self) -> SocketIoService<NotFound> {
-        SocketIoService { server: self.clone(), inner: NotFound }
+        self.layer().layer(NotFound)
     }
 
     /// The server as a layer in front of another service (an axum `Router`, for one), which gets what is not the
     /// server's own.
     pub fn layer(&self) -> SocketIoLayer {
-        SocketIoLayer { server: self.clone() }
+        SocketIoLayer { engine: self.engine().clone(), server: Some(self.clone()) }
     }
 
     /// Listens on `addr` until the server is [closed](Server::close).
@@ -59,49 +60,81 @@ impl Server {
         ResBody: HttpBody<Data = Bytes> + Send + 'static,
         ResBody::Error: Into<BoxError>,
     {
-        let service = self.layer().layer(inner);
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = self.0.closing.cancelled() => return,
-            };
-            let (stream, remote) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, most likely: others may close theirs meanwhile.
-                    tracing::warn!(%error, "a connection cannot be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection was gone before it was served");
+        serve(listener, self.layer().layer(inner), self.engine().closing()).await;
+    }
+}
+
+impl Engine {
+    /// The engine as a [`Service`](tower_service::Service) on its own: everything that is not its own is 404.
+    pub fn service(&self) -> SocketIoService<NotFound> {
+        self.layer().layer(NotFound)
+    }
+
+    /// The engine as a layer in front of another service, which gets what is not the engine's own.
+    pub fn layer(&self) -> SocketIoLayer {
+        SocketIoLayer { engine: self.clone(), server: None }
+    }
+
+    /// Listens on `addr` until the engine is [closed](Engine::close).
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on.
+    pub async fn listen(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
+        serve(bind(addr).await?, self.service(), self.closing()).await;
+        Ok(())
+    }
+}
+
+/// Serves the connections of `listener` until `closing` is cancelled.
+async fn serve<S, ResBody>(listener: TcpListener, service: S, closing: &CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<ResBody>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = closing.cancelled() => return,
+        };
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: others may close theirs meanwhile.
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
-            let service = service.clone();
-            let closing = self.0.closing.clone();
-            tokio::spawn(async move {
-                let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-                    request.extensions_mut().insert(RemoteAddress(remote));
-                    service.clone().call(request)
-                });
-                let mut builder = auto::Builder::new(TokioExecutor::new());
-                builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
-                let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-                tokio::pin!(connection);
-                tokio::select! {
-                    result = connection.as_mut() => {
-                        if let Err(error) = result {
-                            tracing::debug!(%error, "an HTTP connection ended");
-                        }
-                    }
-                    () = closing.cancelled() => {
-                        connection.as_mut().graceful_shutdown();
-                        let _ = tokio::time::timeout(GOODBYE, connection).await;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was gone before it was served");
+            continue;
+        }
+        let service = service.clone();
+        let closing = closing.clone();
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(RemoteAddress(remote));
+                service.clone().call(request)
+            });
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            tokio::pin!(connection);
+            tokio::select! {
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        tracing::debug!(%error, "an HTTP connection ended");
                     }
                 }
-            });
-        }
+                () = closing.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(GOODBYE, connection).await;
+                }
+            }
+        });
     }
 }
 
@@ -139,24 +172,26 @@ const MAX_HEAD: usize = 16 << 10;
 /// How long answers may take to leave once the server is closed.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Puts a [`Server`] in front of a service; see [`Server::layer`].
+/// Puts a [`Server`] or an [`Engine`] in front of a service; see [`Server::layer`].
 #[derive(Debug, Clone)]
 pub struct SocketIoLayer {
-    server: Server,
+    engine: Engine,
+    /// The server whose engine it is, which lives as long as it can be reached.
+    server: Option<Server>,
 }
 
 impl<S> Layer<S> for SocketIoLayer {
     type Service = SocketIoService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SocketIoService { server: self.server.clone(), inner }
+        SocketIoService { layer: self.clone(), inner }
     }
 }
 
-/// A [`Server`] in front of a service; see [`Server::service`] and [`Server::layer`].
+/// A [`Server`] or an [`Engine`] in front of a service; see [`Server::service`] and [`Server::layer`].
 #[derive(Debug, Clone)]
 pub struct SocketIoService<S> {
-    server: Server,
+    layer: SocketIoLayer,
     inner: S,
 }
 
@@ -179,12 +214,12 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let engine = self.server.engine();
+        let engine = &self.layer.engine;
         if !engine.owns(request.uri().path()) {
             let answer = self.inner.call(request);
             return Box::pin(async move { Ok(answer.await?.map(Either::Right)) });
         }
-        let file = client_file(&self.server, &request);
+        let file = self.layer.server.as_ref().and_then(|server| client_file(server, &request));
         let engine = engine.clone();
         Box::pin(async move {
             let response = match file {
@@ -199,8 +234,15 @@ where
 /// The answer to a request for a file of the JavaScript client.
 #[cfg(feature = "client-bundle")]
 fn client_file<B>(server: &Server, request: &Request<B>) -> Option<Response<Body>> {
-    let serve = server.0.shared.config.serve_client;
-    serve.then(|| crate::client_files::answer(request, &server.engine().config().path)).flatten()
+    let config = server.engine().config();
+    if !server.0.shared.config.serve_client || (config.cors.is_some() && request.method() == http::Method::OPTIONS) {
+        return None; // The engine answers a preflight, for files too.
+    }
+    let mut file = crate::client_files::answer(request, &config.path)?;
+    if let Some(cors) = &config.cors {
+        cors.add_headers(request.headers().get(http::header::ORIGIN), file.headers_mut());
+    }
+    Some(file)
 }
 
 #[cfg(not(feature = "client-bundle"))]

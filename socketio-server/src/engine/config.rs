@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use socketio_protocol::engine::{Timing, TransportKind};
 
+use super::cookie::Cookie;
+use super::cors::Cors;
+use super::hooks::{AllowRequest, InitialHeaders};
+
 /// How an [`Engine`](super::Engine) serves its clients.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -27,6 +31,14 @@ pub struct EngineConfig {
     pub max_packets_per_payload: usize,
     /// How long the body of a POST may take, from its first byte to its last. Default 30 s.
     pub body_timeout: Duration,
+    /// The cookie that names the session, set by the answer of a handshake. Default none.
+    pub cookie: Option<Cookie>,
+    /// Which pages of other origins may talk to the server. Default none.
+    pub cors: Option<Cors>,
+    /// What looks at each handshake before it is accepted. Default nothing.
+    pub allow_request: Option<AllowRequest>,
+    /// What adds headers to the answer of each handshake. Default nothing.
+    pub initial_headers: Option<InitialHeaders>,
 }
 
 impl Default for EngineConfig {
@@ -42,6 +54,10 @@ impl Default for EngineConfig {
             max_queued_bytes: 16 << 20,
             max_packets_per_payload: 10_000,
             body_timeout: Duration::from_secs(30),
+            cookie: None,
+            cors: None,
+            allow_request: None,
+            initial_headers: None,
         }
     }
 }

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 use socketio_protocol::engine::CloseReason;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::EngineConfig;
 use super::connection::Connection;
 use super::flusher::Flusher;
 use super::incoming::Incoming;
-use super::request::Request;
 use super::timers::Timers;
 
 /// Accepts Engine.IO clients and hands each to the application. Cheap to clone.
@@ -31,18 +31,14 @@ pub(super) struct Shared {
     pub(super) flusher: Arc<Flusher>,
     sessions: Mutex<HashMap<ByteString, Arc<Connection>>>,
     accept: Accept,
-    pub(super) gate: Option<Gate>,
     start: Instant,
     tasks: OnceLock<[AbortHandle; 2]>,
-    closed: std::sync::atomic::AtomicBool,
+    closing: CancellationToken,
     /// The tasks of the sessions, and of streams that still have something to say.
     pub(super) sessions_at_work: TaskTracker,
 }
 
 type Accept = Box<dyn Fn(Incoming) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
-
-/// Looks at a handshake before it is accepted; an error is the message of the refusal.
-pub(crate) type Gate = Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 impl Engine {
     /// An engine that runs `on_connection` for each session, in a task of the session's own.
@@ -61,12 +57,11 @@ impl Engine {
         F: Fn(Incoming) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        Self::with_gate(config, None, move |incoming| Box::pin(on_connection(incoming)))
+        Self::boxed(config, move |incoming| Box::pin(on_connection(incoming)))
     }
 
-    pub(crate) fn with_gate(
+    pub(crate) fn boxed(
         config: EngineConfig,
-        gate: Option<Gate>,
         accept: impl Fn(Incoming) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync + 'static,
     ) -> Self {
         Self {
@@ -76,10 +71,9 @@ impl Engine {
                 flusher: Arc::default(),
                 sessions: Mutex::default(),
                 accept: Box::new(accept),
-                gate,
                 start: Instant::now(),
                 tasks: OnceLock::new(),
-                closed: false.into(),
+                closing: CancellationToken::new(),
                 sessions_at_work: TaskTracker::new(),
             }),
         }
@@ -102,6 +96,11 @@ impl Engine {
         self.closed().await;
     }
 
+    /// Is cancelled when the engine is closed.
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.shared.closing
+    }
+
     /// Waits for the tasks of the sessions, two seconds at most.
     pub(crate) async fn closed(&self) {
         self.shared.sessions_at_work.close();
@@ -109,7 +108,7 @@ impl Engine {
     }
 
     pub(crate) fn close_for(&self, reason: CloseReason) {
-        self.shared.closed.store(true, std::sync::atomic::Ordering::Release);
+        self.shared.closing.cancel();
         let connections: Vec<_> = self.shared.lock().values().cloned().collect();
         for connection in connections {
             connection.discard(reason);
@@ -126,7 +125,7 @@ impl Shared {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(std::sync::atomic::Ordering::Acquire)
+        self.closing.is_cancelled()
     }
 
     pub(super) fn session(&self, sid: &str) -> Option<Arc<Connection>> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -47,13 +48,22 @@ impl Engine {
         B::Error: Into<BoxError>,
     {
         self.shared.start();
+        let cors = self.shared.config.cors.as_ref();
+        if let Some(response) = cors.and_then(|cors| cors.preflight(&request)) {
+            return response;
+        }
+        let origin = cors.and_then(|_| request.headers().get(header::ORIGIN).cloned());
         let upgrade = wants_web_socket(&request).then(|| hyper::upgrade::on(&mut request));
         let head = Request::new(&request);
-        match self.shared.route(request, head, upgrade).await {
+        let mut response = match self.shared.route(request, head, upgrade).await {
             Ok(response) => response,
             Err(Refused { error, upgrade: false }) => refuse(&error),
             Err(Refused { error, upgrade: true }) => refuse_upgrade(&error),
+        };
+        if let Some(cors) = cors {
+            cors.add_headers(origin.as_ref(), response.headers_mut());
         }
+        response
     }
 }
 
@@ -127,21 +137,31 @@ impl Shared {
         let Some(version) = version.filter(|version| *version == Version::V4 || self.config.allow_eio3) else {
             return Err(refused(HandshakeError::UnsupportedVersion));
         };
-        if let Some(gate) = &self.gate {
-            gate(head.clone()).await.map_err(|message| refused(HandshakeError::Forbidden(Some(message))))?;
+        if let Some(allow_request) = &self.config.allow_request {
+            let verdict = allow_request.ask(head.clone()).await;
+            verdict.map_err(|message| refused(HandshakeError::Forbidden(Some(message))))?;
         }
         if self.is_closed() {
             return Err(refused(HandshakeError::BadRequest));
         }
         let base64 = query.b64();
-        match upgrade {
-            Some(upgrade) => self.open_web_socket(&request, head, version, base64, upgrade).map_err(refused),
-            None => {
-                let jsonp = query.j().map(str::to_owned);
-                let body = self.open_polling(head, version, base64);
-                Ok(poll_response(body, jsonp.as_deref(), &asked))
+        let sid = random_id();
+        let mut response = match upgrade {
+            Some(upgrade) => {
+                self.open_web_socket(&request, sid.clone(), head, version, base64, upgrade).map_err(refused)?
             }
+            None => {
+                let body = self.open_polling(sid.clone(), head, version, base64);
+                poll_response(body, query.j(), &asked)
+            }
+        };
+        if let Some(cookie) = self.config.cookie.as_ref().and_then(|cookie| cookie.header(&sid)) {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
         }
+        if let Some(initial_headers) = &self.config.initial_headers {
+            initial_headers.add(response.headers_mut(), &asked);
+        }
+        Ok(response)
     }
 
     fn open_packet(&self, sid: &str, transport: TransportKind) -> Packet {
@@ -158,8 +178,7 @@ impl Shared {
 
     // ---- polling ----------------------------------------------------------------------------------------------
 
-    fn open_polling(self: &Arc<Self>, head: Request, version: Version, base64: bool) -> Payload {
-        let sid = random_id();
+    fn open_polling(self: &Arc<Self>, sid: ByteString, head: Request, version: Version, base64: bool) -> Payload {
         let mut payload = PayloadEncoder::new(version, false);
         Frame::control(&self.open_packet(&sid, TransportKind::Polling)).write_payload(&mut payload);
         let connection =
@@ -272,6 +291,7 @@ impl Shared {
     fn open_web_socket<B>(
         self: &Arc<Self>,
         request: &http::Request<B>,
+        sid: ByteString,
         head: Request,
         version: Version,
         base64: bool,
@@ -282,7 +302,6 @@ impl Shared {
         self.sessions_at_work.spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
             let (reader, writer, ahead) = io::split(upgraded);
-            let sid = random_id();
             let open = Frame::control(&shared.open_packet(&sid, TransportKind::WebSocket));
             let transport = TransportKind::WebSocket;
             let connection = Connection::new(sid, version, transport, base64, head, shared.clone(), Instant::now());

@@ -6,10 +6,13 @@
 
 mod config;
 mod connection;
+mod cookie;
+mod cors;
 #[expect(clippy::module_inception, reason = "the type it is named after")]
 mod engine;
 mod flusher;
 mod frame;
+mod hooks;
 mod http;
 mod ids;
 mod incoming;
@@ -19,14 +22,16 @@ mod timers;
 
 pub use self::config::EngineConfig;
 pub use self::connection::{Connection, SendError};
+pub use self::cookie::{Cookie, SameSite};
+pub use self::cors::Cors;
 pub use self::engine::Engine;
 pub use self::frame::Frame;
+pub use self::hooks::{AllowRequest, InitialHeaders};
 pub use self::http::Body;
 pub use self::ids::random_id;
 pub use self::incoming::Incoming;
 pub use self::request::{RemoteAddress, Request, Secure};
 pub use socketio_protocol::engine::{CloseReason, Message, Timing, TransportKind, Version};
 
-pub(crate) use self::engine::Gate;
 pub(crate) use self::http::not_found;
 pub(crate) use self::incoming::Received;
