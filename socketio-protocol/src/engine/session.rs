@@ -167,9 +167,17 @@ const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
 /// ```
 #[derive(Debug)]
 enum State {
-    Polling { poll_waits: bool, post_runs: bool, probe: Option<Probe> },
+    Polling {
+        poll_waits: bool,
+        post_runs: bool,
+        probe: Option<Probe>,
+    },
     WebSocket,
-    Closing { until: Instant },
+    /// The client has not been told. It is, by its next GET, or on the WebSocket that it is about to change to.
+    Closing {
+        until: Instant,
+        probe: Option<Probe>,
+    },
     Closed,
 }
 
@@ -193,7 +201,10 @@ enum Heartbeat {
     ClientPings,
 }
 
-/// See the [module documentation](self).
+/// One session; the module's own documentation tells the whole.
+///
+/// Created when the open packet is sent, told of everything that happens with [`handle`](Session::handle), asked with
+/// [`poll`](Session::poll) what to do.
 #[derive(Debug)]
 pub struct Session {
     version: Version,
@@ -273,7 +284,7 @@ impl Session {
             Input::ProbeOpened => self.probe_opened(now),
             Input::ProbeReceived(packet) => self.probe_received(now, packet),
             Input::ProbeClosed => {
-                if let State::Polling { probe, .. } = &mut self.state {
+                if let State::Polling { probe, .. } | State::Closing { probe, .. } = &mut self.state {
                     *probe = None;
                 }
             }
@@ -295,7 +306,7 @@ impl Session {
         };
         match &self.state {
             State::Closed => None,
-            State::Closing { until } => Some(*until),
+            State::Closing { until, .. } => Some(*until),
             State::Polling { probe: Some(probe), .. } => {
                 let release = probe.release.unwrap_or(probe.deadline);
                 Some(heartbeat.min(probe.deadline).min(release))
@@ -307,10 +318,9 @@ impl Session {
     fn check_deadlines(&mut self, now: Instant) {
         match &mut self.state {
             State::Closed => return,
-            State::Closing { until } => {
+            State::Closing { until, .. } => {
                 if now >= *until {
-                    self.state = State::Closed;
-                    self.outputs.push_back(Output::Forget);
+                    self.end(CloseReason::ForcedClose);
                 }
                 return;
             }
@@ -389,8 +399,8 @@ impl Session {
                 }
             }
             State::Closing { .. } => {
-                self.state = State::Closed;
-                self.outputs.extend([Output::EndPoll, Output::Forget]);
+                self.outputs.push_back(Output::EndPoll);
+                self.end(CloseReason::ForcedClose);
             }
             State::WebSocket => self.outputs.push_back(Output::Refuse(Refusal::TransportMismatch)),
             State::Closed => self.outputs.push_back(Output::Refuse(Refusal::Closed)),
@@ -422,6 +432,14 @@ impl Session {
     }
 
     fn probe_received(&mut self, now: Instant, packet: Packet) {
+        if let State::Closing { probe: Some(_), .. } = self.state {
+            if packet == Packet::Upgrade {
+                // What is queued, and the end, are told here: the client polls no more.
+                self.state = State::Closed;
+                self.outputs.extend([Output::Upgraded, Output::Forget]);
+            }
+            return;
+        }
         let State::Polling { probe: Some(probe), poll_waits, .. } = &mut self.state else {
             return;
         };
@@ -453,12 +471,19 @@ impl Session {
     }
 
     fn close(&mut self, now: Instant) {
-        match self.state {
-            State::Polling { poll_waits: false, ref probe, .. } => {
-                if probe.is_some() {
+        match &mut self.state {
+            State::Polling { poll_waits: false, probe, .. } => {
+                // A client whose probe was answered has stopped polling, or is about to: to drop the probe would leave it
+                // deaf until its own heartbeat fails. It is told once it has changed.
+                let probe = probe.take();
+                let (answered, other) = match probe {
+                    Some(probe) if probe.release.is_some() => (Some(probe), None),
+                    probe => (None, probe),
+                };
+                if other.is_some() {
                     self.outputs.push_back(Output::DropProbe);
                 }
-                self.state = State::Closing { until: now + CLOSE_TIMEOUT };
+                self.state = State::Closing { until: now + CLOSE_TIMEOUT, probe: answered };
                 self.outputs.push_back(Output::Close(CloseReason::ForcedClose));
             }
             State::Polling { .. } | State::WebSocket => self.end(CloseReason::ForcedClose),
@@ -478,7 +503,12 @@ impl Session {
                 }
             }
             State::WebSocket => {}
-            State::Closing { .. } => return self.outputs.push_back(Output::Forget),
+            State::Closing { probe, .. } => {
+                if probe.is_some() {
+                    self.outputs.push_back(Output::DropProbe);
+                }
+                return self.outputs.push_back(Output::Forget);
+            }
             State::Closed => return,
         }
         self.outputs.extend([Output::Close(reason), Output::Forget]);
@@ -565,10 +595,7 @@ mod tests {
     #[test]
     fn a_v3_client_pings_is_answered_and_is_closed_when_it_stops() {
         let mut story = Story::new(Version::V3, TransportKind::Polling);
-        assert_eq!(
-            story.at(400, Input::Received(Packet::Ping("x".into()))),
-            [Output::Send(Packet::Pong("x".into()))]
-        );
+        assert_eq!(story.at(400, Input::Received(Packet::Ping("x".into()))), [Output::Send(Packet::Pong("x".into()))]);
         assert_eq!(story.deadline(), Some(900));
         assert_eq!(story.at(900, Input::Tick), [Output::Close(CloseReason::PingTimeout), Output::Forget]);
     }
@@ -673,6 +700,26 @@ mod tests {
         let mut story = Story::polling();
         story.at(1, Input::Close);
         assert_eq!(story.at(30_001, Input::Tick), [Output::Forget]);
+    }
+
+    #[test]
+    fn a_session_closed_in_the_middle_of_an_upgrade_is_told_where_the_client_listens() {
+        let closing = || {
+            let mut story = Story::polling();
+            story.at(1, Input::ProbeOpened);
+            story.at(2, Input::ProbeReceived(probe()));
+            assert_eq!(story.at(3, Input::Close), [Output::Close(CloseReason::ForcedClose)]);
+            story
+        };
+        let upgrade = Input::ProbeReceived(Packet::Upgrade);
+        assert_eq!(closing().at(4, upgrade), [Output::Upgraded, Output::Forget]);
+        assert_eq!(closing().at(4, Input::PollOpened), [Output::EndPoll, Output::DropProbe, Output::Forget]);
+        assert_eq!(closing().at(30_003, Input::Tick), [Output::DropProbe, Output::Forget]);
+
+        let mut story = Story::polling();
+        story.at(1, Input::ProbeOpened);
+        let unanswered = [Output::DropProbe, Output::Close(CloseReason::ForcedClose)];
+        assert_eq!(story.at(2, Input::Close), unanswered, "this client still polls");
     }
 
     #[test]

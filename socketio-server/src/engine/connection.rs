@@ -436,9 +436,22 @@ impl Connection {
         }
     }
 
-    /// The WebSocket that probed carries the session from now on; `ahead` was read from it already.
-    pub(super) fn upgraded(self: &Arc<Self>, reader: Reader, writer: Writer, ahead: BytesMut) {
+    /// The WebSocket that probed carries the session from now on; `ahead` was read from it already. If the session was
+    /// closed meanwhile, gives back what is left to say on it.
+    pub(super) fn upgraded(
+        self: &Arc<Self>,
+        reader: Reader,
+        writer: Writer,
+        ahead: BytesMut,
+    ) -> Option<(Farewell, Reader)> {
         let mut state = self.lock();
+        if state.closed.is_some() {
+            state.push(Frame::raw(&NORMAL_CLOSE));
+            state.link = Link::Gone;
+            let frames = std::mem::take(&mut state.queue);
+            state.clear();
+            return Some((Farewell { frames, written: 0, writer, version: self.version }, reader));
+        }
         if let Link::Polling { poll, end, .. } = &mut state.link
             && let Some(waker) = poll.take()
         {
@@ -449,6 +462,7 @@ impl Connection {
         self.flush_locked(&mut state);
         drop(state);
         self.task.wake();
+        None
     }
 
     /// The session was opened over this WebSocket.

@@ -25,7 +25,7 @@ use super::connection::{Connection, ProbeStep};
 use super::engine::{Engine, Shared};
 use super::frame::Frame;
 use super::ids::random_id;
-use super::incoming::Incoming;
+use super::incoming::{Incoming, say_farewell};
 use super::io;
 use super::request::Request;
 
@@ -384,8 +384,14 @@ async fn probe(connection: &Arc<Connection>, upgraded: hyper::upgrade::Upgraded,
                 Ok(Some(Event::Ping(_) | Event::Pong(_))) => continue,
                 Ok(Some(Event::Close(_))) | Err(_) => None,
             };
-            let upgrade = matches!(packet, Some(Packet::Upgrade));
-            connection.handle(packet.map_or(Input::ProbeClosed, Input::ProbeReceived));
+            let Some(packet) = packet else {
+                // The client gave the probe up, or never meant it. It waits for our close frame.
+                connection.handle(Input::ProbeClosed);
+                let _ = write_all(&mut writer, &[0x88, 0]).await;
+                return;
+            };
+            let upgrade = packet == Packet::Upgrade;
+            connection.handle(Input::ProbeReceived(packet));
             if upgrade {
                 break; // What follows belongs to the session.
             }
@@ -411,7 +417,9 @@ async fn probe(connection: &Arc<Connection>, upgraded: hyper::upgrade::Upgraded,
                 }
             }
             Some(ProbeStep::Upgraded) => {
-                connection.upgraded(reader, writer, buffer);
+                if let Some((farewell, reader)) = connection.upgraded(reader, writer, buffer) {
+                    say_farewell(farewell, Some(reader)).await;
+                }
                 return;
             }
             Some(ProbeStep::Dropped) => {

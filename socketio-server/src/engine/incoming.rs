@@ -11,7 +11,7 @@ use socketio_protocol::engine::{CloseReason, Input, Message, Packet};
 use socketio_protocol::websocket::{self, Decoder, Event, Opcode, Role};
 use tokio::io::AsyncReadExt;
 
-use super::connection::{Connection, Wake};
+use super::connection::{Connection, Farewell, Wake};
 use super::frame::Frame;
 use super::io::Reader;
 
@@ -207,15 +207,21 @@ impl Drop for Incoming {
             return; // The client is gone, or has said goodbye itself.
         }
         if tokio::runtime::Handle::try_current().is_ok() {
-            self.connection.shared.sessions_at_work.spawn(tokio::time::timeout(FAREWELL, async move {
-                poll_fn(|cx| farewell.poll(cx)).await;
-                drop(farewell); // Ends the stream in our direction.
-                if let Some(reader) = reader {
-                    drain(reader).await;
-                }
-            }));
+            self.connection.shared.sessions_at_work.spawn(say_farewell(farewell, reader));
         }
     }
+}
+
+/// Writes what is left to say, ends the stream in our direction, and waits a moment for the client to do the same.
+pub(super) async fn say_farewell(mut farewell: Farewell, reader: Option<Reader>) {
+    let goodbye = async move {
+        poll_fn(|cx| farewell.poll(cx)).await;
+        drop(farewell);
+        if let Some(reader) = reader {
+            drain(reader).await;
+        }
+    };
+    let _ = tokio::time::timeout(FAREWELL, goodbye).await; // Longer than that nobody is waited for.
 }
 
 /// Reads until the client closes: a stream dropped with bytes unread is reset, and the last packets with it.
