@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ask, connected, reasonOf, sibling } from "../lib/client.mjs";
-import { event, until } from "../lib/waiting.mjs";
+import { event, sleep, until } from "../lib/waiting.mjs";
 
 /** Registers the cases; `open(nsp?, options?)` gives a connected client. */
 export function endingCases(open) {
@@ -84,6 +84,9 @@ export function endingCases(open) {
     const gone = reasonOf(socket);
     socket.emit("disconnect-me", false);
     await gone;
+    // A client closes a connection that has no socket left, and version 3 cannot open another before that is done.
+    await until(3000, "its connection is closed", () => socket.io._readyState !== "open");
+    await sleep(50);
     socket.connect();
     await connected(socket);
     assert.deepEqual(await ask(socket, "message-with-ack", "again"), ["again"]);
