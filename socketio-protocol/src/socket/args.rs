@@ -146,13 +146,13 @@ impl Args {
     /// A payload from the JSON that begins at byte `start` of `text`, for which `count` attachments will come.
     pub(super) fn from_json_at(text: ByteString, start: usize, count: usize) -> Result<Self, DecodeError> {
         let json = text.get(start..).unwrap_or_default();
-        let end = start + json::check(json)?;
+        let place = json::check(json)?;
         if count > 0 {
             json::check_placeholders(json, count)?;
         }
-        let json = json.trim_start();
-        let form = if json.starts_with('[') { Form::List } else { Form::Single };
-        Ok(Args { start: text.len() - json.len(), end, text, attachments: None, form })
+        let (start, end) = (start + place.start, start + place.end);
+        let form = if text.as_bytes().get(start) == Some(&b'[') { Form::List } else { Form::Single };
+        Ok(Args { text, start, end, attachments: None, form })
     }
 
     /// The same payload, its first element understood as the name of an event.
@@ -160,23 +160,24 @@ impl Args {
     /// # Errors
     ///
     /// [`DecodeError::NotAnEvent`] when this is not a list, or does not begin with text or a number.
-    pub fn into_event(self) -> Result<Self, DecodeError> {
+    pub fn into_event(mut self) -> Result<Self, DecodeError> {
+        self.set_event(|_| true).map(|_| self)
+    }
+
+    /// Understands the first element as the name of an event, if it is a name and `allowed`; else gives back the name.
+    pub(super) fn set_event(&mut self, allowed: impl FnOnce(&str) -> bool) -> Result<Option<String>, DecodeError> {
         match self.form {
-            Form::Event { .. } => Ok(self),
-            Form::List => {
-                let mut reader = Reader::new(self.json());
-                reader.expect(b'[')?;
-                match reader.peek()? {
-                    b'"' => drop(reader.string()?),
-                    b'-' | b'0'..=b'9' => drop(reader.number()?),
-                    _ => return Err(DecodeError::NotAnEvent),
-                }
-                reader.peek()?;
-                let rest = reader.at();
-                Ok(Args { form: Form::Event { rest }, ..self })
-            }
-            Form::Nothing | Form::Single | Form::Tail { .. } => Err(DecodeError::NotAnEvent),
+            Form::Event { .. } | Form::List => {}
+            Form::Nothing | Form::Single | Form::Tail { .. } => return Err(DecodeError::NotAnEvent),
         }
+        let mut reader = Reader::new(self.json());
+        let name = read_name(&mut reader).ok_or(DecodeError::NotAnEvent)?;
+        if !allowed(&name) {
+            return Ok(Some(name.into_owned()));
+        }
+        reader.peek()?;
+        self.form = Form::Event { rest: reader.at() };
+        Ok(None)
     }
 
     /// The name of the event; `None` if this is not the payload of an event.
@@ -184,19 +185,9 @@ impl Args {
     /// A name that came as a number is its text, as JavaScript has it. Nothing is copied unless the name contains an
     /// escape.
     pub fn event(&self) -> Option<Cow<'_, str>> {
-        let Form::Event { .. } = self.form else {
-            return None;
-        };
-        let mut reader = Reader::new(self.json());
-        reader.expect(b'[').ok()?;
-        if reader.peek() == Ok(b'"') {
-            return reader.string().ok();
-        }
-        let text = reader.number().ok()?;
-        match Number::parse(text) {
-            Number::Float(number) => Some(Cow::Owned(number.to_string())),
-            Number::Unsigned(0) => Some(Cow::Borrowed("0")),
-            _ => Some(Cow::Borrowed(text)),
+        match self.form {
+            Form::Event { .. } => read_name(&mut Reader::new(self.json())),
+            _ => None,
         }
     }
 
@@ -382,6 +373,23 @@ impl Args {
             }
             (true, false) | (false, true) => out.extend_from_slice(inner.as_bytes()),
         }
+    }
+}
+
+/// Reads the first element of a list as a name.
+fn read_name<'a>(reader: &mut Reader<'a>) -> Option<Cow<'a, str>> {
+    reader.expect(b'[').ok()?;
+    match reader.peek().ok()? {
+        b'"' => reader.string().ok(),
+        b'-' | b'0'..=b'9' => {
+            let text = reader.number().ok()?;
+            Some(match Number::parse(text) {
+                Number::Float(number) => Cow::Owned(number.to_string()),
+                Number::Unsigned(0) => Cow::Borrowed("0"),
+                _ => Cow::Borrowed(text),
+            })
+        }
+        _ => None,
     }
 }
 

@@ -163,7 +163,8 @@ fn decode_text(text: ByteString, max_attachments: usize) -> Result<(Packet, usiz
         }
     }
     let kind = packet_type.kind();
-    Ok((Packet { kind, nsp, id, data: check_payload(kind, data)? }, attachments))
+    check_payload(kind, &mut data)?;
+    Ok((Packet { kind, nsp, id, data }, attachments))
 }
 
 fn digits(bytes: &[u8], at: usize) -> usize {
@@ -171,28 +172,26 @@ fn digits(bytes: &[u8], at: usize) -> usize {
 }
 
 /// Checks that `data` can be the payload of such a packet. None at all can be the payload of any.
-pub(super) fn check_payload(kind: Kind, data: Args) -> Result<Args, DecodeError> {
+pub(super) fn check_payload(kind: Kind, data: &mut Args) -> Result<(), DecodeError> {
     if data.is_empty() {
-        return Ok(data);
+        return Ok(());
     }
-    let object = data.json().starts_with('{');
+    let (first, no_attachments) = (data.json().as_bytes().first(), data.attachments().is_empty());
     let fits = match kind {
-        Kind::Connect => object && data.attachments().is_empty(),
-        Kind::ConnectError => (object || data.json().starts_with('"')) && data.attachments().is_empty(),
+        Kind::Event | Kind::Ack => data.is_list(),
+        Kind::Connect => first == Some(&b'{') && no_attachments,
+        Kind::ConnectError => matches!(first, Some(b'{' | b'"')) && no_attachments,
         Kind::Disconnect => false,
-        Kind::Ack | Kind::Event => data.is_list(),
     };
     if !fits {
         return Err(DecodeError::WrongPayload { kind });
     }
-    if kind != Kind::Event {
-        return Ok(data);
+    if kind == Kind::Event
+        && let Some(event) = data.set_event(|name| !is_reserved(name))?
+    {
+        return Err(DecodeError::ReservedEvent { event });
     }
-    let data = data.into_event()?;
-    match data.event() {
-        Some(event) if is_reserved(&event) => Err(DecodeError::ReservedEvent { event: event.into_owned() }),
-        _ => Ok(data),
-    }
+    Ok(())
 }
 
 /// Appends an event with the arguments in `args` to `out`, and gives back what has to follow as binary messages.

@@ -8,6 +8,7 @@
 //! U+FFFD.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -29,13 +30,15 @@ pub(super) enum Fault {
     TooDeep,
 }
 
-/// Checks that `text` is one JSON value and gives back where it ends; only white space may follow.
-pub(super) fn check(text: &str) -> Result<usize, Fault> {
+/// Checks that `text` is one JSON value and gives back where it is; only white space may stand around it.
+pub(super) fn check(text: &str) -> Result<Range<usize>, Fault> {
     let mut reader = Reader::new(text);
+    reader.peek()?;
+    let start = reader.at;
     reader.skip_value()?;
     let end = reader.at;
     reader.skip_whitespace();
-    if reader.at == text.len() { Ok(end) } else { Err(reader.fault()) }
+    if reader.at == text.len() { Ok(start..end) } else { Err(reader.fault()) }
 }
 
 /// A place in JSON text.
@@ -67,14 +70,18 @@ impl<'a> Reader<'a> {
     }
 
     /// The next byte that is not white space; it stays unread.
+    #[inline]
     pub(super) fn peek(&mut self) -> Result<u8, Fault> {
         match self.text.as_bytes().get(self.at) {
             Some(&byte) if byte > b' ' => Ok(byte),
-            _ => {
-                self.skip_whitespace();
-                self.text.as_bytes().get(self.at).copied().ok_or(self.fault())
-            }
+            _ => self.peek_far(),
         }
+    }
+
+    #[cold]
+    fn peek_far(&mut self) -> Result<u8, Fault> {
+        self.skip_whitespace();
+        self.text.as_bytes().get(self.at).copied().ok_or(self.fault())
     }
 
     fn skip_whitespace(&mut self) {
@@ -84,6 +91,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the one byte `expected`.
+    #[inline]
     pub(super) fn expect(&mut self, expected: u8) -> Result<(), Fault> {
         if self.peek()? != expected {
             return Err(self.fault());
@@ -95,6 +103,7 @@ impl<'a> Reader<'a> {
     /// Steps to the next element or key of an array or object that ends with `close`, or over its end.
     ///
     /// `first` is true before the first element and stays false from then on.
+    #[inline]
     pub(super) fn advance(&mut self, first: &mut bool, close: u8) -> Result<bool, Fault> {
         let byte = self.peek()?;
         if byte == close {
@@ -115,6 +124,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads `null`, `true` or `false`.
+    #[inline]
     pub(super) fn word(&mut self, word: &str) -> Result<(), Fault> {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         if !rest.starts_with(word.as_bytes()) {
@@ -125,6 +135,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string; nothing is copied if nothing in it is escaped.
+    #[inline]
     pub(super) fn string(&mut self) -> Result<Cow<'a, str>, Fault> {
         self.expect(b'"')?;
         let start = self.at;
@@ -203,28 +214,35 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips characters that stand for themselves in a string and gives back what stopped it, unread.
+    #[inline]
     fn skip_plain(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         self.at += plain_run(bytes.get(self.at..)?);
         bytes.get(self.at).copied()
     }
 
+    #[inline]
     fn skip_string(&mut self) -> Result<(), Fault> {
         self.at += 1;
+        match self.skip_plain() {
+            Some(b'"') => {
+                self.at += 1;
+                Ok(())
+            }
+            _ => self.skip_escaped(),
+        }
+    }
+
+    /// Skips the rest of a string from its first backslash on.
+    #[cold]
+    fn skip_escaped(&mut self) -> Result<(), Fault> {
         loop {
             match self.skip_plain() {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(());
                 }
-                Some(b'\\') => match self.text.as_bytes().get(self.at + 1) {
-                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
-                    Some(b'u') => {
-                        self.hex(self.at + 2)?;
-                        self.at += 6;
-                    }
-                    _ => return Err(self.fault()),
-                },
+                Some(b'\\') => drop(self.escape()?),
                 _ => return Err(self.fault()),
             }
         }
@@ -237,6 +255,7 @@ impl<'a> Reader<'a> {
         self.between(start, self.at)
     }
 
+    #[inline]
     fn skip_number(&mut self) -> Result<(), Fault> {
         self.skip_if(b"-");
         if !self.skip_if(b"0") && self.skip_digits() == 0 {
@@ -254,12 +273,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[inline]
     fn skip_if(&mut self, any: &[u8]) -> bool {
         let found = self.text.as_bytes().get(self.at).is_some_and(|byte| any.contains(byte));
         self.at += usize::from(found);
         found
     }
 
+    #[inline]
     fn skip_digits(&mut self) -> usize {
         let start = self.at;
         while self.text.as_bytes().get(self.at).is_some_and(u8::is_ascii_digit) {
@@ -381,6 +402,7 @@ impl<'a> Reader<'a> {
 }
 
 /// How many bytes at the front of `bytes` stand for themselves in a JSON string: no quote, backslash or control character.
+#[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;

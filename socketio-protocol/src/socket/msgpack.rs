@@ -59,7 +59,8 @@ pub fn decode(message: &[u8], limits: Limits) -> Result<Packet, DecodeError> {
     }
     // What could not be the name of a namespace in a text is none here either.
     let nsp = nsp.filter(|nsp| nsp.starts_with('/') && !nsp.contains(',')).ok_or(MsgpackError::NotAPacket)?;
-    Ok(Packet { kind, nsp: nsp.into(), id, data: check_payload(kind, data)? })
+    check_payload(kind, &mut data)?;
+    Ok(Packet { kind, nsp: nsp.into(), id, data })
 }
 
 /// Appends `packet` to `out`, the whole message.

@@ -75,10 +75,10 @@ impl<'a> Writer<'a> {
     }
 
     fn splice(&mut self, text: &str) -> Result<(), EncodeError> {
-        let end = json::check(text).map_err(|_| EncodeError::Serialize("raw value is not JSON".to_owned()))?;
+        let place = json::check(text).map_err(|_| EncodeError::Serialize("raw value is not JSON".to_owned()))?;
         // No attachments are counted, so that any placeholder is one too many.
         self.lookalike |= json::check_placeholders(text, 0).is_err();
-        self.out.extend_from_slice(text.get(..end).unwrap_or(text).as_bytes());
+        self.out.extend_from_slice(text.get(place).unwrap_or(text).as_bytes());
         Ok(())
     }
 }

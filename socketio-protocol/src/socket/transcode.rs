@@ -232,7 +232,8 @@ fn write_length(out: &mut Vec<u8>, marker: u8, len: usize) {
 
 /// Reads the value at the front of `bytes` as a payload and says how many bytes it took.
 pub(super) fn read_args(bytes: &[u8]) -> Result<(Args, usize), MsgpackError> {
-    let mut source = Source { rest: bytes, json: Vec::new(), attachments: Attachments::new(), lookalike: false };
+    let json = Vec::with_capacity(bytes.len().min(256));
+    let mut source = Source { rest: bytes, json, attachments: Attachments::new(), lookalike: false };
     source.value(0)?;
     if source.lookalike && !source.attachments.is_empty() {
         return Err(MsgpackError::PlaceholderLookalike);
