@@ -1,0 +1,134 @@
+//! What became of a message: [`Emitted`], a future that need not be awaited.
+//!
+//! Messages leave in batches, and those of a batch share one answer; an `Emitted` is a reference to it and a place in it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::{FutureExt, future::Shared};
+use tokio::sync::oneshot;
+
+use crate::EmitError;
+
+/// A message on its way. It is queued already: awaiting tells how it went, dropping changes nothing.
+///
+/// Awaited, it is ready once Redis has answered, with a [`Receipt`] or the reason why not. What is wrong with the
+/// message itself is known at once, and [`queued`](Emitted::queued) tells it without waiting:
+///
+/// ```no_run
+/// # async fn example(emitter: socketio_emitter::Emitter) -> Result<(), socketio_emitter::EmitError> {
+/// let receipt = emitter.emit("time", "12:00").await?; // waits for the answer of Redis
+/// println!("{} servers", receipt.receivers());
+/// emitter.emit("time", "12:01").queued()?; // does not wait
+/// # Ok(()) }
+/// ```
+#[must_use = "await it to learn whether Redis took the message, or call `.queued()?` if that it is queued is enough"]
+pub struct Emitted(State);
+
+enum State {
+    Settled(Result<Receipt, EmitError>),
+    Waiting { answer: Answer, place: usize },
+}
+
+/// What Redis said to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    receivers: u64,
+}
+
+impl Receipt {
+    pub(crate) fn new(receivers: u64) -> Receipt {
+        Receipt { receivers }
+    }
+
+    /// How many connections took the message from Redis: the servers that listen, never the clients.
+    ///
+    /// A server whose connection is being made again is not among them; of a Redis Cluster, one node counts.
+    pub fn receivers(&self) -> u64 {
+        self.receivers
+    }
+}
+
+impl Emitted {
+    pub(crate) fn settled(outcome: Result<Receipt, EmitError>) -> Emitted {
+        Emitted(State::Settled(outcome))
+    }
+
+    pub(crate) fn waiting(answer: Answer, place: usize) -> Emitted {
+        Emitted(State::Waiting { answer, place })
+    }
+
+    /// Whether the message is in the queue, without waiting for Redis.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it out: [`EmitError::Reserved`], [`EmitError::Encode`], [`EmitError::TooLarge`],
+    /// [`EmitError::Full`], [`EmitError::Closed`], [`EmitError::NoRuntime`]. Nothing was sent then.
+    pub fn queued(&self) -> Result<(), EmitError> {
+        match &self.0 {
+            State::Settled(Err(error)) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Future for Emitted {
+    type Output = Result<Receipt, EmitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Settled(outcome) => Poll::Ready(outcome.clone()),
+            State::Waiting { answer, place } => {
+                let answers = std::task::ready!(answer.poll_unpin(cx));
+                let outcome = match answers {
+                    Ok(answers) => answers.of(*place),
+                    Err(_) => Err(EmitError::Unanswered { reason: "the runtime of the emitter has ended".to_owned() }),
+                };
+                // So that it can be asked again.
+                self.0 = State::Settled(outcome.clone());
+                Poll::Ready(outcome)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Emitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            State::Settled(outcome) => f.debug_tuple("Emitted").field(outcome).finish(),
+            State::Waiting { place, .. } => f.debug_struct("Emitted").field("place", place).finish_non_exhaustive(),
+        }
+    }
+}
+
+/// The answers to a batch, once they are there.
+pub(crate) type Answer = Shared<oneshot::Receiver<Arc<Answers>>>;
+
+/// How the messages of a batch ended.
+#[derive(Debug)]
+pub(crate) enum Answers {
+    /// Redis has answered each, some with an error.
+    Given { receivers: Vec<u64>, refused: BTreeMap<usize, EmitError> },
+    /// All in the same way.
+    Failed(EmitError),
+}
+
+impl Answers {
+    fn of(&self, place: usize) -> Result<Receipt, EmitError> {
+        match self {
+            Answers::Failed(error) => Err(error.clone()),
+            Answers::Given { receivers, refused } => match (refused.get(&place), receivers.get(place)) {
+                (Some(error), _) => Err(error.clone()),
+                (None, Some(receivers)) => Ok(Receipt::new(*receivers)),
+                (None, None) => Err(EmitError::Unanswered { reason: "Redis left out an answer".to_owned() }),
+            },
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The one connection, and the task that keeps it.
+//!
+//! The task takes batches from the queue, sends each in one write and does not wait for its answers before it sends
+//! the next. When the link breaks it is made again, with pauses that grow; what waits goes over the new one, what
+//! was already sent does not, because it may have been delivered. What waits longer than it may is given up, and its
+//! senders are told why.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream::FuturesOrdered};
+
+use crate::{
+    EmitError,
+    address::{Address, Connection},
+    queue::Queue,
+};
+
+/// So many batches may be on their way at a time.
+const BATCHES_ON_THE_WAY: usize = 16;
+
+/// The first pause between two attempts to connect; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause between two attempts to connect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often is looked for what has waited too long.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How to keep the link.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) address: Address,
+    /// How long a message waits for the link, and once more for the answer.
+    pub(crate) timeout: Duration,
+    /// How often an attempt to connect is repeated before what waits is given up.
+    pub(crate) retries: Option<u32>,
+}
+
+/// Serves `queue` until it is closed and empty.
+pub(crate) async fn run(queue: Arc<Queue>, settings: Settings, mut connection: Option<Connection>) {
+    let queue = Served(queue);
+    let mut pause = Pause::new();
+    loop {
+        match connection.take() {
+            Some(link) => {
+                if carry(&queue.0, &settings, link).await.is_closed() {
+                    return;
+                }
+                pause = Pause::new();
+            }
+            // The first message makes the link.
+            None if !queue.0.ready().await => return,
+            None => {}
+        }
+        connection = reconnect(&queue.0, &settings, &mut pause).await;
+    }
+}
+
+/// Marks the queue as served as long as it lives, also when the runtime ends in the middle.
+struct Served(Arc<Queue>);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// Why [`carry`] came back.
+enum Carried {
+    Broken,
+    Closed,
+}
+
+impl Carried {
+    fn is_closed(&self) -> bool {
+        matches!(self, Carried::Closed)
+    }
+}
+
+/// Sends over `connection` until it breaks, or the queue is closed and all is answered.
+async fn carry(queue: &Queue, settings: &Settings, connection: Connection) -> Carried {
+    let Connection { commands, mut driver } = connection;
+    let mut on_the_way = FuturesOrdered::new();
+    let mut open = true;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut driver => break,
+            Some((batch, answers)) = on_the_way.next() => match answers {
+                Ok(Ok(values)) => queue.settle(batch, values, settings.address.as_str()),
+                Ok(Err(error)) => {
+                    queue.fail(batch, EmitError::unanswered(&error));
+                    break;
+                }
+                Err(_) => {
+                    queue.fail(batch, EmitError::Timeout { after: settings.timeout });
+                    break;
+                }
+            },
+            more = queue.ready(), if open && on_the_way.len() < BATCHES_ON_THE_WAY => match queue.take() {
+                Some(batch) => {
+                    let mut commands = commands.clone();
+                    let timeout = settings.timeout;
+                    on_the_way.push_back(async move {
+                        let count = batch.pipeline.len();
+                        let answers = commands.send_packed_commands(&batch.pipeline, 0, count);
+                        let answers = tokio::time::timeout(timeout, answers).await;
+                        (batch, answers)
+                    });
+                }
+                None => open = more,
+            },
+            else => return Carried::Closed,
+        }
+        if !open && on_the_way.is_empty() {
+            return Carried::Closed;
+        }
+    }
+    // Without the driver all that is on its way fails at once.
+    drop(driver);
+    while let Some((batch, answers)) = on_the_way.next().await {
+        match answers {
+            Ok(Ok(values)) => queue.settle(batch, values, settings.address.as_str()),
+            Ok(Err(error)) => queue.fail(batch, EmitError::unanswered(&error)),
+            Err(_) => queue.fail(batch, EmitError::Timeout { after: settings.timeout }),
+        }
+    }
+    Carried::Broken
+}
+
+/// Connects, or gives up what waits and tells why. `None` when the next attempt needs a new message.
+async fn reconnect(queue: &Queue, settings: &Settings, pause: &mut Pause) -> Option<Connection> {
+    let mut attempts = 0;
+    let mut reason = None;
+    loop {
+        attempts += 1;
+        let attempt = while_giving_up(queue, settings, reason.as_ref(), settings.address.connect(settings.timeout));
+        let error = match attempt.await {
+            Ok(connection) => return Some(connection),
+            Err(error) => after(attempts, error),
+        };
+        let hopeless = !error.is_transient() || settings.retries.is_some_and(|retries| attempts > retries);
+        if hopeless {
+            queue.fail_all(&error);
+        }
+        let pausing = tokio::time::sleep(pause.next());
+        if hopeless {
+            pausing.await;
+            return None;
+        }
+        while_giving_up(queue, settings, Some(&error), pausing).await;
+        reason = Some(error);
+        if queue.is_over() {
+            return None;
+        }
+    }
+}
+
+/// Does `work`. Meanwhile, what has waited too long fails for `reason`.
+async fn while_giving_up<T>(
+    queue: &Queue,
+    settings: &Settings,
+    reason: Option<&EmitError>,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(work);
+    let started = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::time::sleep(TICK) => {}
+        }
+        queue.seal();
+        let silence = || EmitError::Unreachable {
+            address: settings.address.as_str().to_owned(),
+            reason: format!("no answer for {:?}", started.elapsed()),
+            attempts: 1,
+        };
+        queue.fail_older_than(settings.timeout, &reason.cloned().unwrap_or_else(silence));
+    }
+}
+
+/// Connects, with a new attempt for each of `retries` as long as there is hope.
+pub(crate) async fn connect(
+    address: &Address,
+    timeout: Duration,
+    retries: u32,
+    pause: &mut Pause,
+) -> Result<Connection, EmitError> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match address.connect(timeout).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) if !error.is_transient() || attempts > retries => return Err(after(attempts, error)),
+            Err(_) => tokio::time::sleep(pause.next()).await,
+        }
+    }
+}
+
+/// The error with how many attempts were made.
+fn after(made: u32, error: EmitError) -> EmitError {
+    match error {
+        EmitError::Unreachable { address, reason, .. } => EmitError::Unreachable { address, reason, attempts: made },
+        error => error,
+    }
+}
+
+/// How long to wait before the next attempt: longer each time, and a little different for each emitter, so that
+/// many do not come back at once.
+pub(crate) struct Pause(Duration);
+
+impl Pause {
+    pub(crate) fn new() -> Pause {
+        Pause(FIRST_PAUSE)
+    }
+
+    pub(crate) fn next(&mut self) -> Duration {
+        let longest = self.0;
+        self.0 = (longest * 2).min(LONGEST_PAUSE);
+        // Any number will do: the hasher's keys are random.
+        let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), longest);
+        longest / 2 + longest.mul_f64(f64::from(random as u32) / f64::from(u32::MAX) / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_stop_growing() {
+        let mut pause = Pause::new();
+        let mut longest = FIRST_PAUSE;
+        for _ in 0..10 {
+            let next = pause.next();
+            assert!(next >= longest / 2 && next <= longest, "{next:?} of {longest:?}");
+            longest = (longest * 2).min(LONGEST_PAUSE);
+        }
+        assert_eq!(longest, LONGEST_PAUSE);
+    }
+}
