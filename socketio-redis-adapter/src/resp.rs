@@ -1,7 +1,8 @@
 //! What goes over the wire to Redis and back: RESP 2, as far as publishing and subscribing need it.
 //!
-//! The `redis` crate reads each message into a tree of values and hands it through two queues, about a microsecond
-//! a message; here a message is found in the read buffer and cut out of it, without a copy.
+//! A message is found in the read buffer and cut out of it, without a copy: 0.6 µs of CPU to hear and decode one, where
+//! the `redis` crate needs 0.9 to hear it (`examples/throughput.rs`). That each confirmation and each refusal is seen
+//! in its place matters more.
 
 use std::ops::Range;
 

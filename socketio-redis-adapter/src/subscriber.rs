@@ -178,6 +178,32 @@ struct Open {
     told_down: bool,
     /// Messages dropped and not yet told.
     lost: u64,
+    /// One of the commands under way was refused.
+    refused: Option<BusError>,
+}
+
+impl Open {
+    /// So many subscriptions were confirmed or refused. With the last of them it is known how things stand.
+    fn settle(&mut self, names: usize) {
+        self.due = self.due.saturating_sub(names);
+        if self.due > 0 {
+            return;
+        }
+        if let Some(error) = self.refused.take() {
+            self.standing.send_replace(Standing::Refused(error.clone()));
+            if !std::mem::replace(&mut self.told_down, true) {
+                tracing::warn!(%error, "Redis refuses a subscription; trying again every few seconds");
+                self.sink.status(BusStatus::Down { error });
+            }
+            return;
+        }
+        self.told_down = false;
+        self.standing.send_replace(Standing::Up);
+        self.sink.status(BusStatus::Up);
+        if let Some(since) = self.heard_until.take() {
+            self.sink.status(BusStatus::Gap { since, until: Instant::now() });
+        }
+    }
 }
 
 struct Expected {
@@ -255,7 +281,7 @@ impl Task {
         let bus_error = BusError::from(error.clone());
         self.link_state.send_replace(Some(Err(error)));
         for open in self.listeners.values_mut() {
-            open.due = 0;
+            (open.due, open.refused) = (0, None);
             if *open.standing.borrow() == Standing::Up {
                 open.heard_until = Some(self.last_heard);
             }
@@ -273,7 +299,16 @@ impl Task {
                 for name in topics.patterns.iter().chain(&topics.channels) {
                     self.topics.entry(name.clone().into_bytes()).or_default().push(id);
                 }
-                let open = Open { topics, sink, standing, due: 0, heard_until: None, told_down: false, lost: 0 };
+                let open = Open {
+                    topics,
+                    sink,
+                    standing,
+                    due: 0,
+                    heard_until: None,
+                    told_down: false,
+                    lost: 0,
+                    refused: None,
+                };
                 self.listeners.insert(id, open);
                 self.subscribe(id, out);
             }
@@ -472,15 +507,8 @@ impl Task {
         if expected.names == 0 {
             self.expected.pop_front();
         }
-        let Some(open) = listener.and_then(|id| self.listeners.get_mut(&id)) else { return Ok(()) };
-        open.due = open.due.saturating_sub(1);
-        if open.due == 0 {
-            open.told_down = false;
-            open.standing.send_replace(Standing::Up);
-            open.sink.status(BusStatus::Up);
-            if let Some(since) = open.heard_until.take() {
-                open.sink.status(BusStatus::Gap { since, until: Instant::now() });
-            }
+        if let Some(open) = listener.and_then(|id| self.listeners.get_mut(&id)) {
+            open.settle(1);
         }
         Ok(())
     }
@@ -488,13 +516,9 @@ impl Task {
     /// Redis refuses a command; in order of asking, like its confirmations.
     fn refused(&mut self, reason: &str) -> Result<(), &'static str> {
         let expected = self.expected.pop_front().ok_or("it reported an error that belongs to nothing")?;
-        let Some(open) = expected.listener.and_then(|id| self.listeners.get_mut(&id)) else { return Ok(()) };
-        open.due = 0;
-        let error = BusError::Refused { reason: reason.to_owned() };
-        open.standing.send_replace(Standing::Refused(error.clone()));
-        if !std::mem::replace(&mut open.told_down, true) {
-            tracing::warn!(%error, "Redis refuses a subscription; trying again every few seconds");
-            open.sink.status(BusStatus::Down { error });
+        if let Some(open) = expected.listener.and_then(|id| self.listeners.get_mut(&id)) {
+            open.refused = Some(BusError::Refused { reason: reason.to_owned() });
+            open.settle(expected.names);
         }
         Ok(())
     }
