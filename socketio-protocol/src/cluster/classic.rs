@@ -325,7 +325,7 @@ impl AnyRequest {
             kind: fields.kind,
             of_version_5: false,
             options: fields.opts.map(JsonOptions::options).transpose()?,
-            rooms: fields.rooms.map(|rooms| rooms.names("rooms")).transpose()?,
+            rooms: fields.rooms.map(Names::names),
             sid: fields.sid,
             room: fields.room.and_then(|name| name.0),
             close: fields.close.unwrap_or(false),
@@ -347,7 +347,7 @@ impl AnyRequest {
                 }
                 "type" => request.kind = reader.unsigned()?,
                 "opts" => request.options = Some(parts::read_options(&mut reader)?),
-                "rooms" => request.rooms = Some(parts::read_names(&mut reader, "rooms")?),
+                "rooms" => request.rooms = Some(parts::read_names(&mut reader)?),
                 "sid" => request.sid = reader.name()?,
                 "room" => request.room = reader.name()?,
                 "close" => request.close = reader.boolean()?.unwrap_or(false),
@@ -513,7 +513,7 @@ fn answer_from_json(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Result<
             }
         },
         (_, _, Some(rooms)) => {
-            let rooms = serde_json::from_str::<Names>(rooms.get())?.names("rooms")?;
+            let rooms = serde_json::from_str::<Names>(rooms.get())?.names();
             Message::AllRoomsResponse { request, rooms }
         }
         (None, None, None) => Message::OneDone { request },

@@ -96,8 +96,8 @@ pub(super) fn read_options(reader: &mut Reader<'_>) -> Result<Options, MessageEr
     let mut options = Options::default();
     for _ in 0..reader.map()? {
         match reader.text()? {
-            "rooms" => rooms = Some(read_names(reader, "rooms")?),
-            "except" if !reader.is_nil() => options.except = read_names(reader, "except")?,
+            "rooms" => rooms = Some(read_names(reader)?),
+            "except" if !reader.is_nil() => options.except = read_names(reader)?,
             "flags" if !reader.is_nil() => options.flags = read_flags(reader)?,
             _ => reader.skip()?,
         }
@@ -120,23 +120,27 @@ fn read_flags(reader: &mut Reader<'_>) -> Result<Flags, MessageError> {
     Ok(flags)
 }
 
-pub(super) fn read_names(reader: &mut Reader<'_>, part: &'static str) -> Result<Vec<String>, MessageError> {
+pub(super) fn read_names(reader: &mut Reader<'_>) -> Result<Vec<String>, MessageError> {
     let len = reader.array()?;
     let mut names = Vec::with_capacity(len);
     for _ in 0..len {
         names.extend(reader.name()?);
     }
-    some_of(names, len, part)
+    Ok(some_of(names, len))
 }
 
-/// What names no room is left out, but not so that nobody becomes everybody.
-fn some_of(names: Vec<String>, given: usize, part: &'static str) -> Result<Vec<String>, MessageError> {
+/// What names no room is left out, but not so that nobody becomes everybody: a list of nothing else names a room that
+/// nobody is in. (Node.js servers send `[null]` when an application passes on an id that it does not have; they answer
+/// each other such questions, so they are not refused.)
+fn some_of(mut names: Vec<String>, given: usize) -> Vec<String> {
     if names.is_empty() && given > 0 {
-        let reason = "none of it is text or a number".to_owned();
-        return Err(MessageError::Wrong { part, reason });
+        names.push(NOBODY.to_owned());
     }
-    Ok(names)
+    names
 }
+
+/// The name of no room that an application would use.
+const NOBODY: &str = "\0nobody";
 
 /// `[event, ...args]`
 pub(super) fn read_event(reader: &mut Reader<'_>) -> Result<Args, MessageError> {
@@ -190,8 +194,8 @@ struct JsonFlags {
 
 impl JsonOptions {
     pub(super) fn options(self) -> Result<Options, MessageError> {
-        let rooms = self.rooms.ok_or(MessageError::Missing { part: "opts.rooms" })?.names("rooms")?;
-        let except = self.except.map_or(Ok(Vec::new()), |except| except.names("except"))?;
+        let rooms = self.rooms.ok_or(MessageError::Missing { part: "opts.rooms" })?.names();
+        let except = self.except.map_or(Vec::new(), Names::names);
         let flags = self.flags.map_or(Flags::default(), |flags| Flags {
             volatile: flags.volatile.unwrap_or(false),
             compress: flags.compress,
@@ -209,8 +213,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn names(self, part: &'static str) -> Result<Vec<String>, MessageError> {
-        some_of(self.names, self.given, part)
+    pub(super) fn names(self) -> Vec<String> {
+        some_of(self.names, self.given)
     }
 }
 
