@@ -12,7 +12,7 @@ import { until } from "./lib/waiting.mjs";
 const cluster = clusterUnderTest();
 const bytes = (n) => Buffer.from(Array.from({ length: n }, (_, i) => i % 256));
 
-/** Two clients of each node: the first ones are in red, the second ones in blue, a2 b2 n2's node-mates in both by name. */
+/** Two clients of each node: the first ones are in red, the second ones in blue; a1, b2 and n2 are in few as well. */
 async function scene(nsp) {
   const clients = await cluster.clients(nsp);
   const [red, blue, few] = [fresh("red"), fresh("blue"), fresh("few")];
@@ -214,7 +214,8 @@ for (const node of ["a", "b", "n"]) {
     for (const far of ["a", "b", "n"]) {
       test(`a remote handle on a socket of node ${far} acts on it`, async () => {
         const [here, there] = [await cluster.client(node), await cluster.client(far)];
-        const act = (action, more) => cmd(here, { op: "remoteSocket", sid: there.id, action, ...more });
+        const sid = there.id;
+        const act = (action, more) => cmd(here, { op: "remoteSocket", sid, action, ...more });
         const room = fresh("room");
         const inRoom = (member) => until(2000, `${member ? "in" : "not in"} the room`, async () => {
           return (await cmd(there, { op: "rooms" })).rooms.includes(room) === member;
@@ -234,7 +235,7 @@ for (const node of ["a", "b", "n"]) {
         await act("disconnect", { close: false });
         assert.equal(await gone, "io server disconnect");
         await until(2000, "nobody has that id", async () => {
-          return (await cmd(here, { op: "remoteSocket", sid: there.id, action: "join", rooms: [] })).found === false;
+          return (await act("join", { rooms: [room] })).found === false;
         });
       });
     }
@@ -279,3 +280,12 @@ for (const node of ["a", "b", "n"]) {
     });
   });
 }
+
+test("a Node.js server that asks about rooms which are no texts is answered", async () => {
+  const clients = await cluster.clients("/", 1);
+  for (const room of [null, 42, true]) {
+    assert.deepEqual(await cmd(clients.n1, { op: "fetchSockets", to: [room] }, 1500), { ok: true, sockets: [] });
+    await cmd(clients.n1, { op: "broadcast", to: [room], event: "told", args: [] });
+    assert.equal(await hearers(clients, clients.n1, "told", []), "");
+  }
+});
