@@ -178,10 +178,9 @@ impl Queue {
 
     /// What has waited here for `age` has failed so.
     pub(crate) fn fail_older_than(&self, age: Duration, error: &EmitError) {
-        let old = |batch: &mut Batch| batch.since.elapsed() >= age;
         loop {
-            // Not in the condition: the lock would be held while those who wait are told.
-            let batch = self.lock().batches.pop_front_if(old);
+            // In a statement of its own, so that the lock is not held while those who wait are told.
+            let batch = self.lock().pop_older_than(age);
             let Some(batch) = batch else { return };
             self.fail(batch, error.clone());
         }
@@ -230,6 +229,13 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn pop_older_than(&mut self, age: Duration) -> Option<Batch> {
+        let old = self.batches.front().is_some_and(|batch| batch.since.elapsed() >= age);
+        if old { self.batches.pop_front() } else { None }
     }
 }
 
