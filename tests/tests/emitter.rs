@@ -100,6 +100,7 @@ impl Target {
 fn lend_emitter(stream: TcpStream) {
     let runtime = Runtime::new().expect("a runtime can be started");
     let mut answers = stream.try_clone().expect("a stream can be shared");
+    answers.set_nodelay(true).expect("a connection that is open takes options");
     let mut emitter = None;
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         let done = runtime.block_on(obey(&mut emitter, &line));
@@ -107,7 +108,7 @@ fn lend_emitter(stream: TcpStream) {
             Ok(()) => serde_json::json!({ "ok": true }),
             Err(error) => serde_json::json!({ "ok": false, "error": error }),
         };
-        if writeln!(answers, "{answer}").is_err() {
+        if answers.write_all(format!("{answer}\n").as_bytes()).is_err() {
             break;
         }
     }
