@@ -478,11 +478,11 @@ fn answer_from_json(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Result<
         sockets: Option<&'a RawValue>,
         #[serde(borrow)]
         rooms: Option<&'a RawValue>,
-        #[serde(borrow)]
+        #[serde(borrow, default, deserialize_with = "parts::present")]
         data: Option<&'a RawValue>,
         #[serde(rename = "clientCount")]
         count: Option<u64>,
-        #[serde(borrow)]
+        #[serde(borrow, default, deserialize_with = "parts::present")]
         packet: Option<&'a RawValue>,
     }
 
@@ -495,7 +495,7 @@ fn answer_from_json(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Result<
         return Ok(None);
     }
     let request = id.into_owned();
-    let one = |value: Option<&RawValue>| value.map_or_else(|| Ok(no_answer()), parts::list_of_one_from_json);
+    let one = |value: Option<&RawValue>| value.map_or_else(|| Ok(parts::no_answer()), parts::list_of_one_from_json);
     Ok(Some(match (answer.kind, answer.sockets, answer.rooms) {
         (Some(kind::SERVER_SIDE_EMIT), ..) => Message::ServerSideEmitResponse { request, answer: one(answer.data)? },
         (Some(kind::CLIENT_COUNT), ..) => {
@@ -538,7 +538,7 @@ fn answer_from_msgpack(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Resu
         return Ok(None);
     }
     let request = id.to_owned();
-    let answer = || value.map_or_else(|| Ok(no_answer()), parts::list_of_one);
+    let answer = || value.map_or_else(|| Ok(parts::no_answer()), parts::list_of_one);
     Ok(Some(match kind {
         Some(kind::ACK) => Message::BroadcastAck { request, answer: answer()? },
         Some(kind::SERVER_SIDE_EMIT) => Message::ServerSideEmitResponse { request, answer: answer()? },
@@ -548,8 +548,4 @@ fn answer_from_msgpack(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Resu
         }
         other => return Err(MessageError::UnknownType(other.unwrap_or(u64::MAX))),
     }))
-}
-
-fn no_answer() -> Args {
-    Args::from_json("[]", Vec::new()).unwrap_or_default()
 }

@@ -2,8 +2,8 @@
 //!
 //! A cluster is several servers that share their namespaces. What one of them wants of the others is a
 //! [`Message`]: a broadcast, a join, a question, an answer. Three families of Node.js packages write the same
-//! messages in three ways, and each has its module here: [`classic`], with [`emitter`] for senders outside. The
-//! names of the channels are part of the format and are made here too.
+//! messages in three ways, and each has its module here: [`classic`], with [`emitter`] for senders outside,
+//! [`sharded`] and [`streams`]. The names of the channels are part of the format and are made here too.
 //!
 //! [`Bus`] is the seam between a server and what carries its messages: the server asks and answers over
 //! `dyn Bus`, `socketio-redis-adapter` implements it. This module carries nothing by itself.
@@ -11,6 +11,7 @@
 //! Kept true: what another server sent never panics here, and is read as far as any published version
 //! writes it; what we write is what the newest version writes, byte for byte.
 
+mod body;
 mod bus;
 mod channels;
 pub mod classic;
@@ -20,6 +21,8 @@ mod message;
 mod parts;
 mod published;
 mod reader;
+pub mod sharded;
+pub mod streams;
 
 pub use bus::{Bus, BusError, BusStatus, Channel, Inbox};
 pub use error::MessageError;

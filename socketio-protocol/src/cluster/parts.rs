@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, IgnoredAny, SeqAccess, Visitor},
-    ser::{SerializeMap, SerializeTuple},
+    ser::SerializeMap,
 };
 use serde_json::value::RawValue;
 
@@ -40,11 +40,11 @@ pub(super) fn write_uint(out: &mut Vec<u8>, number: u64) {
     rmp::encode::write_uint(out, number).expect("a Vec takes every byte");
 }
 
-fn write_bool(out: &mut Vec<u8>, value: bool) {
+pub(super) fn write_bool(out: &mut Vec<u8>, value: bool) {
     out.push(if value { 0xc3 } else { 0xc2 });
 }
 
-fn write_names(out: &mut Vec<u8>, names: &[String]) {
+pub(super) fn write_names(out: &mut Vec<u8>, names: &[String]) {
     rmp::encode::write_array_len(out, names.len() as u32).expect("a Vec takes every byte");
     for name in names {
         write_text(out, name);
@@ -155,6 +155,11 @@ pub(super) fn list_of_one(value: &[u8]) -> Result<Args, MessageError> {
     Ok(Args::from_msgpack(&list)?)
 }
 
+/// The list of an answer without a value.
+pub(super) fn no_answer() -> Args {
+    Args::from_json("[]", Vec::new()).unwrap_or_default()
+}
+
 /// Whether the bytes are `undefined` as notepack 2 writes it.
 pub(super) fn is_undefined(value: &[u8]) -> bool {
     value == [0xd4, 0x00, 0x00]
@@ -204,6 +209,11 @@ impl JsonOptions {
         });
         Ok(Options { rooms, except, flags })
     }
+}
+
+/// A field that may be left out but, if it is there, counts as there even when it is `null`.
+pub(super) fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// A list of room names, numbers as their text.
@@ -337,21 +347,7 @@ fn list_from_json(text: &str) -> Result<Args, MessageError> {
     }
     let mut values: Vec<Value> = serde_json::from_str(text)?;
     values.iter_mut().for_each(revive);
-    Args::new_list(&ListOf(&values))
-        .map_err(|error| MessageError::Wrong { part: "arguments", reason: error.to_string() })
-}
-
-/// Values that are the whole argument list, rather than one argument that is a list.
-struct ListOf<'a>(&'a [Value]);
-
-impl Serialize for ListOf<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_tuple(self.0.len())?;
-        for value in self.0 {
-            list.serialize_element(value)?;
-        }
-        list.end()
-    }
+    Args::from_values(&values).map_err(|error| MessageError::Wrong { part: "arguments", reason: error.to_string() })
 }
 
 /// A value for JSON: binary as a Buffer object.

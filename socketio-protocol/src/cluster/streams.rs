@@ -1,0 +1,172 @@
+//! The format of `@socket.io/redis-streams-adapter` 0.3: XADD for what must not be lost, PUBLISH for questions.
+//!
+//! Broadcasts, joins, leaves and disconnections are entries of a stream, with the fields `uid`, `nsp`, `type` and
+//! `data`; all namespaces share it. Questions, and broadcasts that want acknowledgements, are MessagePack on the
+//! namespace's channel, answers on the asker's. Versions 0.1 and 0.2, and the emitter, put questions into the stream
+//! too; those are read as well.
+
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{Envelope, Message, MessageError, body};
+pub use super::{
+    body::ClassicOnly,
+    channels::{Channels, DEFAULT_PREFIX},
+    sharded::{UID_LENGTH, answers_to},
+};
+
+/// The stream's name if not told otherwise.
+pub const DEFAULT_STREAM: &str = "socket.io";
+/// About how many entries are kept if not told otherwise.
+pub const DEFAULT_MAX_LEN: usize = 10_000;
+
+/// How a message travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carried<'a> {
+    /// As an entry of a stream.
+    Entry(Entry<'a>),
+    /// As a message on a channel.
+    Message {
+        /// Which.
+        channel: Cow<'a, str>,
+        /// The bytes.
+        payload: Vec<u8>,
+    },
+}
+
+/// The fields of a stream entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The server that adds it.
+    pub uid: Cow<'a, str>,
+    /// The namespace it is for.
+    pub nsp: Cow<'a, str>,
+    /// The message's number, in decimal.
+    pub kind: String,
+    /// JSON, or MessagePack in base64.
+    pub data: Option<String>,
+}
+
+/// Writes `message` as server `uid` sends it. Answers go to `requester`.
+///
+/// # Errors
+///
+/// [`ClassicOnly`].
+pub fn encode<'a>(
+    channels: &'a Channels,
+    uid: &'a str,
+    requester: Option<&str>,
+    message: &Message,
+) -> Result<Carried<'a>, ClassicOnly> {
+    let kind = body::kind_of(message)?;
+    match message {
+        Message::Broadcast { request: None, .. }
+        | Message::Join { .. }
+        | Message::Leave { .. }
+        | Message::Disconnect { .. } => {
+            let mut data = Vec::new();
+            let data = if body::has_binary(message) {
+                body::write_data(&mut body::Msgpack(&mut data), message)?;
+                STANDARD.encode(&data)
+            } else {
+                body::write_data(&mut body::Json(&mut data), message)?;
+                String::from_utf8(data).expect("JSON is text")
+            };
+            Ok(Carried::Entry(Entry {
+                uid: uid.into(),
+                nsp: channels.nsp().into(),
+                kind: kind.to_string(),
+                data: Some(data),
+            }))
+        }
+        _ => {
+            let mut payload = Vec::new();
+            body::write_message(&mut body::Msgpack(&mut payload), uid, channels.nsp(), message)?;
+            let channel = match requester {
+                Some(requester) => answers_to(channels, requester),
+                None => channels.broadcast(None),
+            };
+            Ok(Carried::Message { channel, payload })
+        }
+    }
+}
+
+/// Reads what came on a channel. `Ok(None)` when it is from `own` itself, for another namespace, or a heartbeat.
+///
+/// # Errors
+///
+/// When it is not a message as these libraries write it; it is to be ignored.
+pub fn decode_message(channels: &Channels, own: &str, payload: &[u8]) -> Result<Option<Envelope>, MessageError> {
+    body::read_message(own, channels.nsp(), payload)
+}
+
+/// Reads the fields of a stream entry, if it is for a namespace that is here: `own` gives this server's id in it.
+/// `Ok(None)` when it is not, when it is our own, or a heartbeat.
+///
+/// # Errors
+///
+/// When it is not an entry as these libraries write it; it is to be passed over.
+pub fn decode_entry<'a, 'o>(
+    fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    own: impl FnOnce(&str) -> Option<&'o str>,
+) -> Result<Option<Envelope>, MessageError> {
+    let (mut uid, mut nsp, mut kind, mut data) = (None, None, None, None);
+    for (field, value) in fields {
+        match field {
+            b"uid" => uid = Some(text("uid", value)?),
+            b"nsp" => nsp = Some(text("nsp", value)?),
+            b"type" => kind = Some(text("type", value)?),
+            b"data" => data = Some(text("data", value)?),
+            _ => {}
+        }
+    }
+    let nsp = nsp.ok_or(MessageError::Missing { part: "nsp" })?;
+    let Some(own) = own(nsp) else { return Ok(None) };
+    if uid == Some(own) {
+        return Ok(None);
+    }
+    let kind = kind.ok_or(MessageError::Missing { part: "type" })?;
+    let kind: u64 = kind.parse().map_err(|_| MessageError::Wrong { part: "type", reason: "not a number".into() })?;
+    if body::is_heartbeat(kind) {
+        return Ok(None);
+    }
+    let data = data.ok_or(MessageError::Missing { part: "data" })?;
+    let message = if data.starts_with('{') {
+        body::read_json(kind, data)?
+    } else {
+        let data =
+            STANDARD.decode(data).map_err(|error| MessageError::Wrong { part: "data", reason: error.to_string() })?;
+        body::read_msgpack(kind, &data)?
+    };
+    Ok(Some(Envelope { uid: uid.map(str::to_owned), nsp: nsp.to_owned(), message }))
+}
+
+fn text<'a>(part: &'static str, value: &'a [u8]) -> Result<&'a str, MessageError> {
+    std::str::from_utf8(value).map_err(|_| MessageError::Wrong { part, reason: "not UTF-8".into() })
+}
+
+/// The stream of namespace `nsp` when there are `count` of them: `name`, or `name-0` and so on.
+///
+/// Node.js divides a signed hash and for half of the longer names writes to `name--1`, which nobody reads. We write
+/// where its servers read; [`all_streams`] has what it writes.
+pub fn stream_of(name: &str, count: u32, nsp: &str) -> String {
+    if count <= 1 {
+        return name.to_owned();
+    }
+    format!("{name}-{}", (hash(nsp) % count as i32).unsigned_abs())
+}
+
+/// All streams that servers with `count` streams may write to.
+pub fn all_streams(name: &str, count: u32) -> Vec<String> {
+    if count <= 1 {
+        return vec![name.to_owned()];
+    }
+    let (read, lost) = ((0..count).map(|i| format!("{name}-{i}")), (1..count).map(|i| format!("{name}--{i}")));
+    read.chain(lost).collect()
+}
+
+/// The hash of Java's strings, over UTF-16 units.
+fn hash(text: &str) -> i32 {
+    text.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
+}
