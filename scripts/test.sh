@@ -5,8 +5,8 @@
 #   scripts/test.sh --setup-only    only get what is missing
 #   scripts/test.sh --reference     prove the Node.js suites on the reference server instead of on ours
 #
-# Besides Rust the tests need redis-server, Node.js 18 or newer and npm, and the packages of tests/node. As root the
-# programs are installed with apt-get; otherwise this says what to install and stops. The Redis that tests use is a
+# Besides Rust the tests need a C compiler for linking, redis-server, Node.js 18 or newer, npm, and the packages of
+# tests/node. As root the programs are installed with apt-get; otherwise this says what to install and stops. The Redis that tests use is a
 # process of their own on a free port: one that runs already is not touched, and none is left running.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,7 +29,6 @@ setup() {
 require_rust() {
   local missing=()
   command -v cargo >/dev/null || missing+=("Rust (https://rustup.rs)")
-  command -v cc >/dev/null || missing+=("a C compiler for linking (apt-get install gcc libc6-dev)")
   if command -v cargo >/dev/null; then
     cargo fmt --version >/dev/null 2>&1 || missing+=("rustfmt (rustup component add rustfmt)")
     cargo clippy --version >/dev/null 2>&1 || missing+=("clippy (rustup component add clippy)")
@@ -39,9 +38,11 @@ require_rust() {
 
 install_programs() {
   local packages=()
+  command -v cc >/dev/null || packages+=(gcc libc6-dev)
   command -v redis-server >/dev/null || packages+=(redis-server)
   command -v node >/dev/null || packages+=(nodejs)
-  command -v npm >/dev/null || packages+=(npm)
+  # What npm needs to trust the registry is only a recommendation of its package.
+  command -v npm >/dev/null || packages+=(npm ca-certificates)
   if ((${#packages[@]} > 0)); then
     if ((EUID != 0)); then
       fail "missing: ${packages[*]}" "install with: sudo apt-get install --no-install-recommends ${packages[*]}"
@@ -57,15 +58,20 @@ install_programs() {
 
 # Installs without starting what it installs: a redis-server of the system would take the port of the built-in bus.
 apt_install() {
-  local policy=/usr/sbin/policy-rc.d
+  local policy=/usr/sbin/policy-rc.d log
   if [[ ! -e $policy ]]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod +x "$policy"
     trap "rm -f $policy" EXIT
   fi
   local -x DEBIAN_FRONTEND=noninteractive
-  apt-get update -q || say "apt-get update failed, trying with the lists that are here"
-  apt-get install -y -q --no-install-recommends "$@" || fail "apt-get could not install: $*"
+  log=$(mktemp)
+  apt-get update >"$log" 2>&1 || say "apt-get update failed, trying with the lists that are here"
+  if ! apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1; then
+    tail -n 30 "$log"
+    fail "apt-get could not install: $*"
+  fi
+  rm -f "$log"
 }
 
 install_node_packages() {
