@@ -50,16 +50,8 @@ impl Bus {
     async fn bind_with(addr: impl ToSocketAddrs, limits: Limits) -> io::Result<Bus> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            topics: Mutex::default(),
-            counters: Counters::default(),
-            limits,
-        });
-        Ok(Bus {
-            listener,
-            addr,
-            shared,
-        })
+        let shared = Arc::new(Shared { topics: Mutex::default(), counters: Counters::default(), limits });
+        Ok(Bus { listener, addr, shared })
     }
 
     /// Where the bus listens.
@@ -127,12 +119,7 @@ struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections: 256,
-            command: 16 << 20,
-            queue: 32 << 20,
-            names: 1 << 20,
-        }
+        Self { connections: 256, command: 16 << 20, queue: 32 << 20, names: 1 << 20 }
     }
 }
 

@@ -54,25 +54,18 @@ pub(crate) fn serve(io: &Server, about: About) -> impl Future<Output = ()> + Sen
     let news = changed.clone();
     io.on_disconnect(async move |_socket, _reason| news.notify_one());
 
-    io.on("join", async |socket: Socket, Data(room): Data<String>| {
-        join(&socket, &room)
-    });
+    io.on("join", async |socket: Socket, Data(room): Data<String>| join(&socket, &room));
     io.on("leave", async |socket: Socket, Data(room): Data<String>| {
-        if room != *socket.id() {
+        if **socket.id() != *room {
             socket.leave(&room);
         }
         rooms(&socket)
     });
     let chat = io.clone();
-    io.on(
-        "chat",
-        async move |socket: Socket, Data(message): Data<Message>| send(&chat, &socket, &message),
-    );
+    io.on("chat", async move |socket: Socket, Data(message): Data<Message>| send(&chat, &socket, &message));
 
     let here = io.clone();
-    io.on_server_event(HOW_MANY, move |_event: Event, answer| {
-        answer.send(here.local_count())
-    });
+    io.on_server_event(HOW_MANY, move |_event: Event, answer| answer.send(here.local_count()));
     count(io.clone(), changed)
 }
 
@@ -83,9 +76,7 @@ pub(crate) fn serve(io: &Server, about: About) -> impl Future<Output = ()> + Sen
 async fn count(io: Server, changed: Arc<Notify>) {
     let mut told = None;
     loop {
-        let news = tokio::time::timeout(LOOK_AGAIN, changed.notified())
-            .await
-            .is_ok();
+        let news = tokio::time::timeout(LOOK_AGAIN, changed.notified()).await.is_ok();
         tokio::time::sleep(GATHER).await;
         let elsewhere: usize = match io.server_side_emit_with_ack::<usize>(HOW_MANY, ()).await {
             Ok(answers) => answers.received.iter().sum(),
@@ -128,9 +119,7 @@ fn join(socket: &Socket, room: &str) -> Answer {
         return Answer::Refused { error };
     }
     if socket.rooms().len() > MAX_ROOMS {
-        return Answer::Refused {
-            error: "You are in many rooms already: leave one first.",
-        };
+        return Answer::Refused { error: "You are in many rooms already: leave one first." };
     }
     socket.join(room);
     rooms(socket)
@@ -139,11 +128,7 @@ fn join(socket: &Socket, room: &str) -> Answer {
 /// The rooms that the page knows of: all but the socket's own.
 fn rooms(socket: &Socket) -> Answer {
     let rooms = socket.rooms();
-    let mut rooms: Vec<_> = rooms
-        .iter()
-        .filter(|room| *room != socket.id())
-        .map(ToString::to_string)
-        .collect();
+    let mut rooms: Vec<_> = rooms.iter().filter(|room| *room != socket.id()).map(ToString::to_string).collect();
     rooms.sort();
     Answer::Rooms(rooms)
 }
@@ -154,9 +139,7 @@ fn send(io: &Server, socket: &Socket, message: &Message) -> Answer {
     }
     let sent = match &message.room {
         Some(room) if !socket.rooms().iter().any(|joined| joined == room) => {
-            return Answer::Refused {
-                error: "You are not in that room.",
-            };
+            return Answer::Refused { error: "You are not in that room." };
         }
         Some(room) => io.to(room).emit("chat", message),
         None => io.emit("chat", message),
@@ -169,10 +152,8 @@ fn send(io: &Server, socket: &Socket, message: &Message) -> Answer {
 
 /// A socket is alone in the room of its own id. Nobody else may enter it and hear what is sent there.
 fn check_room(room: &str) -> Result<(), &'static str> {
-    let like_an_id = room.len() == ID_LENGTH
-        && room
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let like_an_id =
+        room.len() == ID_LENGTH && room.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     match room.chars().count() {
         0 => Err("A room needs a name."),
         1..=64 if !like_an_id => Ok(()),
@@ -212,44 +193,21 @@ mod tests {
 
     #[test]
     fn rooms_have_names_that_are_no_ids() {
-        for room in [
-            "news",
-            "a room",
-            "ünïcode",
-            &"x".repeat(64),
-            "exactly 20 letters !",
-        ] {
+        for room in ["news", "a room", "ünïcode", &"x".repeat(64), "exactly 20 letters !"] {
             assert_eq!(check_room(room), Ok(()), "{room}");
         }
-        for room in [
-            "",
-            &"x".repeat(65),
-            "Ke7kzHmjcH6yrLJYAAAB",
-            "_-aaaaaaaaaaaaaaaaaa",
-        ] {
+        for room in ["", &"x".repeat(65), "Ke7kzHmjcH6yrLJYAAAB", "_-aaaaaaaaaaaaaaaaaa"] {
             assert!(check_room(room).is_err(), "{room}");
         }
     }
 
     #[test]
     fn messages_have_something_to_say_and_an_end() {
-        let message = |name: &str, text: &str| Message {
-            name: name.into(),
-            text: text.into(),
-            room: None,
-        };
+        let message = |name: &str, text: &str| Message { name: name.into(), text: text.into(), room: None };
         assert_eq!(check_message(&message("ana", "hi")), Ok(()));
         assert_eq!(check_message(&message("", &"x".repeat(1_000))), Ok(()));
-        for (name, text) in [
-            ("ana", ""),
-            ("ana", " \n"),
-            ("ana", &"x".repeat(1_001)),
-            (&"x".repeat(33), "hi"),
-        ] {
-            assert!(
-                check_message(&message(name, text)).is_err(),
-                "{name} {text}"
-            );
+        for (name, text) in [("ana", ""), ("ana", " \n"), ("ana", &"x".repeat(1_001)), (&"x".repeat(33), "hi")] {
+            assert!(check_message(&message(name, text)).is_err(), "{name} {text}");
         }
     }
 

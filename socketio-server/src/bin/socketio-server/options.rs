@@ -74,8 +74,7 @@ mod tests {
 
     #[test]
     fn nothing_needs_to_be_said() {
-        let options =
-            Options::try_parse_from(["socketio-server"]).expect("no argument is required");
+        let options = Options::try_parse_from(["socketio-server"]).expect("no argument is required");
         assert!(!options.no_bus);
     }
 }

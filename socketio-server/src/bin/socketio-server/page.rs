@@ -8,10 +8,7 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tower_service::Service;
@@ -40,9 +37,7 @@ fn respond(method: &Method, path: &str) -> Response<Full<Bytes>> {
     };
     if method != Method::GET && method != Method::HEAD {
         let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD\n");
-        refusal
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
     let mut response = Response::new(Full::from(*text));
@@ -57,30 +52,15 @@ fn respond(method: &Method, path: &str) -> Response<Full<Bytes>> {
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 
 /// The path, the type and the text of each part.
 const PARTS: [(&str, &str, &str); 4] = [
-    (
-        "/",
-        "text/html; charset=utf-8",
-        include_str!("page/index.html"),
-    ),
-    (
-        "/style.css",
-        "text/css; charset=utf-8",
-        include_str!("page/style.css"),
-    ),
-    (
-        "/page.js",
-        "text/javascript; charset=utf-8",
-        include_str!("page/page.js"),
-    ),
+    ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
+    ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
+    ("/page.js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
 ];
 
@@ -106,16 +86,9 @@ mod tests {
             assert_eq!(response.headers()[CONTENT_TYPE], content_type, "{path}");
         }
         assert_eq!(respond(&Method::HEAD, "/").status(), StatusCode::OK);
-        assert_eq!(
-            respond(&Method::POST, "/").status(),
-            StatusCode::METHOD_NOT_ALLOWED
-        );
+        assert_eq!(respond(&Method::POST, "/").status(), StatusCode::METHOD_NOT_ALLOWED);
         for path in ["/index.html", "/../main.rs", "//", ""] {
-            assert_eq!(
-                respond(&Method::GET, path).status(),
-                StatusCode::NOT_FOUND,
-                "{path}"
-            );
+            assert_eq!(respond(&Method::GET, path).status(), StatusCode::NOT_FOUND, "{path}");
         }
     }
 
@@ -123,17 +96,13 @@ mod tests {
     fn the_page_asks_only_for_what_the_server_has() {
         let (_, _, page) = PARTS[0];
         let asked = |attribute: &str| -> Vec<&str> {
-            page.split(attribute)
-                .skip(1)
-                .filter_map(|rest| rest.split('"').next())
-                .collect()
+            page.split(attribute).skip(1).filter_map(|rest| rest.split('"').next()).collect()
         };
         let mut paths = asked("src=\"");
         paths.extend(asked("href=\""));
         assert_eq!(paths.len(), 4);
         for path in paths {
-            let known = path == "/socket.io/socket.io.js"
-                || respond(&Method::GET, path).status() == StatusCode::OK;
+            let known = path == "/socket.io/socket.io.js" || respond(&Method::GET, path).status() == StatusCode::OK;
             assert!(known, "{path}");
         }
         for (path, _, text) in PARTS {

@@ -28,10 +28,7 @@ impl Reach {
             None if options.no_bus => Reach::Nothing,
             None => match Bus::bind(&options.bus).await {
                 Ok(bus) => Reach::Bus(bus),
-                Err(error) => Reach::Refused {
-                    addr: options.bus.clone(),
-                    error,
-                },
+                Err(error) => Reach::Refused { addr: options.bus.clone(), error },
             },
         }
     }
@@ -52,12 +49,7 @@ impl Reach {
             Reach::Bus(_) => (Joined::Bus, self.url()),
             Reach::Refused { .. } | Reach::Nothing => (Joined::Nothing, None),
         };
-        About {
-            version: env!("CARGO_PKG_VERSION"),
-            joined,
-            url,
-            key: key.to_owned(),
-        }
+        About { version: env!("CARGO_PKG_VERSION"), joined, url, key: key.to_owned() }
     }
 
     /// What whoever started the program is told.
@@ -80,13 +72,9 @@ impl Reach {
                  redis://{addr}   for a bus elsewhere: --bus 127.0.0.1:6380"
             ),
             Reach::Refused { addr, error } => {
-                format!(
-                    "bus      none: {addr}: {error}\n         for a bus elsewhere: --bus 127.0.0.1:6380"
-                )
+                format!("bus      none: {addr}: {error}\n         for a bus elsewhere: --bus 127.0.0.1:6380")
             }
-            Reach::Nothing => {
-                "bus      none: emitters and other servers cannot reach this one".to_owned()
-            }
+            Reach::Nothing => "bus      none: emitters and other servers cannot reach this one".to_owned(),
         }
     }
 }
@@ -117,10 +105,7 @@ mod tests {
             ("redis://localhost", "redis://localhost"),
             ("redis://localhost:6379/0", "redis://localhost:6379/0"),
             ("redis://:secret@localhost", "redis://:***@localhost"),
-            (
-                "rediss://ana:se:cr@et@localhost:1/2?x=@y",
-                "rediss://ana:***@localhost:1/2?x=@y",
-            ),
+            ("rediss://ana:se:cr@et@localhost:1/2?x=@y", "rediss://ana:***@localhost:1/2?x=@y"),
             ("not a url", "not a url"),
         ] {
             assert_eq!(without_password(url), shown);
@@ -129,49 +114,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_bus_whose_address_is_taken_is_no_error_and_says_what_to_do() {
-        let taken = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a free port");
+        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = taken.local_addr().expect("it listens").to_string();
         let reach = Reach::open(&options(&addr)).await;
         assert!(matches!(&reach, Reach::Refused { .. }), "{reach:?}");
         assert_eq!(reach.url(), None);
-        assert!(
-            reach
-                .describe()
-                .contains(&format!("--redis redis://{addr}")),
-            "{}",
-            reach.describe()
-        );
+        assert!(reach.describe().contains(&format!("--redis redis://{addr}")), "{}", reach.describe());
     }
 
     #[tokio::test]
     async fn the_bus_is_told_to_be_for_development_and_a_redis_replaces_it() {
         let reach = Reach::open(&options("127.0.0.1:0")).await;
-        assert!(
-            reach
-                .url()
-                .is_some_and(|url| url.starts_with("redis://127.0.0.1:")),
-            "{reach:?}"
-        );
+        assert!(reach.url().is_some_and(|url| url.starts_with("redis://127.0.0.1:")), "{reach:?}");
         assert!(reach.describe().contains("for development on this machine"));
 
-        let redis = Options {
-            redis: Some("redis://:secret@db".into()),
-            ..options("127.0.0.1:0")
-        };
+        let redis = Options { redis: Some("redis://:secret@db".into()), ..options("127.0.0.1:0") };
         let reach = Reach::open(&redis).await;
         assert_eq!(reach.url().as_deref(), Some("redis://:secret@db"));
         assert!(!format!("{}{:?}", reach.describe(), reach.about("k")).contains("secret"));
     }
 
     fn options(bus: &str) -> Options {
-        Options {
-            listen: "127.0.0.1:0".into(),
-            redis: None,
-            bus: bus.into(),
-            no_bus: false,
-            key: "socket.io".into(),
-        }
+        Options { listen: "127.0.0.1:0".into(), redis: None, bus: bus.into(), no_bus: false, key: "socket.io".into() }
     }
 }

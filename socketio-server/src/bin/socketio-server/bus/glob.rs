@@ -89,19 +89,11 @@ mod tests {
             ("**", &["", "a"], &[]),
             ("a*", &["a", "ab", "abc"], &["", "ba"]),
             ("*a", &["a", "ba", "aaa"], &["", "ab"]),
-            (
-                "a*b*c",
-                &["abc", "axbxc", "abbcc", "abcbc"],
-                &["ac", "acb", "abcd"],
-            ),
+            ("a*b*c", &["abc", "axbxc", "abbcc", "abcbc"], &["ac", "acb", "abcd"]),
             ("h?llo", &["hello", "h\tllo"], &["hllo", "heello"]),
             ("h[ae]llo", &["hello", "hallo"], &["hillo", "hllo"]),
             ("h[^e]llo", &["hallo", "hbllo"], &["hello", "hllo"]),
-            (
-                "h[a-c]llo",
-                &["hallo", "hbllo", "hcllo"],
-                &["hdllo", "h-llo"],
-            ),
+            ("h[a-c]llo", &["hallo", "hbllo", "hcllo"], &["hdllo", "h-llo"]),
             ("h[c-a]llo", &["hallo", "hbllo"], &["hdllo"]),
             ("[a-]", &["a", "]", "_"], &["-", "b"]),
             (r"[\]]", &["]"], &[r"\", "a"]),
@@ -113,28 +105,14 @@ mod tests {
             (r"\?", &["?"], &["a"]),
             (r"\[a]", &["[a]"], &["a"]),
             (r"a\", &[r"a\"], &["a", "ab"]),
-            (
-                "socket.io#/#*",
-                &["socket.io#/#", "socket.io#/#room#"],
-                &["socket.io#/admin#"],
-            ),
-            (
-                r"socket.io#/\[x\]#*",
-                &["socket.io#/[x]#"],
-                &["socket.io#/x#"],
-            ),
+            ("socket.io#/#*", &["socket.io#/#", "socket.io#/#room#"], &["socket.io#/admin#"]),
+            (r"socket.io#/\[x\]#*", &["socket.io#/[x]#"], &["socket.io#/x#"]),
         ] {
             for name in yes {
-                assert!(
-                    matches(pattern.as_bytes(), name.as_bytes()),
-                    "{pattern} means {name:?}"
-                );
+                assert!(matches(pattern.as_bytes(), name.as_bytes()), "{pattern} means {name:?}");
             }
             for name in no {
-                assert!(
-                    !matches(pattern.as_bytes(), name.as_bytes()),
-                    "{pattern} does not mean {name:?}"
-                );
+                assert!(!matches(pattern.as_bytes(), name.as_bytes()), "{pattern} does not mean {name:?}");
             }
         }
     }

@@ -116,8 +116,7 @@ impl Outbox {
 
     /// The client asks for another language.
     pub(super) fn set_version(&self, version: Version) {
-        self.resp3
-            .store(version == Version::Resp3, Ordering::Relaxed);
+        self.resp3.store(version == Version::Resp3, Ordering::Relaxed);
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -136,14 +135,8 @@ mod tests {
         assert!(outbox.push(Bytes::from_static(b"67890")));
         assert!(!outbox.push(Bytes::from_static(b"x")), "one byte too many");
         assert!(outbox.closed.is_cancelled());
-        assert!(
-            outbox.push(Bytes::from_static(b"x")),
-            "counted as slow once only"
-        );
-        assert!(
-            outbox.queue().frames.is_empty(),
-            "a closed outbox holds nothing"
-        );
+        assert!(outbox.push(Bytes::from_static(b"x")), "counted as slow once only");
+        assert!(outbox.queue().frames.is_empty(), "a closed outbox holds nothing");
     }
 
     #[tokio::test]
@@ -165,10 +158,7 @@ mod tests {
         let outbox = Outbox::new(10);
         assert!(outbox.push(Bytes::from_static(b"last")));
         outbox.finish();
-        assert_eq!(
-            outbox.take().await,
-            Some(VecDeque::from([Bytes::from_static(b"last")]))
-        );
+        assert_eq!(outbox.take().await, Some(VecDeque::from([Bytes::from_static(b"last")])));
         assert_eq!(outbox.take().await, None);
     }
 }

@@ -26,12 +26,7 @@ pub(super) struct Decoder {
 impl Decoder {
     /// A decoder of commands of up to `max` bytes.
     pub(super) fn new(max: usize) -> Self {
-        Self {
-            words: Vec::new(),
-            missing: 0,
-            taken: 0,
-            max,
-        }
+        Self { words: Vec::new(), missing: 0, taken: 0, max }
     }
 
     /// The next command, taken off the front of `input`; `Ok(None)` when more bytes are needed.
@@ -39,10 +34,7 @@ impl Decoder {
     /// # Errors
     ///
     /// The client's doing, and the end of its connection: what follows cannot be told apart any more.
-    pub(super) fn decode(
-        &mut self,
-        input: &mut BytesMut,
-    ) -> Result<Option<Command>, ProtocolError> {
+    pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Command>, ProtocolError> {
         loop {
             if self.missing == 0 {
                 let Some(line) = first_line(input, b'*')? else {
@@ -209,17 +201,11 @@ mod tests {
     use super::*;
 
     fn command(words: &[&'static str]) -> Command {
-        words
-            .iter()
-            .map(|word| Bytes::from_static(word.as_bytes()))
-            .collect()
+        words.iter().map(|word| Bytes::from_static(word.as_bytes())).collect()
     }
 
     /// Everything `pieces` hold, up to the first error.
-    fn read<'a>(
-        max: usize,
-        pieces: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<Vec<Command>, ProtocolError> {
+    fn read<'a>(max: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Command>, ProtocolError> {
         let mut decoder = Decoder::new(max);
         let mut input = BytesMut::new();
         let mut commands = Vec::new();
@@ -237,33 +223,16 @@ mod tests {
         for (bytes, commands) in [
             ("", vec![]),
             ("*1\r\n$4\r\nPING\r\n", vec![command(&["PING"])]),
-            (
-                "*2\r\n$4\r\nECHO\r\n$0\r\n\r\n",
-                vec![command(&["ECHO", ""])],
-            ),
-            (
-                "*2\r\n$4\r\nECHO\r\n$4\r\n\r\n*1\r\n",
-                vec![command(&["ECHO", "\r\n*1"])],
-            ),
-            (
-                "*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n",
-                vec![command(&["PING"])],
-            ),
+            ("*2\r\n$4\r\nECHO\r\n$0\r\n\r\n", vec![command(&["ECHO", ""])]),
+            ("*2\r\n$4\r\nECHO\r\n$4\r\n\r\n*1\r\n", vec![command(&["ECHO", "\r\n*1"])]),
+            ("*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n", vec![command(&["PING"])]),
             (
                 "*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n*1\r\n$4",
                 vec![command(&["PING"]), command(&["ECHO", "hi"])],
             ),
         ] {
-            assert_eq!(
-                read(1_000, [bytes.as_bytes()]),
-                Ok(commands.clone()),
-                "{bytes:?} whole"
-            );
-            assert_eq!(
-                read(1_000, bytes.as_bytes().chunks(1)),
-                Ok(commands),
-                "{bytes:?} in bytes"
-            );
+            assert_eq!(read(1_000, [bytes.as_bytes()]), Ok(commands.clone()), "{bytes:?} whole");
+            assert_eq!(read(1_000, bytes.as_bytes().chunks(1)), Ok(commands), "{bytes:?} in bytes");
         }
     }
 
@@ -285,16 +254,8 @@ mod tests {
         ] {
             let shown: String = bytes.chars().take(40).collect();
             let expected = Err(ProtocolError::NotACommand);
-            assert_eq!(
-                read(1_000_000, [bytes.as_bytes()]),
-                expected,
-                "{shown:?} whole"
-            );
-            assert_eq!(
-                read(1_000_000, bytes.as_bytes().chunks(1)),
-                expected,
-                "{shown:?} in bytes"
-            );
+            assert_eq!(read(1_000_000, [bytes.as_bytes()]), expected, "{shown:?} whole");
+            assert_eq!(read(1_000_000, bytes.as_bytes().chunks(1)), expected, "{shown:?} in bytes");
         }
     }
 
@@ -302,10 +263,7 @@ mod tests {
     fn a_command_past_the_bound_is_refused_before_it_has_come() {
         let too_long = Err(ProtocolError::TooLong { max: 1_000 });
         assert_eq!(read(1_000, [&b"*1\r\n$1001\r\n"[..]]), too_long);
-        assert_eq!(
-            read(1_000, [&b"*1\r\n$9223372036854775807\r\n"[..]]),
-            too_long
-        );
+        assert_eq!(read(1_000, [&b"*1\r\n$9223372036854775807\r\n"[..]]), too_long);
 
         let empty_words = std::iter::repeat_n(&b"$0\r\n\r\n"[..], 100);
         let many = [&b"*999999999\r\n"[..]].into_iter().chain(empty_words);
@@ -323,40 +281,20 @@ mod tests {
     fn every_reply_has_its_form_in_both_versions() {
         for (reply, resp2, resp3) in [
             (Reply::Status("OK"), "+OK\r\n", "+OK\r\n"),
-            (
-                Reply::Error("ERR a\r\n+OK".into()),
-                "-ERR a  +OK\r\n",
-                "-ERR a  +OK\r\n",
-            ),
+            (Reply::Error("ERR a\r\n+OK".into()), "-ERR a  +OK\r\n", "-ERR a  +OK\r\n"),
             (Reply::Integer(-7), ":-7\r\n", ":-7\r\n"),
             (Reply::text("ü\r\n"), "$4\r\nü\r\n\r\n", "$4\r\nü\r\n\r\n"),
             (Reply::Null, "$-1\r\n", "_\r\n"),
-            (
-                Reply::Array(vec![Reply::Integer(1), Reply::Null]),
-                "*2\r\n:1\r\n$-1\r\n",
-                "*2\r\n:1\r\n_\r\n",
-            ),
+            (Reply::Array(vec![Reply::Integer(1), Reply::Null]), "*2\r\n:1\r\n$-1\r\n", "*2\r\n:1\r\n_\r\n"),
             (
                 Reply::Map(vec![(Reply::text("a"), Reply::Integer(1))]),
                 "*2\r\n$1\r\na\r\n:1\r\n",
                 "%1\r\n$1\r\na\r\n:1\r\n",
             ),
-            (
-                Reply::Push(vec![Reply::text("a")]),
-                "*1\r\n$1\r\na\r\n",
-                ">1\r\n$1\r\na\r\n",
-            ),
+            (Reply::Push(vec![Reply::text("a")]), "*1\r\n$1\r\na\r\n", ">1\r\n$1\r\na\r\n"),
         ] {
-            assert_eq!(
-                reply.encode(Version::Resp2),
-                resp2,
-                "{reply:?} in version 2"
-            );
-            assert_eq!(
-                reply.encode(Version::Resp3),
-                resp3,
-                "{reply:?} in version 3"
-            );
+            assert_eq!(reply.encode(Version::Resp2), resp2, "{reply:?} in version 2");
+            assert_eq!(reply.encode(Version::Resp3), resp3, "{reply:?} in version 3");
         }
     }
 }

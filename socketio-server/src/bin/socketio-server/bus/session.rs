@@ -39,15 +39,7 @@ impl Session {
     /// A client that has said nothing yet and reads its replies from `outbox`.
     pub(super) fn new(shared: Arc<Shared>, outbox: Arc<Outbox>) -> Self {
         let id = shared.topics().next_client();
-        Self {
-            shared,
-            outbox,
-            id,
-            name: Bytes::new(),
-            channels: HashSet::new(),
-            patterns: HashSet::new(),
-            names: 0,
-        }
+        Self { shared, outbox, id, name: Bytes::new(), channels: HashSet::new(), patterns: HashSet::new(), names: 0 }
     }
 
     /// Does what `command` says and queues the reply.
@@ -83,11 +75,9 @@ impl Session {
                 self.reply(&Reply::Status("OK"));
                 return Next::Close;
             }
-            (
-                "publish" | "subscribe" | "psubscribe" | "pubsub" | "ping" | "echo" | "client"
-                | "auth" | "select",
-                _,
-            ) => wrong_arguments(&name),
+            ("publish" | "subscribe" | "psubscribe" | "pubsub" | "ping" | "echo" | "client" | "auth" | "select", _) => {
+                wrong_arguments(&name)
+            }
             _ => unknown_command(command, args),
         };
         self.reply(&reply);
@@ -103,11 +93,7 @@ impl Session {
 
     fn publish(&self, channel: &Bytes, payload: &Bytes) -> Reply {
         let published = self.shared.topics().publish(channel, payload);
-        let Counters {
-            published: all,
-            slow,
-            ..
-        } = &self.shared.counters;
+        let Counters { published: all, slow, .. } = &self.shared.counters;
         all.fetch_add(1, Ordering::Relaxed);
         if published.slow > 0 {
             slow.fetch_add(published.slow, Ordering::Relaxed);
@@ -127,8 +113,7 @@ impl Session {
             let known = self.subscribed(kind).contains(name);
             if !known && self.names + name.len() + PER_NAME > self.shared.limits.names {
                 self.reply(&Reply::Error(
-                    "ERR this connection listens to more names than this bus keeps; use Redis"
-                        .into(),
+                    "ERR this connection listens to more names than this bus keeps; use Redis".into(),
                 ));
                 return Next::Close;
             }
@@ -189,12 +174,7 @@ impl Session {
             ("numsub", channels) => Reply::Array(
                 channels
                     .iter()
-                    .flat_map(|channel| {
-                        [
-                            Reply::Bulk(channel.clone()),
-                            count(topics.listeners(channel)),
-                        ]
-                    })
+                    .flat_map(|channel| [Reply::Bulk(channel.clone()), count(topics.listeners(channel))])
                     .collect(),
             ),
             ("numpat", []) => count(topics.patterns()),
@@ -206,10 +186,7 @@ impl Session {
     fn ping(&self, text: Option<&Bytes>) -> Reply {
         let text = text.cloned();
         if self.listens() && self.outbox.version() == Version::Resp2 {
-            return Reply::Array(vec![
-                Reply::text("pong"),
-                Reply::Bulk(text.unwrap_or_default()),
-            ]);
+            return Reply::Array(vec![Reply::text("pong"), Reply::Bulk(text.unwrap_or_default())]);
         }
         text.map_or(Reply::Status("PONG"), Reply::Bulk)
     }
@@ -238,9 +215,7 @@ impl Session {
                     (b"setname", [_, ..]) => return bad_client_name(),
                     _ => {
                         let option = String::from_utf8_lossy(option);
-                        return Reply::Error(format!(
-                            "ERR Syntax error in HELLO option '{option}'"
-                        ));
+                        return Reply::Error(format!("ERR Syntax error in HELLO option '{option}'"));
                     }
                 };
             }
@@ -250,10 +225,7 @@ impl Session {
         Reply::Map(vec![
             (Reply::text("server"), Reply::text("redis")),
             (Reply::text("version"), Reply::text(REDIS_VERSION)),
-            (
-                Reply::text("proto"),
-                Reply::Integer(if version == Version::Resp3 { 3 } else { 2 }),
-            ),
+            (Reply::text("proto"), Reply::Integer(if version == Version::Resp3 { 3 } else { 2 })),
             (Reply::text("id"), self.id()),
             (Reply::text("mode"), Reply::text("standalone")),
             (Reply::text("role"), Reply::text("master")),
@@ -279,9 +251,7 @@ impl Session {
                     Reply::Error(format!("ERR Unrecognized option '{option}'"))
                 }
             },
-            ("id" | "getname" | "setname" | "setinfo", _) => {
-                wrong_arguments(&format!("client|{command}"))
-            }
+            ("id" | "getname" | "setname" | "setinfo", _) => wrong_arguments(&format!("client|{command}")),
             _ => unknown_subcommand("CLIENT", subcommand),
         }
     }
@@ -304,10 +274,7 @@ impl Session {
             "# Stats".to_owned(),
             format!("total_connections_received:{}", count(&counters.accepted)),
             format!("rejected_connections:{}", count(&counters.refused)),
-            format!(
-                "client_output_buffer_limit_disconnections:{}",
-                count(&counters.slow)
-            ),
+            format!("client_output_buffer_limit_disconnections:{}", count(&counters.slow)),
             format!("protocol_errors:{}", count(&counters.malformed)),
             format!("messages_published:{}", count(&counters.published)),
             format!("pubsub_channels:{channels}"),
@@ -348,17 +315,11 @@ impl Drop for Session {
 }
 
 fn while_listening(command: &str) -> bool {
-    matches!(
-        command,
-        "subscribe" | "psubscribe" | "unsubscribe" | "punsubscribe" | "ping" | "quit"
-    )
+    matches!(command, "subscribe" | "psubscribe" | "unsubscribe" | "punsubscribe" | "ping" | "quit")
 }
 
 fn select(index: &Bytes) -> Reply {
-    match std::str::from_utf8(index)
-        .ok()
-        .and_then(|index| index.parse::<i64>().ok())
-    {
+    match std::str::from_utf8(index).ok().and_then(|index| index.parse::<i64>().ok()) {
         Some(0) => Reply::Status("OK"),
         Some(_) => Reply::Error("ERR DB index is out of range".into()),
         None => Reply::Error("ERR value is not an integer or out of range".into()),
@@ -367,11 +328,7 @@ fn select(index: &Bytes) -> Reply {
 
 /// The list of commands is empty: clients that ask take it as "unknown" and go on.
 fn command_docs(args: &[Bytes]) -> Reply {
-    match args
-        .first()
-        .map(|word| word.to_ascii_lowercase())
-        .as_deref()
-    {
+    match args.first().map(|word| word.to_ascii_lowercase()).as_deref() {
         Some(b"docs") => Reply::Map(Vec::new()),
         Some(b"count") => Reply::Integer(0),
         _ => Reply::Array(Vec::new()),
@@ -380,44 +337,28 @@ fn command_docs(args: &[Bytes]) -> Reply {
 
 /// Redis's own words for a password that nothing asked for: some clients know them and go on without.
 fn no_password() -> Reply {
-    Reply::Error(format!(
-        "ERR AUTH <password> called without any password configured for the default user. {NO_USERS}"
-    ))
+    Reply::Error(format!("ERR AUTH <password> called without any password configured for the default user. {NO_USERS}"))
 }
 
 /// Why this user is not let in. The user `default` is, with any password, as in a Redis without one:
 /// clients that log in while they say hello would not understand a refusal.
 fn refused(user: &Bytes) -> Option<Reply> {
-    (user != "default").then(|| {
-        Reply::Error(format!(
-            "WRONGPASS invalid username-password pair or user is disabled. {NO_USERS}"
-        ))
-    })
+    (user != "default")
+        .then(|| Reply::Error(format!("WRONGPASS invalid username-password pair or user is disabled. {NO_USERS}")))
 }
 
 fn wrong_arguments(command: &str) -> Reply {
-    Reply::Error(format!(
-        "ERR wrong number of arguments for '{command}' command"
-    ))
+    Reply::Error(format!("ERR wrong number of arguments for '{command}' command"))
 }
 
 fn unknown_subcommand(command: &str, subcommand: &Bytes) -> Reply {
-    Reply::Error(format!(
-        "ERR unknown subcommand '{}'. Try {command} HELP.",
-        shown(subcommand)
-    ))
+    Reply::Error(format!("ERR unknown subcommand '{}'. Try {command} HELP.", shown(subcommand)))
 }
 
 fn unknown_command(command: &Command, args: &[Bytes]) -> Reply {
     let name = command.first().map(shown).unwrap_or_default();
-    let args: String = args
-        .iter()
-        .take(8)
-        .map(|arg| format!("'{}' ", shown(arg)))
-        .collect();
-    Reply::Error(format!(
-        "ERR unknown command '{name}', with args beginning with: {args}"
-    ))
+    let args: String = args.iter().take(8).map(|arg| format!("'{}' ", shown(arg))).collect();
+    Reply::Error(format!("ERR unknown command '{name}', with args beginning with: {args}"))
 }
 
 /// The beginning of a word that a client sent, for an error.

@@ -26,18 +26,14 @@ impl Running {
     }
 
     async fn with(limits: Limits) -> Self {
-        let bus = Bus::bind_with("127.0.0.1:0", limits)
-            .await
-            .expect("a free port");
+        let bus = Bus::bind_with("127.0.0.1:0", limits).await.expect("a free port");
         let addr = bus.addr();
         let serving = tokio::spawn(bus.serve());
         Self { addr, serving }
     }
 
     async fn client(&self) -> Client {
-        let stream = TcpStream::connect(self.addr)
-            .await
-            .expect("the bus listens");
+        let stream = TcpStream::connect(self.addr).await.expect("the bus listens");
         Client { stream }
     }
 
@@ -76,10 +72,7 @@ impl Client {
         let mut heard = vec![0; expected.len()];
         let read = soon(self.stream.read_exact(&mut heard)).await;
         let heard = String::from_utf8_lossy(&heard);
-        assert!(
-            read.is_ok(),
-            "the bus closed; heard {heard:?} instead of {expected:?}"
-        );
+        assert!(read.is_ok(), "the bus closed; heard {heard:?} instead of {expected:?}");
         assert_eq!(heard, expected);
     }
 
@@ -93,7 +86,5 @@ impl Client {
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), future)
-        .await
-        .expect("within ten seconds")
+    tokio::time::timeout(Duration::from_secs(10), future).await.expect("within ten seconds")
 }

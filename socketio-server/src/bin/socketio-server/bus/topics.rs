@@ -49,13 +49,7 @@ impl Topics {
     }
 
     /// From now on `outbox` gets what is published to `name`.
-    pub(super) fn subscribe(
-        &mut self,
-        kind: Kind,
-        name: &Bytes,
-        client: ClientId,
-        outbox: &Arc<Outbox>,
-    ) {
+    pub(super) fn subscribe(&mut self, kind: Kind, name: &Bytes, client: ClientId, outbox: &Arc<Outbox>) {
         let listeners = self.of(kind).entry(name.clone()).or_default();
         listeners.insert(client, outbox.clone());
     }
@@ -75,11 +69,7 @@ impl Topics {
     pub(super) fn publish(&self, channel: &Bytes, payload: &Bytes) -> Published {
         let mut published = Published::default();
         if let Some(listeners) = self.channels.get(channel) {
-            let words = vec![
-                Reply::text("message"),
-                Reply::Bulk(channel.clone()),
-                Reply::Bulk(payload.clone()),
-            ];
+            let words = vec![Reply::text("message"), Reply::Bulk(channel.clone()), Reply::Bulk(payload.clone())];
             deliver(listeners, words, &mut published);
         }
         for (pattern, listeners) in &self.patterns {
@@ -98,9 +88,7 @@ impl Topics {
 
     /// The channels somebody listens to by name; of those, if given, the ones that `pattern` means.
     pub(super) fn channels(&self, pattern: Option<&[u8]>) -> impl Iterator<Item = &Bytes> {
-        self.channels
-            .keys()
-            .filter(move |name| pattern.is_none_or(|pattern| glob::matches(pattern, name)))
+        self.channels.keys().filter(move |name| pattern.is_none_or(|pattern| glob::matches(pattern, name)))
     }
 
     /// How many listen to this channel by name.

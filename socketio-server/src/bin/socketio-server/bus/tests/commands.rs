@@ -13,68 +13,32 @@ async fn every_command_is_answered_as_redis_does() {
         ("PUBLISH news hello", ":0\r\n"),
         ("PUBSUB CHANNELS", "*0\r\n"),
         ("PUBSUB NUMSUB", "*0\r\n"),
-        (
-            "PUBSUB NUMSUB a b",
-            "*4\r\n$1\r\na\r\n:0\r\n$1\r\nb\r\n:0\r\n",
-        ),
+        ("PUBSUB NUMSUB a b", "*4\r\n$1\r\na\r\n:0\r\n$1\r\nb\r\n:0\r\n"),
         ("PUBSUB NUMPAT", ":0\r\n"),
         ("UNSUBSCRIBE", "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n"),
         ("PUNSUBSCRIBE", "*3\r\n$12\r\npunsubscribe\r\n$-1\r\n:0\r\n"),
-        (
-            "UNSUBSCRIBE a",
-            "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n",
-        ),
+        ("UNSUBSCRIBE a", "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n"),
         ("CLIENT ID", ":1\r\n"),
         ("CLIENT GETNAME", "$-1\r\n"),
         ("CLIENT SETNAME ana", "+OK\r\n"),
         ("CLIENT GETNAME", "$3\r\nana\r\n"),
         ("CLIENT SETINFO LIB-NAME test", "+OK\r\n"),
         ("CLIENT SETINFO lib-ver 1", "+OK\r\n"),
-        (
-            "CLIENT SETINFO other 1",
-            "-ERR Unrecognized option 'other'\r\n",
-        ),
-        (
-            "CLIENT KILL",
-            "-ERR unknown subcommand 'KILL'. Try CLIENT HELP.\r\n",
-        ),
+        ("CLIENT SETINFO other 1", "-ERR Unrecognized option 'other'\r\n"),
+        ("CLIENT KILL", "-ERR unknown subcommand 'KILL'. Try CLIENT HELP.\r\n"),
         ("SELECT 0", "+OK\r\n"),
         ("SELECT 1", "-ERR DB index is out of range\r\n"),
-        (
-            "SELECT x",
-            "-ERR value is not an integer or out of range\r\n",
-        ),
+        ("SELECT x", "-ERR value is not an integer or out of range\r\n"),
         ("COMMAND", "*0\r\n"),
         ("COMMAND DOCS", "*0\r\n"),
         ("COMMAND COUNT", ":0\r\n"),
-        (
-            "PUBLISH news",
-            "-ERR wrong number of arguments for 'publish' command\r\n",
-        ),
-        (
-            "SUBSCRIBE",
-            "-ERR wrong number of arguments for 'subscribe' command\r\n",
-        ),
-        (
-            "PUBSUB NUMPAT x",
-            "-ERR wrong number of arguments for 'pubsub|numpat' command\r\n",
-        ),
-        (
-            "PUBSUB SHARDNUMSUB",
-            "-ERR unknown subcommand 'SHARDNUMSUB'. Try PUBSUB HELP.\r\n",
-        ),
-        (
-            "GET a",
-            "-ERR unknown command 'GET', with args beginning with: 'a' \r\n",
-        ),
-        (
-            "FOO",
-            "-ERR unknown command 'FOO', with args beginning with: \r\n",
-        ),
-        (
-            "FOO a\r\nb",
-            "-ERR unknown command 'FOO', with args beginning with: 'a  b' \r\n",
-        ),
+        ("PUBLISH news", "-ERR wrong number of arguments for 'publish' command\r\n"),
+        ("SUBSCRIBE", "-ERR wrong number of arguments for 'subscribe' command\r\n"),
+        ("PUBSUB NUMPAT x", "-ERR wrong number of arguments for 'pubsub|numpat' command\r\n"),
+        ("PUBSUB SHARDNUMSUB", "-ERR unknown subcommand 'SHARDNUMSUB'. Try PUBSUB HELP.\r\n"),
+        ("GET a", "-ERR unknown command 'GET', with args beginning with: 'a' \r\n"),
+        ("FOO", "-ERR unknown command 'FOO', with args beginning with: \r\n"),
+        ("FOO a\r\nb", "-ERR unknown command 'FOO', with args beginning with: 'a  b' \r\n"),
         ("QUIT", "+OK\r\n"),
     ] {
         client.say(command).await;
@@ -87,18 +51,9 @@ async fn every_command_is_answered_as_redis_does() {
 async fn passwords_are_refused_with_the_way_out() {
     let bus = Running::start().await;
     for (command, refusal) in [
-        (
-            "AUTH secret",
-            "-ERR AUTH <password> called without any password configured",
-        ),
-        (
-            "AUTH ana secret",
-            "-WRONGPASS invalid username-password pair or user is disabled.",
-        ),
-        (
-            "HELLO 3 AUTH ana secret",
-            "-WRONGPASS invalid username-password pair or user is disabled.",
-        ),
+        ("AUTH secret", "-ERR AUTH <password> called without any password configured"),
+        ("AUTH ana secret", "-WRONGPASS invalid username-password pair or user is disabled."),
+        ("HELLO 3 AUTH ana secret", "-WRONGPASS invalid username-password pair or user is disabled."),
     ] {
         let mut client = bus.client().await;
         client.say(command).await;
@@ -135,17 +90,11 @@ async fn hello_chooses_the_version_and_describes_the_bus() {
     client.hears("$3\r\nana\r\n").await;
 
     client.say("HELLO 4").await;
-    client
-        .hears("-NOPROTO unsupported protocol version\r\n")
-        .await;
+    client.hears("-NOPROTO unsupported protocol version\r\n").await;
     client.say("HELLO 2 SETNAME").await;
-    client
-        .hears("-ERR Syntax error in HELLO option 'SETNAME'\r\n")
-        .await;
+    client.hears("-ERR Syntax error in HELLO option 'SETNAME'\r\n").await;
     client.say("UNSUBSCRIBE").await;
-    client
-        .hears(">3\r\n$11\r\nunsubscribe\r\n_\r\n:0\r\n")
-        .await;
+    client.hears(">3\r\n$11\r\nunsubscribe\r\n_\r\n:0\r\n").await;
 
     client.say("HELLO 2").await;
     client.hears("*14\r\n$6\r\nserver\r\n").await;
