@@ -1,4 +1,4 @@
-//! How long to wait before connecting again.
+//! Chance: how long to wait before connecting again, and ids.
 
 use std::time::Duration;
 
@@ -39,6 +39,13 @@ pub(crate) fn random_id(len: usize) -> String {
     let mut bytes = vec![0; len];
     getrandom::fill(&mut bytes).expect("the system gives random bytes");
     bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect()
+}
+
+/// `len` hexadecimal digits.
+pub(crate) fn random_hex(len: usize) -> String {
+    let mut bytes = vec![0; len];
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    bytes.iter().map(|byte| char::from(b"0123456789abcdef"[usize::from(byte % 16)])).collect()
 }
 
 #[cfg(test)]

@@ -2,34 +2,22 @@
 //!
 //! Which bytes go on which channel is `socketio_protocol::cluster::classic`'s part; here they are carried.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use socketio_protocol::cluster::{
     BusError, BusStatus, Channel, Envelope, Inbox, Message, MessageError, Published,
     classic::{self, Channels, Room},
 };
-use tokio::time::timeout;
 
 use crate::{
     backoff::random_id,
-    publisher::Publisher,
-    resp::Reply,
-    subscriber::{Listener, Sink, Subscriber, Topics},
+    shared::{Shared, tell},
+    subscriber::{Listener, Sink, Topics},
 };
 
 /// Node.js' length for server ids in this family.
 const UID_LENGTH: usize = 6;
-
-/// What all namespaces of one adapter share.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) prefix: Arc<str>,
-    pub(crate) publisher: Publisher,
-    pub(crate) subscriber: Subscriber,
-    pub(crate) timeout: Duration,
-    pub(crate) specific_responses: bool,
-}
 
 /// One namespace.
 pub(crate) struct Classic {
@@ -51,13 +39,14 @@ impl Classic {
         let topics = Topics {
             patterns: vec![channels.pattern()],
             channels: vec![channels.request().to_owned(), channels.response().to_owned(), own_response],
+            ..Topics::default()
         };
         let names = Arc::new(Names { channels, uid });
         let listener = shared.subscriber.open(topics, Arc::new(Ear { names: names.clone(), inbox }));
         Classic { shared, names, listener }
     }
 
-    fn encode(&self, message: &Message) -> (std::borrow::Cow<'_, str>, Vec<u8>) {
+    fn encode(&self, message: &Message) -> (Cow<'_, str>, Vec<u8>) {
         let mut payload = Vec::with_capacity(256);
         let channel = classic::encode(&self.names.channels, &self.names.uid, message, &mut payload);
         (channel, payload)
@@ -70,11 +59,13 @@ impl Channel for Classic {
     }
 
     fn publish(&self, message: &Message) -> Result<Published, BusError> {
+        self.listener.open()?;
         let (channel, payload) = self.encode(message);
         self.shared.publisher.publish(&channel, &payload)
     }
 
     fn respond(&self, requester: Option<&str>, message: &Message) -> Result<Published, BusError> {
+        self.listener.open()?;
         let (channel, payload) = self.encode(message);
         match requester {
             // Requesters before 8.x read the answer to a server-side event on the common channel only.
@@ -88,21 +79,7 @@ impl Channel for Classic {
     }
 
     fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>> {
-        let request = self.names.channels.request();
-        let answer = self.shared.publisher.call(&[b"PUBSUB", b"NUMSUB", request.as_bytes()]);
-        let after = self.shared.timeout;
-        Box::pin(async move {
-            let reply = timeout(after, answer)
-                .await
-                .map_err(|_| BusError::Timeout { after_ms: after.as_millis().try_into().unwrap_or(u64::MAX) })??;
-            match reply {
-                Reply::Array(pair) => match pair.as_slice() {
-                    [_, Reply::Integer(count)] => Ok(usize::try_from(*count).unwrap_or(0)),
-                    _ => Err(BusError::Refused { reason: "PUBSUB NUMSUB was answered with no number".into() }),
-                },
-                _ => Err(BusError::Refused { reason: "PUBSUB NUMSUB was not answered with a list".into() }),
-            }
-        })
+        Box::pin(self.shared.count(b"NUMSUB", self.names.channels.request()))
     }
 
     fn ready(&self) -> Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + '_>> {
@@ -142,14 +119,7 @@ impl Ear {
 
 impl Sink for Ear {
     fn message(&self, channel: &[u8], payload: Bytes) {
-        match self.read(channel, &payload) {
-            Ok(Some(envelope)) => self.inbox.receive(envelope),
-            Ok(None) => {}
-            Err(error) => self.inbox.status(BusStatus::Malformed {
-                channel: String::from_utf8_lossy(channel).into_owned(),
-                error: error.to_string(),
-            }),
-        }
+        tell(&*self.inbox, channel, self.read(channel, &payload));
     }
 
     fn status(&self, status: BusStatus) {

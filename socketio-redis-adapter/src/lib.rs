@@ -5,6 +5,12 @@
 //! the format of the Node.js package and carries them; who is in which room, and who answers which question, is
 //! `socketio-server`'s part.
 //!
+//! | Node.js | here |
+//! | --- | --- |
+//! | `createAdapter` of `@socket.io/redis-adapter` | [`RedisAdapter::connect`] |
+//! | `createShardedAdapter` of `@socket.io/redis-adapter` | [`Builder::sharded`] |
+//! | `createAdapter` of `@socket.io/redis-streams-adapter` | [`Builder::streams`] |
+//!
 //! ```no_run
 //! # async fn example() -> Result<(), socketio_redis_adapter::ConnectError> {
 //! use socketio_redis_adapter::RedisAdapter;
@@ -23,6 +29,10 @@ mod classic;
 mod link;
 mod publisher;
 mod resp;
+mod sharded;
+mod shared;
+mod stream_reader;
+mod streams;
 mod subscriber;
 mod url;
 
@@ -30,8 +40,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 pub use link::ConnectError;
 pub use publisher::{Publisher, QueueLimits};
+pub use socketio_protocol::cluster::sharded::SubscriptionMode;
 use socketio_protocol::cluster::{Bus, Channel, Inbox, classic::DEFAULT_PREFIX};
 pub use url::Address;
+
+use crate::{shared::Shared, stream_reader::Reader, streams::StreamOptions};
 
 /// How many bytes of messages may wait here to be delivered.
 const DEFAULT_BUFFER: usize = 64 << 20;
@@ -45,7 +58,16 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct RedisAdapter {
     address: Address,
-    shared: classic::Shared,
+    shared: Shared,
+    family: Family,
+}
+
+/// In which format messages are written; families do not understand each other.
+#[derive(Clone)]
+enum Family {
+    Classic,
+    Sharded(SubscriptionMode),
+    Streams(Arc<StreamOptions>, Arc<Reader>),
 }
 
 impl RedisAdapter {
@@ -69,13 +91,22 @@ impl RedisAdapter {
             publish_on_specific_response_channel: false,
             queue: QueueLimits::default(),
             buffer: DEFAULT_BUFFER,
+            sharded: None,
+            streams: None,
         }
     }
 }
 
 impl Bus for RedisAdapter {
     fn open(&self, nsp: &str, inbox: Arc<dyn Inbox>) -> Arc<dyn Channel> {
-        Arc::new(classic::Classic::open(self.shared.clone(), nsp, inbox))
+        let shared = self.shared.clone();
+        match &self.family {
+            Family::Classic => Arc::new(classic::Classic::open(shared, nsp, inbox)),
+            Family::Sharded(mode) => Arc::new(sharded::Sharded::open(shared, *mode, nsp, inbox)),
+            Family::Streams(options, reader) => {
+                Arc::new(streams::Streams::open(shared, options.clone(), reader, nsp, inbox))
+            }
+        }
     }
 }
 
@@ -99,9 +130,63 @@ pub struct Builder {
     publish_on_specific_response_channel: bool,
     queue: QueueLimits,
     buffer: usize,
+    sharded: Option<SubscriptionMode>,
+    streams: Option<StreamOptions>,
 }
 
 impl Builder {
+    /// Speak as `createShardedAdapter` does, over the sharded channels of Redis 7 (one Redis, not a Redis Cluster).
+    #[doc(alias = "createShardedAdapter")]
+    pub fn sharded(mut self, mode: SubscriptionMode) -> Builder {
+        (self.sharded, self.streams) = (Some(mode), None);
+        self
+    }
+
+    /// Speak as `@socket.io/redis-streams-adapter` does: broadcasts outlive an outage in a stream.
+    ///
+    /// It uses the same channel names as the classic family for other things: use another Redis, or another
+    /// [`key`](Builder::key), when both are in use.
+    pub fn streams(mut self) -> Builder {
+        self.sharded = None;
+        self.streams.get_or_insert_default();
+        self
+    }
+
+    /// Streams: the stream's name. Default `socket.io`.
+    #[doc(alias = "streamName")]
+    pub fn stream_name(mut self, name: impl Into<String>) -> Builder {
+        self.streams.get_or_insert_default().name = name.into();
+        self
+    }
+
+    /// Streams: over how many streams the namespaces are spread; the same on all servers. Default 1.
+    #[doc(alias = "streamCount")]
+    pub fn stream_count(mut self, count: u32) -> Builder {
+        self.streams.get_or_insert_default().count = count.max(1);
+        self
+    }
+
+    /// Streams: about how many entries are kept. Default 10,000.
+    #[doc(alias = "maxLen")]
+    pub fn max_len(mut self, entries: usize) -> Builder {
+        self.streams.get_or_insert_default().max_len = entries;
+        self
+    }
+
+    /// Streams: how many entries are read at once. Default 100.
+    #[doc(alias = "readCount")]
+    pub fn read_count(mut self, entries: usize) -> Builder {
+        self.streams.get_or_insert_default().read_count = entries;
+        self
+    }
+
+    /// Streams: ask and answer over the sharded channels of Redis 7. Default off.
+    #[doc(alias = "useShardedPubSub")]
+    pub fn use_sharded_pub_sub(mut self, on: bool) -> Builder {
+        self.streams.get_or_insert_default().sharded_pub_sub = on;
+        self
+    }
+
     /// What the names of all channels start with; the same on all servers and emitters of a cluster. Default
     /// `socket.io`.
     pub fn key(mut self, key: impl Into<String>) -> Builder {
@@ -158,13 +243,21 @@ impl Builder {
     /// [`ConnectError::Url`] when the URL is not understood.
     pub fn lazy(self) -> Result<RedisAdapter, ConnectError> {
         let address: Address = self.url.parse()?;
-        let shared = classic::Shared {
+        let shared = Shared {
             prefix: self.key.into(),
             publisher: Publisher::start(address.clone(), "socketio-publisher", self.queue),
             subscriber: subscriber::Subscriber::start(address.clone(), self.buffer),
             timeout: self.requests_timeout,
             specific_responses: self.publish_on_specific_response_channel,
         };
-        Ok(RedisAdapter { address, shared })
+        let family = match (self.sharded, self.streams) {
+            (Some(mode), None) => Family::Sharded(mode),
+            (_, Some(options)) => {
+                let reader = Reader::start(address.clone(), &options);
+                Family::Streams(Arc::new(options), reader)
+            }
+            (None, None) => Family::Classic,
+        };
+        Ok(RedisAdapter { address, shared, family })
     }
 }

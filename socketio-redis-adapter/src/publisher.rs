@@ -167,31 +167,31 @@ impl Publisher {
     ///
     /// [`BusError::Full`]; the message has not been queued then.
     pub fn publish(&self, channel: &str, payload: &[u8]) -> Result<Published, BusError> {
-        self.send(b"PUBLISH", channel, payload)
+        self.send(&[b"PUBLISH", channel.as_bytes(), payload])
     }
 
-    fn send(&self, verb: &[u8], channel: &str, payload: &[u8]) -> Result<Published, BusError> {
+    /// Queues a command that is answered with a number or an id.
+    pub(crate) fn send(&self, parts: &[&[u8]]) -> Result<Published, BusError> {
         let shared = self.shared();
         let mut guard = shared.lock();
         let state = &mut *guard;
-        let size = payload.len() + channel.len();
+        let size: usize = parts.iter().map(|part| part.len()).sum();
         if state.messages >= shared.limits.messages || (state.messages > 0 && state.bytes + size > shared.limits.bytes)
         {
             return Err(BusError::Full { queued: state.messages });
         }
-        let parts = [verb, channel.as_bytes(), payload];
         let open = state.queue.back_mut().filter(|batch| !batch.sealed && batch.commands.len() < BATCH_BYTES);
         let published = match open {
             Some(Batch { commands, answers: Answers::Messages { receipts, sent, .. }, .. }) => {
                 let before = commands.len();
-                resp::command(commands, &parts);
+                resp::command(commands, parts);
                 state.bytes += commands.len() - before;
                 *sent += 1;
                 receipts.published(*sent - 1)
             }
             _ => {
                 let mut commands = Vec::with_capacity(size + 64);
-                resp::command(&mut commands, &parts);
+                resp::command(&mut commands, parts);
                 state.bytes += commands.len();
                 let receipts = Receipts::new();
                 let published = receipts.published(0);
@@ -206,7 +206,7 @@ impl Publisher {
     }
 
     /// Sends a command and gives back its answer; fails at once when there is no link.
-    pub(crate) fn call(&self, parts: &[&[u8]]) -> impl Future<Output = Result<Reply, BusError>> + Send + 'static {
+    pub(crate) fn call(&self, parts: &[&[u8]]) -> impl Future<Output = Result<Reply, BusError>> + Send + use<> {
         let shared = self.shared();
         let (answer, answered) = oneshot::channel();
         if let LinkState::Down(error) = &*shared.link.borrow() {
@@ -480,6 +480,8 @@ fn answer(received: &[u8], due: &mut VecDeque<Answers>, complained: &mut bool) -
                 while answered < sent {
                     let outcome = match scanner.next().map_err(|_| bad())? {
                         Some(Token::Integer(receivers)) => Ok(u64::try_from(receivers).unwrap_or(0)),
+                        // The id of a stream entry; who reads it is not known.
+                        Some(Token::Bulk(Some(_))) => Ok(0),
                         Some(Token::Error(reason)) => {
                             let reason = String::from_utf8_lossy(&received[reason]).into_owned();
                             if !std::mem::replace(complained, true) {

@@ -151,7 +151,7 @@ pub(crate) enum Reply {
 
 /// Reads the answer at the scanner's place; `None` when it has not arrived whole.
 pub(crate) fn reply(scanner: &mut Scanner<'_>) -> Result<Option<Reply>, NotResp> {
-    reply_within(scanner, 4)
+    reply_within(scanner, 6)
 }
 
 fn reply_within(scanner: &mut Scanner<'_>, depth: usize) -> Result<Option<Reply>, NotResp> {

@@ -10,10 +10,13 @@
 //! would otherwise be deaf for ever.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     ops::Range,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -73,9 +76,18 @@ pub(crate) enum Standing {
 }
 
 /// What one namespace wants to hear.
+#[derive(Default)]
 pub(crate) struct Topics {
     pub(crate) patterns: Vec<String>,
     pub(crate) channels: Vec<String>,
+    /// Sharded channels; more of them may come and go.
+    pub(crate) shards: HashSet<String>,
+}
+
+impl Topics {
+    fn names(&self) -> impl Iterator<Item = &String> {
+        self.patterns.iter().chain(&self.channels).chain(&self.shards)
+    }
 }
 
 /// A handle on one namespace's subscriptions.
@@ -83,11 +95,13 @@ pub(crate) struct Listener {
     id: u64,
     commands: mpsc::UnboundedSender<Command>,
     standing: watch::Receiver<Standing>,
+    closed: AtomicBool,
 }
 
 impl Listener {
     /// Waits for all confirmations.
     pub(crate) async fn ready(&self) -> Result<(), BusError> {
+        self.open()?;
         let mut standing = self.standing.clone();
         let settled = standing.wait_for(|standing| *standing != Standing::Pending).await;
         match settled.as_deref() {
@@ -97,14 +111,32 @@ impl Listener {
         }
     }
 
+    /// Subscribes to one more sharded channel, in the background.
+    pub(crate) fn add(&self, channel: String) {
+        let _ = self.commands.send(Command::Add(self.id, channel));
+    }
+
+    /// Unsubscribes from a sharded channel.
+    pub(crate) fn remove(&self, channel: String) {
+        let _ = self.commands.send(Command::Remove(self.id, channel));
+    }
+
+    /// An error once it is closed.
+    pub(crate) fn open(&self) -> Result<(), BusError> {
+        if self.closed.load(Ordering::Relaxed) { Err(BusError::Closed) } else { Ok(()) }
+    }
+
     /// Unsubscribes.
     pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
         let _ = self.commands.send(Command::Close(self.id));
     }
 }
 
 enum Command {
     Open { id: u64, topics: Topics, sink: Arc<dyn Sink>, standing: watch::Sender<Standing> },
+    Add(u64, String),
+    Remove(u64, String),
     Close(u64),
 }
 
@@ -112,7 +144,7 @@ enum Command {
 #[derive(Clone)]
 pub(crate) struct Subscriber {
     commands: mpsc::UnboundedSender<Command>,
-    next_id: Arc<std::sync::atomic::AtomicU64>,
+    next_id: Arc<AtomicU64>,
     link: watch::Receiver<Option<Result<(), ConnectError>>>,
 }
 
@@ -146,10 +178,10 @@ impl Subscriber {
 
     /// Subscribes to `topics` in the background and from then on tells `sink`.
     pub(crate) fn open(&self, topics: Topics, sink: Arc<dyn Sink>) -> Listener {
-        let id = self.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, standing) = watch::channel(Standing::Pending);
         let _ = self.commands.send(Command::Open { id, topics, sink, standing: sender });
-        Listener { id, commands: self.commands.clone(), standing }
+        Listener { id, commands: self.commands.clone(), standing, closed: AtomicBool::new(false) }
     }
 }
 
@@ -296,7 +328,7 @@ impl Task {
     fn note(&mut self, command: Command, out: &mut Vec<u8>) {
         match command {
             Command::Open { id, topics, sink, standing } => {
-                for name in topics.patterns.iter().chain(&topics.channels) {
+                for name in topics.names() {
                     self.topics.entry(name.clone().into_bytes()).or_default().push(id);
                 }
                 let open = Open {
@@ -312,43 +344,66 @@ impl Task {
                 self.listeners.insert(id, open);
                 self.subscribe(id, out);
             }
+            Command::Add(id, channel) => {
+                let Some(open) = self.listeners.get_mut(&id) else { return };
+                if open.topics.shards.insert(channel.clone()) {
+                    self.topics.entry(channel.clone().into_bytes()).or_default().push(id);
+                    self.ask(None, b"SSUBSCRIBE", &[&channel], out);
+                }
+            }
+            Command::Remove(id, channel) => {
+                let Some(open) = self.listeners.get_mut(&id) else { return };
+                if open.topics.shards.remove(&channel) && self.forget(id, &channel) {
+                    self.ask(None, b"SUNSUBSCRIBE", &[&channel], out);
+                }
+            }
             Command::Close(id) => {
                 let Some(open) = self.listeners.remove(&id) else { return };
                 open.standing.send_replace(Standing::Closed);
-                for (verb, names) in
-                    [(&b"PUNSUBSCRIBE"[..], &open.topics.patterns), (b"UNSUBSCRIBE", &open.topics.channels)]
-                {
-                    let mut gone = Vec::new();
-                    for name in names {
-                        if let Some(ids) = self.topics.get_mut(name.as_bytes()) {
-                            ids.retain(|other| *other != id);
-                            if ids.is_empty() {
-                                self.topics.remove(name.as_bytes());
-                                gone.push(name);
-                            }
-                        }
-                    }
-                    if !gone.is_empty() {
-                        self.ask(None, verb, &gone.into_iter().cloned().collect::<Vec<_>>(), out);
-                    }
+                let Topics { patterns, channels, shards } = &open.topics;
+                let mut gone = |names: &mut dyn Iterator<Item = &String>| -> Vec<String> {
+                    names.filter(|name| self.forget(id, name)).cloned().collect()
+                };
+                let (patterns, channels) = (gone(&mut patterns.iter()), gone(&mut channels.iter()));
+                let shards = gone(&mut shards.iter());
+                self.ask(None, b"PUNSUBSCRIBE", &patterns.iter().collect::<Vec<_>>(), out);
+                self.ask(None, b"UNSUBSCRIBE", &channels.iter().collect::<Vec<_>>(), out);
+                for shard in &shards {
+                    self.ask(None, b"SUNSUBSCRIBE", &[shard], out);
                 }
             }
         }
     }
 
-    fn subscribe(&mut self, id: u64, out: &mut Vec<u8>) {
-        let Some(open) = self.listeners.get_mut(&id) else { return };
-        open.due = open.topics.patterns.len() + open.topics.channels.len();
-        let (patterns, channels) = (open.topics.patterns.clone(), open.topics.channels.clone());
-        self.ask(Some(id), b"PSUBSCRIBE", &patterns, out);
-        self.ask(Some(id), b"SUBSCRIBE", &channels, out);
+    /// The listener does not want `name` any more; whether nobody does.
+    fn forget(&mut self, id: u64, name: &str) -> bool {
+        let Some(ids) = self.topics.get_mut(name.as_bytes()) else { return false };
+        ids.retain(|other| *other != id);
+        let nobody = ids.is_empty();
+        if nobody {
+            self.topics.remove(name.as_bytes());
+        }
+        nobody
     }
 
-    fn ask(&mut self, listener: Option<u64>, verb: &'static [u8], names: &[String], out: &mut Vec<u8>) {
+    fn subscribe(&mut self, id: u64, out: &mut Vec<u8>) {
+        let Some(open) = self.listeners.get_mut(&id) else { return };
+        let Topics { patterns, channels, shards } = &open.topics;
+        open.due = patterns.len() + channels.len() + shards.len();
+        let (patterns, channels, shards) = (patterns.clone(), channels.clone(), shards.clone());
+        self.ask(Some(id), b"PSUBSCRIBE", &patterns.iter().collect::<Vec<_>>(), out);
+        self.ask(Some(id), b"SUBSCRIBE", &channels.iter().collect::<Vec<_>>(), out);
+        // Channels of different slots may not be named together.
+        for shard in &shards {
+            self.ask(Some(id), b"SSUBSCRIBE", &[shard], out);
+        }
+    }
+
+    fn ask(&mut self, listener: Option<u64>, verb: &'static [u8], names: &[&String], out: &mut Vec<u8>) {
         if names.is_empty() {
             return;
         }
-        let parts: Vec<&[u8]> = std::iter::once(verb).chain(names.iter().map(String::as_bytes)).collect();
+        let parts: Vec<&[u8]> = std::iter::once(verb).chain(names.iter().map(|name| name.as_bytes())).collect();
         resp::command(out, &parts);
         self.expected.push_back(Expected { listener, verb, names: names.len(), since: Instant::now() });
     }

@@ -12,13 +12,9 @@ use socketio_protocol::{
     socket::Args,
 };
 use socketio_redis_adapter::{ConnectError, QueueLimits, RedisAdapter};
-use support::{Memory, Redis, false_redis, until};
+use support::{Memory, Redis, broadcast, false_redis, until};
 
 const SOON: Duration = Duration::from_secs(3);
-
-fn broadcast(name: &str) -> Message {
-    Message::Broadcast { args: Args::new_event(name, &1).unwrap(), options: Options::default(), request: None }
-}
 
 async fn join(url: &str) -> (RedisAdapter, Arc<dyn Channel>, Arc<Memory>) {
     let adapter = RedisAdapter::connect(url).await.unwrap();
@@ -33,21 +29,21 @@ async fn after_a_restart_of_redis_everything_works_within_three_seconds_and_the_
     let mut redis = Redis::start();
     let (_a, a, a_inbox) = join(&redis.url()).await;
     let (_b, b, b_inbox) = join(&redis.url()).await;
-    a.publish(&broadcast("before")).unwrap().await.unwrap();
+    a.publish(&broadcast("before", &[])).unwrap().await.unwrap();
     until(SOON, "the broadcast", || b_inbox.events() == ["before"]).await;
 
     let killed = Instant::now();
     redis.kill();
     until(SOON, "both know", || a_inbox.downs() == 1 && b_inbox.downs() == 1).await;
-    let queued = a.publish(&broadcast("meanwhile")).unwrap();
+    let queued = a.publish(&broadcast("meanwhile", &[])).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     redis.restart();
     let restarted = Instant::now();
     queued.await.unwrap();
     a.ready().await.unwrap();
     b.ready().await.unwrap();
-    a.publish(&broadcast("after a")).unwrap().await.unwrap();
-    b.publish(&broadcast("after b")).unwrap().await.unwrap();
+    a.publish(&broadcast("after a", &[])).unwrap().await.unwrap();
+    b.publish(&broadcast("after b", &[])).unwrap().await.unwrap();
     until(SOON, "broadcasts both ways", || {
         b_inbox.events().contains(&"after a".into()) && a_inbox.events().contains(&"after b".into())
     })
@@ -72,7 +68,7 @@ async fn when_redis_cuts_the_subscribers_off_they_are_back_at_once() {
         redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
         until(SOON, "the gap", || inbox.gaps() == round).await;
         b.ready().await.unwrap();
-        a.publish(&broadcast(&round.to_string())).unwrap().await.unwrap();
+        a.publish(&broadcast(&round.to_string(), &[])).unwrap().await.unwrap();
         until(SOON, "the broadcast", || inbox.events().len() == round).await;
     }
 }
@@ -85,7 +81,7 @@ async fn when_redis_cuts_everybody_off_what_was_not_sent_yet_is_sent_later() {
     let mut failed = 0;
     for number in 0..100 {
         // The first may be handed to a connection that is already closed: it is not repeated, but it is told.
-        failed += usize::from(a.publish(&broadcast(&number.to_string())).unwrap().await.is_err());
+        failed += usize::from(a.publish(&broadcast(&number.to_string(), &[])).unwrap().await.is_err());
     }
     assert!(failed <= 1, "{failed} failed");
 }
@@ -97,7 +93,7 @@ async fn a_frozen_redis_blocks_nobody_and_loses_nothing() {
     let (_b, _channel, inbox) = join(&redis.url()).await;
     redis.signal("STOP");
     let started = Instant::now();
-    let published: Vec<_> = (0..5_000).map(|number| a.publish(&broadcast(&number.to_string())).unwrap()).collect();
+    let published: Vec<_> = (0..5_000).map(|number| a.publish(&broadcast(&number.to_string(), &[])).unwrap()).collect();
     assert!(started.elapsed() < Duration::from_millis(500), "publishing took {:?}", started.elapsed());
     tokio::time::sleep(Duration::from_secs(3)).await;
     redis.signal("CONT");
@@ -133,7 +129,7 @@ async fn the_queue_is_bounded_in_messages_bytes_and_age() {
     until(SOON, "down", || inbox.downs() == 1).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
 
-    let published: Vec<_> = (0..11).map(|_| channel.publish(&broadcast("x"))).collect();
+    let published: Vec<_> = (0..11).map(|_| channel.publish(&broadcast("x", &[]))).collect();
     let full = published.iter().filter(|result| result.is_err()).count();
     assert!(full >= 1 && matches!(published.last(), Some(Err(BusError::Full { .. }))), "{published:?}");
     let started = Instant::now();
@@ -175,7 +171,7 @@ async fn a_server_may_start_before_its_redis() {
     let adapter = RedisAdapter::builder(&redis.url()).lazy().unwrap();
     let inbox = Memory::new(&[]);
     let channel = adapter.open("/", inbox.clone());
-    let early = channel.publish(&broadcast("early")).unwrap();
+    let early = channel.publish(&broadcast("early", &[])).unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     redis.restart();
     channel.ready().await.unwrap();
@@ -227,13 +223,13 @@ async fn a_user_who_may_not_subscribe_is_told_and_heard_once_he_may() {
     let inbox = Memory::new(&[]);
     let channel = adapter.open("/", inbox.clone());
     assert!(matches!(channel.ready().await, Err(BusError::Refused { reason }) if reason.starts_with("NOPERM")));
-    let refused = channel.publish(&broadcast("x")).unwrap().await;
+    let refused = channel.publish(&broadcast("x", &[])).unwrap().await;
     assert!(matches!(refused, Err(BusError::Refused { reason }) if reason.starts_with("NOPERM")));
     assert_eq!(inbox.downs(), 1);
 
     redis.cli(&["ACL", "SETUSER", "ana", "allchannels"]);
     until(Duration::from_secs(8), "up", || inbox.statuses().iter().any(|status| matches!(status, BusStatus::Up))).await;
-    channel.publish(&broadcast("x")).unwrap().await.unwrap();
+    channel.publish(&broadcast("x", &[])).unwrap().await.unwrap();
 }
 
 #[tokio::test]
@@ -241,7 +237,7 @@ async fn what_is_queued_when_the_adapter_is_dropped_is_still_sent() {
     let redis = Redis::start();
     let (_b, _channel, inbox) = join(&redis.url()).await;
     let (adapter, a, _) = join(&redis.url()).await;
-    let published: Vec<_> = (0..1_000).map(|number| a.publish(&broadcast(&number.to_string())).unwrap()).collect();
+    let published: Vec<_> = (0..1_000).map(|number| a.publish(&broadcast(&number.to_string(), &[])).unwrap()).collect();
     drop((adapter, a));
     for published in published {
         published.await.unwrap();

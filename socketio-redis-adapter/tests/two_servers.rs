@@ -1,27 +1,15 @@
-//! Two adapters on one Redis: what one says, the other hears, whole, in order, once.
+//! Two classic adapters on one Redis: who hears what, by room, namespace and key. What holds for every family is in
+//! `families.rs`.
 
 mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
-use socketio_protocol::{
-    cluster::{Bus, BusStatus, Channel, Flags, Message, Options, RemoteSocket},
-    socket::{Args, Value},
-};
+use socketio_protocol::cluster::{Bus, BusStatus, Channel, Message};
 use socketio_redis_adapter::RedisAdapter;
-use support::{Memory, Redis, until};
+use support::{Memory, Redis, broadcast, until};
 
 const SOON: Duration = Duration::from_secs(3);
-
-fn event(name: &str, args: impl serde::Serialize) -> Args {
-    Args::new_event(name, &args).unwrap()
-}
-
-fn broadcast(name: &str, rooms: &[&str]) -> Message {
-    let rooms = rooms.iter().map(|room| (*room).to_owned()).collect();
-    Message::Broadcast { args: event(name, "x"), options: Options { rooms, ..Options::default() }, request: None }
-}
 
 async fn join(redis: &Redis, nsp: &str, rooms: &[&str]) -> (RedisAdapter, Arc<dyn Channel>, Arc<Memory>) {
     let adapter = RedisAdapter::connect(&redis.url()).await.unwrap();
@@ -29,76 +17,6 @@ async fn join(redis: &Redis, nsp: &str, rooms: &[&str]) -> (RedisAdapter, Arc<dy
     let channel = adapter.open(nsp, inbox.clone());
     channel.ready().await.unwrap();
     (adapter, channel, inbox)
-}
-
-#[tokio::test]
-async fn every_message_reaches_the_other_server_and_not_its_sender() {
-    let redis = Redis::start();
-    let (_a, a, a_inbox) = join(&redis, "/chat", &[]).await;
-    let (_b, b, b_inbox) = join(&redis, "/chat", &["red"]).await;
-    let options = Options {
-        rooms: vec!["red".into(), "blue".into()],
-        except: vec!["sid".into()],
-        flags: Flags { volatile: true, compress: Some(false), timeout: Some(1500), expect_single_response: false },
-    };
-    let target = Options { flags: Flags::default(), ..options.clone() };
-    let id = || "REQ001".to_owned();
-    let socket = RemoteSocket {
-        id: "0nFhvY5hvpLDJSHhAAAB".into(),
-        handshake: json!({"headers": {}, "auth": {"token": 1}}),
-        rooms: vec!["0nFhvY5hvpLDJSHhAAAB".into(), "red".into()],
-        data: Value::Object(vec![("bin".into(), Value::Binary(vec![1, 2].into())), ("n".into(), Value::from(1u64))]),
-    };
-    let answer = |value: &str| Args::new_list(&value).unwrap();
-    let binary = Args::new_event("bin", &(Value::Binary(vec![1, 2, 3].into()), "after")).unwrap();
-    let questions = [
-        Message::Broadcast { args: event("all", ("text", 1, [1.5], ())), options: options.clone(), request: None },
-        Message::Broadcast { args: binary.clone(), options: Options::default(), request: None },
-        Message::Broadcast { args: event("ack", 1), options: options.clone(), request: Some(id()) },
-        Message::Join { options: target.clone(), rooms: vec!["r1".into(), "r2".into()] },
-        Message::Leave { options: target.clone(), rooms: vec!["r1".into()] },
-        Message::Disconnect { options: target.clone(), close: true },
-        Message::FetchSockets { options: target.clone(), request: id() },
-        Message::AllRooms { request: id() },
-        Message::Sockets { rooms: vec!["red".into()], request: id() },
-        Message::ServerSideEmit { args: event("sse", ("x", 2)), request: None },
-        Message::ServerSideEmit { args: binary, request: Some(id()) },
-        Message::JoinOne { sid: "s".into(), room: "r".into(), request: id() },
-        Message::LeaveOne { sid: "s".into(), room: "r".into(), request: id() },
-        Message::DisconnectOne { sid: "s".into(), close: false, request: id() },
-    ];
-    let answers = [
-        Message::FetchSocketsResponse { request: id(), sockets: vec![socket] },
-        Message::AllRoomsResponse { request: id(), rooms: vec!["red".into()] },
-        Message::SocketsResponse { request: id(), ids: vec!["s".into()] },
-        Message::ServerSideEmitResponse { request: id(), answer: answer("yes") },
-        Message::ServerSideEmitResponse { request: id(), answer: Args::new_list(&()).unwrap() },
-        Message::BroadcastClientCount { request: id(), count: 2 },
-        Message::BroadcastAck { request: id(), answer: answer("ok") },
-        Message::BroadcastAck { request: id(), answer: Args::new_list(&()).unwrap() },
-        Message::OneDone { request: id() },
-    ];
-    let mut published = Vec::new();
-    for question in &questions {
-        published.push(a.publish(question).unwrap());
-    }
-    for published in published {
-        published.await.unwrap();
-    }
-    for answer in &answers {
-        b.respond(Some(a.uid()), answer).unwrap().await.unwrap();
-    }
-    until(SOON, "all questions at b", || b_inbox.messages().len() >= questions.len()).await;
-    // Answers go over a channel that the sender reads as well; a server knows its own by the request id.
-    until(SOON, "all answers at a", || a_inbox.messages().len() >= answers.len()).await;
-    for (heard, said) in b_inbox.messages().iter().zip(&questions) {
-        assert_eq!(format!("{:?}", heard.message), format!("{said:?}"));
-        assert_eq!((heard.nsp.as_str(), heard.uid.as_deref()), ("/chat", Some(a.uid())));
-    }
-    assert_eq!(a_inbox.messages().len(), answers.len(), "the sender hears nothing of its own questions");
-    for (heard, said) in a_inbox.messages().iter().zip(&answers) {
-        assert_eq!(format!("{:?}", heard.message), format!("{said:?}"));
-    }
 }
 
 #[tokio::test]
@@ -149,20 +67,6 @@ async fn servers_are_counted_by_namespace() {
     let other = b_adapter.open("/other", Memory::new(&[]));
     other.ready().await.unwrap();
     assert_eq!(other.server_count().await, Ok(1));
-}
-
-#[tokio::test]
-async fn ten_thousand_broadcasts_arrive_in_order() {
-    let redis = Redis::start();
-    let (_a, a, _) = join(&redis, "/", &[]).await;
-    let (_b, _channel, inbox) = join(&redis, "/", &[]).await;
-    let mut last = None;
-    for number in 0..10_000 {
-        last = Some(a.publish(&broadcast(&number.to_string(), &[])).unwrap());
-    }
-    last.unwrap().await.unwrap();
-    until(Duration::from_secs(10), "all", || inbox.messages().len() == 10_000).await;
-    assert_eq!(inbox.events(), (0..10_000).map(|number| number.to_string()).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socketio_protocol::cluster::{BusStatus, Envelope, Inbox, Message};
+use socketio_protocol::{
+    cluster::{BusStatus, Envelope, Inbox, Message, Options},
+    socket::Args,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A redis-server on a free port that ends with the test.
@@ -200,4 +203,11 @@ pub(crate) async fn until(within: Duration, what: &str, done: impl Fn() -> bool)
         assert!(Instant::now() < deadline, "not within {within:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A broadcast of event `name` to `rooms`.
+pub(crate) fn broadcast(name: &str, rooms: &[&str]) -> Message {
+    let rooms = rooms.iter().map(|room| (*room).to_owned()).collect();
+    let args = Args::new_event(name, "x").unwrap();
+    Message::Broadcast { args, options: Options { rooms, ..Options::default() }, request: None }
 }

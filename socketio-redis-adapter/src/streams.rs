@@ -1,0 +1,158 @@
+//! The streams family over Redis: XADD and XREAD for what must not be lost, PUBLISH for questions and answers.
+//!
+//! Which fields and bytes these have is `socketio_protocol::cluster::streams`' part; the reading of the streams is
+//! [`stream_reader`](crate::stream_reader)'s.
+
+use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use socketio_protocol::cluster::{
+    BusError, BusStatus, Channel, Inbox, Message, Published,
+    streams::{self, Carried, Channels, Entry, UID_LENGTH},
+};
+
+use crate::{
+    backoff::random_hex,
+    shared::{Shared, tell},
+    stream_reader::{Reader, Registered},
+    subscriber::{Listener, Sink, Topics},
+};
+
+/// How the streams are named and kept; the same on all servers of a cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamOptions {
+    pub(crate) name: String,
+    pub(crate) count: u32,
+    pub(crate) max_len: usize,
+    pub(crate) read_count: usize,
+    pub(crate) sharded_pub_sub: bool,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        StreamOptions {
+            name: streams::DEFAULT_STREAM.to_owned(),
+            count: 1,
+            max_len: streams::DEFAULT_MAX_LEN,
+            read_count: 100,
+            sharded_pub_sub: false,
+        }
+    }
+}
+
+/// One namespace.
+pub(crate) struct Streams {
+    shared: Shared,
+    options: Arc<StreamOptions>,
+    stream: String,
+    max_len: String,
+    names: Arc<Names>,
+    listener: Listener,
+    registered: Registered,
+}
+
+struct Names {
+    channels: Channels,
+    uid: String,
+}
+
+impl Streams {
+    pub(crate) fn open(
+        shared: Shared,
+        options: Arc<StreamOptions>,
+        reader: &Arc<Reader>,
+        nsp: &str,
+        inbox: Arc<dyn Inbox>,
+    ) -> Streams {
+        let names = Arc::new(Names { channels: Channels::new(&shared.prefix, nsp), uid: random_hex(UID_LENGTH) });
+        let channels = [names.channels.broadcast(None), streams::answers_to(&names.channels, &names.uid)];
+        let channels = channels.map(Cow::into_owned);
+        let topics = if options.sharded_pub_sub {
+            Topics { shards: channels.into(), ..Topics::default() }
+        } else {
+            Topics { channels: channels.into(), ..Topics::default() }
+        };
+        let registered = reader.register(nsp, names.uid.clone(), inbox.clone());
+        let listener = shared.subscriber.open(topics, Arc::new(Ear { names: names.clone(), inbox }));
+        let stream = streams::stream_of(&options.name, options.count, nsp);
+        let max_len = options.max_len.to_string();
+        Streams { shared, options, stream, max_len, names, listener, registered }
+    }
+
+    fn send(&self, requester: Option<&str>, message: &Message) -> Result<Published, BusError> {
+        self.listener.open()?;
+        let Names { channels, uid } = &*self.names;
+        let carried = streams::encode(channels, uid, requester, message)
+            .map_err(|error| BusError::Encode { reason: error.to_string() })?;
+        match carried {
+            Carried::Entry(Entry { uid, nsp, kind, data }) => {
+                let mut parts: Vec<&[u8]> =
+                    vec![b"XADD", self.stream.as_bytes(), b"MAXLEN", b"~", self.max_len.as_bytes(), b"*"];
+                parts.extend([&b"uid"[..], uid.as_bytes(), b"nsp", nsp.as_bytes(), b"type", kind.as_bytes()]);
+                if let Some(data) = &data {
+                    parts.extend([&b"data"[..], data.as_bytes()]);
+                }
+                self.shared.publisher.send(&parts)
+            }
+            Carried::Message { channel, payload } => {
+                let verb: &[u8] = if self.options.sharded_pub_sub { b"SPUBLISH" } else { b"PUBLISH" };
+                self.shared.publisher.send(&[verb, channel.as_bytes(), &payload])
+            }
+        }
+    }
+}
+
+impl Channel for Streams {
+    fn uid(&self) -> &str {
+        &self.names.uid
+    }
+
+    fn publish(&self, message: &Message) -> Result<Published, BusError> {
+        self.send(None, message)
+    }
+
+    fn respond(&self, requester: Option<&str>, message: &Message) -> Result<Published, BusError> {
+        self.send(requester, message)
+    }
+
+    fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>> {
+        let question: &[u8] = if self.options.sharded_pub_sub { b"SHARDNUMSUB" } else { b"NUMSUB" };
+        Box::pin(self.shared.count(question, &self.names.channels.broadcast(None)))
+    }
+
+    fn ready(&self) -> Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + '_>> {
+        Box::pin(async {
+            self.listener.ready().await?;
+            self.registered.ready().await
+        })
+    }
+
+    fn close(&self) {
+        self.registered.close();
+        self.listener.close();
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Ear {
+    names: Arc<Names>,
+    inbox: Arc<dyn Inbox>,
+}
+
+impl Sink for Ear {
+    fn message(&self, channel: &[u8], payload: Bytes) {
+        tell(&*self.inbox, channel, streams::decode_message(&self.names.channels, &self.names.uid, &payload));
+    }
+
+    fn status(&self, status: BusStatus) {
+        // What was sent meanwhile is in the stream: only its reader knows whether there is a gap.
+        if !matches!(status, BusStatus::Gap { .. }) {
+            self.inbox.status(status);
+        }
+    }
+}
