@@ -7,7 +7,7 @@
 //!     REDIS_URL=redis://127.0.0.1:6379 EMIT_COUNT=100000 cargo run --release --example bench-emitter
 #![allow(clippy::print_stdout)]
 
-use std::{env, error::Error, io::stdin};
+use std::{env, error::Error, fmt::Write, io::stdin};
 
 use socketio_emitter::Emitter;
 
@@ -23,11 +23,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("READY");
     stdin().read_line(&mut String::new())?;
+    let mut text = String::new();
     for n in 0..count {
-        let text = format!("{n:010}|{pad}");
+        text.clear();
+        write!(text, "{n:010}|{pad}")?;
         let emitted = match &room {
-            None => io.emit("emitted", text),
-            Some(room) => room.emit("emitted", text),
+            None => io.emit("emitted", &text),
+            Some(room) => room.emit("emitted", &text),
         };
         if n % AHEAD == AHEAD - 1 || n == count - 1 {
             emitted.await?;

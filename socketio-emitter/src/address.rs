@@ -1,18 +1,17 @@
 //! Where Redis is, and the way there.
 //!
 //! [`Address`] is read from a URL once. It connects, logs in and looks whether Redis is ready, and says what went
-//! wrong in the words of Redis. What it shows of itself never contains the password.
+//! wrong in the words of Redis, which the client library would keep to itself. What it shows of itself never contains the password.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::time::Duration;
 
-use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
-    RedisError, Value, aio::MultiplexedConnection,
-};
+use futures_util::StreamExt;
+use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, ServerError, Value, ValueCodec};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
+use tokio_util::codec::FramedRead;
 
 use crate::EmitError;
 
@@ -23,12 +22,10 @@ pub(crate) struct Address {
     shown: String,
 }
 
-/// A link to Redis.
-///
-/// Nothing moves on it unless `driver` is polled, which ends when the link is gone.
+/// A link to Redis: its answers, and the way for commands.
 pub(crate) struct Connection {
-    pub(crate) commands: MultiplexedConnection,
-    pub(crate) driver: Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub(crate) answers: FramedRead<Box<dyn AsyncRead + Send + Unpin>, ValueCodec>,
+    pub(crate) commands: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
 impl Address {
@@ -66,65 +63,73 @@ impl Address {
             ConnectionAddr::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|e| self.io(&e))?;
                 stream.set_nodelay(true).map_err(|e| self.io(&e))?;
-                self.log_in(stream).await
+                let (read, write) = stream.into_split();
+                self.log_in(Box::new(read), Box::new(write)).await
             }
             #[cfg(unix)]
             ConnectionAddr::Unix(path) => {
-                self.log_in(tokio::net::UnixStream::connect(path).await.map_err(|e| self.io(&e))?).await
+                let stream = tokio::net::UnixStream::connect(path).await.map_err(|e| self.io(&e))?;
+                let (read, write) = stream.into_split();
+                self.log_in(Box::new(read), Box::new(write)).await
             }
             other => Err(self.unreachable(format!("{other} cannot be connected to on this system"))),
         }
     }
 
-    /// Says who we are. The words of Redis are wanted when it says no, so this is not left to the client library.
+    /// Says who we are, and looks whether Redis is ready.
     async fn log_in(
         &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        read: Box<dyn AsyncRead + Send + Unpin>,
+        mut commands: Box<dyn AsyncWrite + Send + Unpin>,
     ) -> Result<Connection, EmitError> {
-        let plain = RedisConnectionInfo::default().set_skip_set_lib_name();
-        let broken = |error: &RedisError| self.unreachable(format!("the link broke at once: {}", words(error)));
-        let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let link = MultiplexedConnection::new_with_config(&plain, stream, config).await;
-        let (mut commands, driver) = link.map_err(|e| broken(&e))?;
-        let mut driver: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(driver);
+        let greeting = self.greeting();
+        let text: Vec<u8> = greeting.iter().flat_map(|(_, command)| command.get_packed_command()).collect();
+        commands.write_all(&text).await.map_err(|e| self.io(&e))?;
+        let mut answers = FramedRead::new(read, ValueCodec::default());
+        for (purpose, _) in greeting {
+            match answers.next().await {
+                Some(Ok(Value::ServerError(error))) => self.check(purpose, &error)?,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(self.unreachable(words(&error))),
+                None => return Err(self.unreachable("the link was closed at once".to_owned())),
+            }
+        }
+        Ok(Connection { answers, commands })
+    }
 
+    /// The first commands on a link.
+    fn greeting(&self) -> Vec<(Purpose, Cmd)> {
         let settings = self.info.redis_settings();
-        let mut greeting = Pipeline::new();
+        let mut greeting = Vec::new();
         if let Some(password) = settings.password() {
             let mut auth = redis::cmd("AUTH");
             settings.username().map(|user| auth.arg(user));
             auth.arg(password);
-            greeting.add_command(auth);
+            greeting.push((Purpose::Login, auth));
         }
-        let login = greeting.len();
         if settings.db() != 0 {
-            greeting.add_command(redis::cmd("SELECT").arg(settings.db()).clone());
+            greeting.push((Purpose::Select, redis::cmd("SELECT").arg(settings.db()).clone()));
         }
-        let select = greeting.len();
-        greeting.add_command(redis::cmd("PING"));
+        greeting.push((Purpose::Ready, redis::cmd("PING")));
         for (key, value) in [("LIB-NAME", env!("CARGO_PKG_NAME")), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
-            // Redis before 7.2 does not know it, which does no harm.
-            greeting.add_command(redis::cmd("CLIENT").arg("SETINFO").arg(key).arg(value).clone());
+            greeting.push((Purpose::Name, redis::cmd("CLIENT").arg("SETINFO").arg(key).arg(value).clone()));
         }
+        greeting
+    }
 
-        let count = greeting.len();
-        let answers = tokio::select! {
-            answers = commands.send_packed_commands(&greeting, 0, count) => answers.map_err(|e| broken(&e))?,
-            () = &mut driver => return Err(self.unreachable("the link was closed at once".to_owned())),
-        };
-        for (place, answer) in answers.iter().enumerate() {
-            let Value::ServerError(error) = answer else { continue };
-            match EmitError::from_answer(&self.shown, error) {
-                EmitError::Refused { reason } if place < login => {
-                    return Err(EmitError::Auth { address: self.shown.clone(), reason });
-                }
-                error @ (EmitError::Auth { .. } | EmitError::Loading { .. }) => return Err(error),
-                error if place < select => return Err(error),
-                // A user who may publish need not be allowed to PING.
-                _ => {}
+    /// Whether a refusal of what was sent for `purpose` matters.
+    fn check(&self, purpose: Purpose, error: &ServerError) -> Result<(), EmitError> {
+        let error = EmitError::from_answer(&self.shown, error);
+        match (purpose, error) {
+            (Purpose::Login, EmitError::Refused { reason }) if reason.to_lowercase().contains("auth") => {
+                Err(EmitError::Auth { address: self.shown.clone(), reason })
             }
+            // A user who may publish need not be allowed to PING.
+            (Purpose::Ready, EmitError::Denied { .. } | EmitError::ClusterDown { .. }) => Ok(()),
+            // Redis before 7.2 does not know SETINFO.
+            (Purpose::Name, _) => Ok(()),
+            (Purpose::Login | Purpose::Select | Purpose::Ready, error) => Err(error),
         }
-        Ok(Connection { commands, driver })
     }
 
     fn io(&self, error: &std::io::Error) -> EmitError {
@@ -140,14 +145,14 @@ impl Address {
     }
 }
 
-/// The command that publishes.
-pub(crate) fn publish(channel: &str, payload: &[u8]) -> Cmd {
-    let mut command = Cmd::with_capacity(3, PUBLISH.len() + channel.len() + payload.len());
-    command.arg(PUBLISH).arg(channel).arg(payload);
-    command
+/// What a command of the greeting is for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Login,
+    Select,
+    Ready,
+    Name,
 }
-
-const PUBLISH: &str = "PUBLISH";
 
 fn shown(info: &ConnectionInfo) -> String {
     let settings = info.redis_settings();

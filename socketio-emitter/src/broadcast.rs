@@ -67,7 +67,7 @@ impl Broadcast {
     ///
     /// As [`Emitter::emit`].
     pub fn emit(&self, event: &str, args: impl Serialize) -> Emitted {
-        self.emitter.send(plan::emit(self.emitter.channels(), &self.target, event, &args))
+        self.emitter.send(|out| plan::emit(self.emitter.channels(), &self.target, event, &args, out))
     }
 
     /// Has the selected sockets join a room, or several. They do so when the servers have read it.
@@ -76,7 +76,7 @@ impl Broadcast {
     ///
     /// As [`Emitter::emit`].
     pub fn sockets_join(&self, rooms: impl IntoRooms) -> Emitted {
-        self.emitter.send(Ok(plan::join(self.emitter.channels(), &self.target, &rooms.into_rooms())))
+        self.emitter.send(|out| plan::join(self.emitter.channels(), &self.target, &rooms.into_rooms(), out))
     }
 
     /// Has the selected sockets leave a room, or several. They do so when the servers have read it.
@@ -85,7 +85,7 @@ impl Broadcast {
     ///
     /// As [`Emitter::emit`].
     pub fn sockets_leave(&self, rooms: impl IntoRooms) -> Emitted {
-        self.emitter.send(Ok(plan::leave(self.emitter.channels(), &self.target, &rooms.into_rooms())))
+        self.emitter.send(|out| plan::leave(self.emitter.channels(), &self.target, &rooms.into_rooms(), out))
     }
 
     /// Disconnects the selected sockets from the namespace; with `close` the connections under them, too.
@@ -94,7 +94,7 @@ impl Broadcast {
     ///
     /// As [`Emitter::emit`].
     pub fn disconnect_sockets(&self, close: bool) -> Emitted {
-        self.emitter.send(Ok(plan::disconnect(self.emitter.channels(), &self.target, close)))
+        self.emitter.send(|out| plan::disconnect(self.emitter.channels(), &self.target, close, out))
     }
 
     /// What [`emit`](Broadcast::emit) would send, without sending it; `None` when nobody is meant.
@@ -103,7 +103,7 @@ impl Broadcast {
     ///
     /// As [`Emitter::emit`], without those of Redis. The other plans have the same.
     pub fn plan_emit(&self, event: &str, args: impl Serialize) -> Result<Option<Plan>, EmitError> {
-        plan::emit(self.emitter.channels(), &self.target, event, &args)?.map(|w| self.emitter.plan(w)).transpose()
+        self.emitter.plan(|out| plan::emit(self.emitter.channels(), &self.target, event, &args, out))
     }
 
     /// What [`sockets_join`](Broadcast::sockets_join) would send; `None` when nobody is meant, or no room.
@@ -112,7 +112,7 @@ impl Broadcast {
     ///
     /// As [`plan_emit`](Broadcast::plan_emit).
     pub fn plan_sockets_join(&self, rooms: impl IntoRooms) -> Result<Option<Plan>, EmitError> {
-        plan::join(self.emitter.channels(), &self.target, &rooms.into_rooms()).map(|w| self.emitter.plan(w)).transpose()
+        self.emitter.plan(|out| plan::join(self.emitter.channels(), &self.target, &rooms.into_rooms(), out))
     }
 
     /// What [`sockets_leave`](Broadcast::sockets_leave) would send; `None` when nobody is meant, or no room.
@@ -121,9 +121,7 @@ impl Broadcast {
     ///
     /// As [`plan_emit`](Broadcast::plan_emit).
     pub fn plan_sockets_leave(&self, rooms: impl IntoRooms) -> Result<Option<Plan>, EmitError> {
-        plan::leave(self.emitter.channels(), &self.target, &rooms.into_rooms())
-            .map(|w| self.emitter.plan(w))
-            .transpose()
+        self.emitter.plan(|out| plan::leave(self.emitter.channels(), &self.target, &rooms.into_rooms(), out))
     }
 
     /// What [`disconnect_sockets`](Broadcast::disconnect_sockets) would send; `None` when nobody is meant.
@@ -132,6 +130,6 @@ impl Broadcast {
     ///
     /// As [`plan_emit`](Broadcast::plan_emit).
     pub fn plan_disconnect_sockets(&self, close: bool) -> Result<Option<Plan>, EmitError> {
-        plan::disconnect(self.emitter.channels(), &self.target, close).map(|w| self.emitter.plan(w)).transpose()
+        self.emitter.plan(|out| plan::disconnect(self.emitter.channels(), &self.target, close, out))
     }
 }

@@ -3,18 +3,15 @@
 //! Messages leave in batches, and those of a batch share one answer; an `Emitted` is a reference to it and a place in it.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
-use futures_util::{FutureExt, future::Shared};
-use tokio::sync::oneshot;
+use futures_util::FutureExt;
 
-use crate::EmitError;
+use crate::{EmitError, batch::Answer};
 
 /// A message on its way. It is queued already: awaiting tells how it went, dropping changes nothing.
 ///
@@ -104,31 +101,6 @@ impl fmt::Debug for Emitted {
         match &self.0 {
             State::Settled(outcome) => f.debug_tuple("Emitted").field(outcome).finish(),
             State::Waiting { place, .. } => f.debug_struct("Emitted").field("place", place).finish_non_exhaustive(),
-        }
-    }
-}
-
-/// The answers to a batch, once they are there.
-pub(crate) type Answer = Shared<oneshot::Receiver<Arc<Answers>>>;
-
-/// How the messages of a batch ended.
-#[derive(Debug)]
-pub(crate) enum Answers {
-    /// Redis has answered each, some with an error.
-    Given { receivers: Vec<u64>, refused: BTreeMap<usize, EmitError> },
-    /// All in the same way.
-    Failed(EmitError),
-}
-
-impl Answers {
-    fn of(&self, place: usize) -> Result<Receipt, EmitError> {
-        match self {
-            Answers::Failed(error) => Err(error.clone()),
-            Answers::Given { receivers, refused } => match (refused.get(&place), receivers.get(place)) {
-                (Some(error), _) => Err(error.clone()),
-                (None, Some(receivers)) => Ok(Receipt::new(*receivers)),
-                (None, None) => Err(EmitError::Unanswered { reason: "Redis left out an answer".to_owned() }),
-            },
         }
     }
 }

@@ -1,13 +1,13 @@
 //! [`Emitter`]: one namespace of a cluster, seen from outside.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{cell::Cell, fmt, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use socketio_protocol::cluster::emitter::{Channels, DEFAULT_PREFIX};
 
 use crate::{
     Broadcast, EmitError, Emitted, IntoRooms, Plan, Receipt,
-    address::{self, Address, Connection},
+    address::{Address, Connection},
     link::{self, Pause, Settings},
     plan::{self, Target, Written},
     queue::{Limits, Queue},
@@ -125,7 +125,7 @@ impl Emitter {
     /// In the [`Emitted`]: [`EmitError::Reserved`], [`EmitError::Encode`], [`EmitError::TooLarge`],
     /// [`EmitError::Full`] at once; the others when Redis has been asked.
     pub fn emit(&self, event: &str, args: impl Serialize) -> Emitted {
-        self.send(plan::emit(&self.channels, &Target::default(), event, &args))
+        self.send(|out| plan::emit(&self.channels, &Target::default(), event, &args, out))
     }
 
     /// Has every socket of the namespace join a room, or several.
@@ -163,7 +163,7 @@ impl Emitter {
     ///
     /// As [`emit`](Emitter::emit).
     pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Emitted {
-        self.send(plan::server_side_emit(&self.channels, event, &args).map(Some))
+        self.send(|out| plan::server_side_emit(&self.channels, event, &args, out))
     }
 
     /// What [`emit`](Emitter::emit) would send, without sending it.
@@ -172,8 +172,8 @@ impl Emitter {
     ///
     /// As [`emit`](Emitter::emit), without those of Redis.
     pub fn plan_emit(&self, event: &str, args: impl Serialize) -> Result<Plan, EmitError> {
-        let written = plan::emit(&self.channels, &Target::default(), event, &args)?;
-        self.plan(written.expect("the default target is everybody"))
+        let plan = self.plan(|out| plan::emit(&self.channels, &Target::default(), event, &args, out))?;
+        Ok(plan.expect("the default target is everybody"))
     }
 
     /// What [`server_side_emit`](Emitter::server_side_emit) would send, without sending it.
@@ -182,7 +182,8 @@ impl Emitter {
     ///
     /// As [`emit`](Emitter::emit), without those of Redis.
     pub fn plan_server_side_emit(&self, event: &str, args: impl Serialize) -> Result<Plan, EmitError> {
-        self.plan(plan::server_side_emit(&self.channels, event, &args)?)
+        let plan = self.plan(|out| plan::server_side_emit(&self.channels, event, &args, out))?;
+        Ok(plan.expect("there are always servers to mean"))
     }
 
     /// Sends what was planned.
@@ -209,20 +210,40 @@ impl Emitter {
         &self.channels
     }
 
-    /// Queues what was written. `None` is for nobody, which succeeds at once.
-    pub(crate) fn send(&self, written: Result<Option<Written<'_>>, EmitError>) -> Emitted {
-        match written {
-            Ok(Some((channel, payload))) => self.link.publish(&channel, &payload),
+    /// Queues what is written. For nobody it succeeds at once.
+    pub(crate) fn send<'a>(&'a self, write: impl FnOnce(&mut Vec<u8>) -> Written<'a>) -> Emitted {
+        let mut payload = SCRATCH.take();
+        payload.clear();
+        let emitted = match write(&mut payload) {
+            Ok(Some(channel)) => self.link.publish(&channel, &payload),
             Ok(None) => Emitted::settled(Ok(Receipt::new(0))),
             Err(error) => Emitted::settled(Err(error)),
+        };
+        if payload.capacity() <= LARGEST_SCRATCH {
+            SCRATCH.set(payload);
         }
+        emitted
     }
 
-    pub(crate) fn plan(&self, written: Written<'_>) -> Result<Plan, EmitError> {
-        self.link.check_size(written.1.len())?;
-        Ok(written.into())
+    /// What is written, as a plan.
+    pub(crate) fn plan<'a>(
+        &'a self,
+        write: impl FnOnce(&mut Vec<u8>) -> Written<'a>,
+    ) -> Result<Option<Plan>, EmitError> {
+        let mut payload = Vec::new();
+        let Some(channel) = write(&mut payload)? else { return Ok(None) };
+        self.link.check_size(payload.len())?;
+        Ok(Some(Plan { channel: channel.into_owned(), payload: payload.into() }))
     }
 }
+
+thread_local! {
+    /// Where payloads are written before they are copied into the queue, so that none needs memory of its own.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A buffer that became larger is given back to the system.
+const LARGEST_SCRATCH: usize = 64 * 1_024;
 
 impl fmt::Debug for Emitter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -240,10 +261,7 @@ struct Link {
 
 impl Link {
     fn publish(&self, channel: &str, payload: &[u8]) -> Emitted {
-        let sent = self.check_size(payload.len()).and_then(|()| {
-            let command = address::publish(channel, payload);
-            self.queue.push(command, channel.len() + payload.len(), || self.serve(None))
-        });
+        let sent = self.check_size(payload.len()).and_then(|()| self.queue.push(channel, payload, || self.serve(None)));
         sent.unwrap_or_else(|error| Emitted::settled(Err(error)))
     }
 

@@ -6,20 +6,28 @@
 //! senders are told why.
 
 use std::{
+    collections::VecDeque,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, stream::FuturesOrdered};
+use futures_util::StreamExt;
+use redis::{RedisError, Value};
+use tokio::io::AsyncWriteExt;
 
 use crate::{
     EmitError,
     address::{Address, Connection},
+    batch::{Answers, Batch},
     queue::Queue,
 };
 
 /// So many batches may be on their way at a time.
 const BATCHES_ON_THE_WAY: usize = 16;
+
+/// So many answers are taken before something is sent again.
+const ANSWERS_AT_A_TIME: usize = 1_024;
 
 /// The first pause between two attempts to connect; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -47,7 +55,7 @@ pub(crate) async fn run(queue: Arc<Queue>, settings: Settings, mut connection: O
     loop {
         match connection.take() {
             Some(link) => {
-                if carry(&queue.0, &settings, link).await.is_closed() {
+                if carry(&queue.0, &settings, link).await == Carried::Closed {
                     return;
                 }
                 pause = Pause::new();
@@ -70,66 +78,114 @@ impl Drop for Served {
 }
 
 /// Why [`carry`] came back.
+#[derive(PartialEq, Eq)]
 enum Carried {
     Broken,
     Closed,
 }
 
-impl Carried {
-    fn is_closed(&self) -> bool {
-        matches!(self, Carried::Closed)
+/// Sends over `connection` until it breaks, or the queue is closed and all is answered.
+async fn carry(queue: &Queue, settings: &Settings, connection: Connection) -> Carried {
+    let Connection { answers, mut commands } = connection;
+    let mut answers = answers.ready_chunks(ANSWERS_AT_A_TIME);
+    let mut sent = OnTheWay::default();
+    let mut open = true;
+    let broken = loop {
+        if !open && sent.batches.is_empty() {
+            return Carried::Closed;
+        }
+        tokio::select! {
+            biased;
+            values = answers.next() => {
+                let values = values.unwrap_or_else(|| vec![Err(closed())]);
+                if let Err(error) = values.into_iter().try_for_each(|value| sent.answer(value?, queue, settings)) {
+                    break EmitError::unanswered(&error);
+                }
+            }
+            written = commands.write(sent.unwritten()), if !sent.unwritten().is_empty() => match written {
+                Ok(0) => break EmitError::unanswered(&closed()),
+                Ok(written) => sent.written += written,
+                Err(error) => break EmitError::Unanswered { reason: error.to_string() },
+            },
+            more = queue.ready(), if open && sent.has_room() => match queue.take() {
+                Some(batch) => sent.begin(batch, settings.timeout),
+                None => open = more,
+            },
+            () = until(sent.deadline()) => break EmitError::Timeout { after: settings.timeout },
+        }
+    };
+    sent.fail(queue, &broken);
+    Carried::Broken
+}
+
+/// What was sent and has no answer yet, the newest batch perhaps not yet as a whole.
+#[derive(Default)]
+struct OnTheWay {
+    batches: VecDeque<Sent>,
+    /// How much of the newest batch is written.
+    written: usize,
+}
+
+struct Sent {
+    batch: Batch,
+    answers: Answers,
+    /// When the answers have to be there.
+    deadline: Instant,
+}
+
+impl OnTheWay {
+    fn has_room(&self) -> bool {
+        self.batches.len() < BATCHES_ON_THE_WAY && self.unwritten().is_empty()
+    }
+
+    fn begin(&mut self, batch: Batch, timeout: Duration) {
+        self.batches.push_back(Sent { batch, answers: Answers::default(), deadline: Instant::now() + timeout });
+        self.written = 0;
+    }
+
+    fn unwritten(&self) -> &[u8] {
+        self.batches.back().and_then(|sent| sent.batch.bytes().get(self.written..)).unwrap_or_default()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.batches.front().map(|sent| sent.deadline)
+    }
+
+    /// Takes the next answer.
+    fn answer(&mut self, value: Value, queue: &Queue, settings: &Settings) -> Result<(), RedisError> {
+        let Some(sent) = self.batches.front_mut() else { return Err(unasked(&value)) };
+        sent.answers.push(value, settings.address.as_str());
+        if sent.answers.count() == sent.batch.count()
+            && let Some(Sent { batch, answers, .. }) = self.batches.pop_front()
+        {
+            queue.settle(batch, answers);
+        }
+        Ok(())
+    }
+
+    /// No more answers will come.
+    fn fail(self, queue: &Queue, error: &EmitError) {
+        for Sent { batch, mut answers, .. } in self.batches {
+            answers.fail(error.clone());
+            queue.settle(batch, answers);
+        }
     }
 }
 
-/// Sends over `connection` until it breaks, or the queue is closed and all is answered.
-async fn carry(queue: &Queue, settings: &Settings, connection: Connection) -> Carried {
-    let Connection { commands, mut driver } = connection;
-    let mut on_the_way = FuturesOrdered::new();
-    let mut open = true;
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut driver => break,
-            Some((batch, answers)) = on_the_way.next() => match answers {
-                Ok(Ok(values)) => queue.settle(batch, values, settings.address.as_str()),
-                Ok(Err(error)) => {
-                    queue.fail(batch, EmitError::unanswered(&error));
-                    break;
-                }
-                Err(_) => {
-                    queue.fail(batch, EmitError::Timeout { after: settings.timeout });
-                    break;
-                }
-            },
-            more = queue.ready(), if open && on_the_way.len() < BATCHES_ON_THE_WAY => match queue.take() {
-                Some(batch) => {
-                    let mut commands = commands.clone();
-                    let timeout = settings.timeout;
-                    on_the_way.push_back(async move {
-                        let count = batch.pipeline.len();
-                        let answers = commands.send_packed_commands(&batch.pipeline, 0, count);
-                        let answers = tokio::time::timeout(timeout, answers).await;
-                        (batch, answers)
-                    });
-                }
-                None => open = more,
-            },
-            else => return Carried::Closed,
-        }
-        if !open && on_the_way.is_empty() {
-            return Carried::Closed;
-        }
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
-    // Without the driver all that is on its way fails at once.
-    drop(driver);
-    while let Some((batch, answers)) = on_the_way.next().await {
-        match answers {
-            Ok(Ok(values)) => queue.settle(batch, values, settings.address.as_str()),
-            Ok(Err(error)) => queue.fail(batch, EmitError::unanswered(&error)),
-            Err(_) => queue.fail(batch, EmitError::Timeout { after: settings.timeout }),
-        }
-    }
-    Carried::Broken
+}
+
+fn closed() -> RedisError {
+    RedisError::from(io::Error::new(io::ErrorKind::UnexpectedEof, "Redis has closed it"))
+}
+
+/// A server that is about to close the link says why, without having been asked.
+fn unasked(value: &Value) -> RedisError {
+    RedisError::from(io::Error::new(io::ErrorKind::InvalidData, format!("Redis said, without being asked: {value:?}")))
 }
 
 /// Connects, or gives up what waits and tells why. `None` when the next attempt needs a new message.

@@ -27,8 +27,8 @@ pub struct Plan {
     pub payload: Bytes,
 }
 
-/// What an operation writes: the channel, and the payload.
-pub(crate) type Written<'a> = (Cow<'a, str>, Vec<u8>);
+/// The channel of what was written; `None` when nobody is meant, and nothing was written.
+pub(crate) type Written<'a> = Result<Option<Cow<'a, str>>, EmitError>;
 
 /// Whom an operation is for, and how.
 #[derive(Debug, Clone, Default)]
@@ -52,8 +52,9 @@ impl Target {
         &mut self.options.flags
     }
 
-    fn is_nobody(&self) -> bool {
-        self.wants_rooms && self.options.rooms.is_empty()
+    /// Whether anybody can be meant.
+    fn is_somebody(&self) -> bool {
+        !self.wants_rooms || !self.options.rooms.is_empty()
     }
 }
 
@@ -65,56 +66,36 @@ fn add(list: &mut Vec<String>, rooms: Vec<String>) {
     }
 }
 
-/// An event for clients; `None` when nobody is meant.
+/// An event for clients.
 pub(crate) fn emit<'a>(
     channels: &'a Channels,
     target: &Target,
     event: &str,
     args: &(impl Serialize + ?Sized),
-) -> Result<Option<Written<'a>>, EmitError> {
+    out: &mut Vec<u8>,
+) -> Written<'a> {
     if is_reserved(event) {
         return Err(EmitError::Reserved { event: event.to_owned() });
     }
     let args = Args::new_event(event, args)?;
-    if target.is_nobody() {
-        return Ok(None);
-    }
-    let mut payload = Vec::with_capacity(ENVELOPE + args.to_json().0.len());
-    let channel = emitter::broadcast(channels, &args, &target.options, &mut payload);
-    Ok(Some((channel, payload)))
+    Ok(target.is_somebody().then(|| emitter::broadcast(channels, &args, &target.options, out)))
 }
 
-/// Bytes of a message around its arguments, about.
-const ENVELOPE: usize = 96;
-
-/// Rooms to join; `None` when nobody is meant, or no room.
-pub(crate) fn join<'a>(channels: &'a Channels, target: &Target, rooms: &[String]) -> Option<Written<'a>> {
-    if target.is_nobody() || rooms.is_empty() {
-        return None;
-    }
-    let mut payload = Vec::new();
-    let channel = emitter::join(channels, &target.options, rooms, &mut payload);
-    Some((channel.into(), payload))
+/// Rooms to join.
+pub(crate) fn join<'a>(channels: &'a Channels, target: &Target, rooms: &[String], out: &mut Vec<u8>) -> Written<'a> {
+    let some = target.is_somebody() && !rooms.is_empty();
+    Ok(some.then(|| emitter::join(channels, &target.options, rooms, out).into()))
 }
 
-/// Rooms to leave; `None` when nobody is meant, or no room.
-pub(crate) fn leave<'a>(channels: &'a Channels, target: &Target, rooms: &[String]) -> Option<Written<'a>> {
-    if target.is_nobody() || rooms.is_empty() {
-        return None;
-    }
-    let mut payload = Vec::new();
-    let channel = emitter::leave(channels, &target.options, rooms, &mut payload);
-    Some((channel.into(), payload))
+/// Rooms to leave.
+pub(crate) fn leave<'a>(channels: &'a Channels, target: &Target, rooms: &[String], out: &mut Vec<u8>) -> Written<'a> {
+    let some = target.is_somebody() && !rooms.is_empty();
+    Ok(some.then(|| emitter::leave(channels, &target.options, rooms, out).into()))
 }
 
-/// Sockets to disconnect; `None` when nobody is meant.
-pub(crate) fn disconnect<'a>(channels: &'a Channels, target: &Target, close: bool) -> Option<Written<'a>> {
-    if target.is_nobody() {
-        return None;
-    }
-    let mut payload = Vec::new();
-    let channel = emitter::disconnect(channels, &target.options, close, &mut payload);
-    Some((channel.into(), payload))
+/// Sockets to disconnect.
+pub(crate) fn disconnect<'a>(channels: &'a Channels, target: &Target, close: bool, out: &mut Vec<u8>) -> Written<'a> {
+    Ok(target.is_somebody().then(|| emitter::disconnect(channels, &target.options, close, out).into()))
 }
 
 /// An event for the servers themselves.
@@ -122,19 +103,11 @@ pub(crate) fn server_side_emit<'a>(
     channels: &'a Channels,
     event: &str,
     args: &(impl Serialize + ?Sized),
-) -> Result<Written<'a>, EmitError> {
+    out: &mut Vec<u8>,
+) -> Written<'a> {
     // Events that a server's namespace emits to itself.
     if matches!(event, "connect" | "connection" | "new_namespace") {
         return Err(EmitError::Reserved { event: event.to_owned() });
     }
-    let args = Args::new_event(event, args)?;
-    let mut payload = Vec::new();
-    let channel = emitter::server_side_emit(channels, &args, &mut payload);
-    Ok((channel.into(), payload))
-}
-
-impl From<Written<'_>> for Plan {
-    fn from((channel, payload): Written<'_>) -> Self {
-        Plan { channel: channel.into_owned(), payload: payload.into() }
-    }
+    Ok(Some(emitter::server_side_emit(channels, &Args::new_event(event, args)?, out).into()))
 }

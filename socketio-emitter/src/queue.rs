@@ -1,29 +1,21 @@
 //! The bounded queue between those who emit and the task that sends.
 //!
-//! Messages are collected into batches, a batch being what one write carries. Counted are all messages without an
-//! answer, whether they wait here or are on their way: at the limit a message is refused, which costs nobody but its
-//! sender. Whoever takes a batch settles it; one that is dropped tells its waiters that no answer will come.
+//! Counted are all messages without an answer, whether they wait here or are on their way: at the limit a message is
+//! refused, which costs nobody but its sender. Whoever takes a batch gives it back when it has its answers.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use futures_util::FutureExt;
-use redis::{Cmd, Pipeline, Value};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use crate::{
     EmitError,
-    emitted::{Answer, Answers, Emitted},
+    batch::{Answers, Batch, LARGEST_BUFFER},
+    emitted::Emitted,
 };
-
-/// So many messages leave in one write at most, so that answers come while the next are on their way.
-const BATCH_MESSAGES: usize = 1_024;
-
-/// So many bytes leave in one write, unless a single message is larger.
-const BATCH_BYTES: usize = 256 * 1_024;
 
 /// How much may be without an answer.
 #[derive(Debug, Clone, Copy)]
@@ -47,37 +39,29 @@ struct State {
     /// What has no answer yet, here and on its way.
     messages: usize,
     bytes: usize,
+    /// A buffer for the next batch.
+    spare: Vec<u8>,
     /// Nobody can emit any more.
     closed: bool,
     /// There is a task that sends.
     served: bool,
 }
 
-/// Messages that leave together.
-pub(crate) struct Batch {
-    pub(crate) pipeline: Pipeline,
-    bytes: usize,
-    /// Takes no more messages.
-    sealed: bool,
-    /// When its first message came.
-    since: Instant,
-    answer: Answer,
-    answers: oneshot::Sender<Arc<Answers>>,
-}
-
 impl Queue {
     pub(crate) fn new(limits: Limits) -> Queue {
-        let state = State { batches: VecDeque::new(), messages: 0, bytes: 0, closed: false, served: false };
+        let state =
+            State { batches: VecDeque::new(), messages: 0, bytes: 0, spare: Vec::new(), closed: false, served: false };
         Queue { limits, state: Mutex::new(state), news: Notify::new(), settled: Notify::new() }
     }
 
-    /// Puts in `command`, which measures `bytes`. `serve` is called if there is no task that sends.
+    /// Puts in a message. `serve` is called if there is no task that sends.
     pub(crate) fn push(
         &self,
-        command: Cmd,
-        bytes: usize,
+        channel: &str,
+        payload: &[u8],
         serve: impl FnOnce() -> Result<(), EmitError>,
     ) -> Result<Emitted, EmitError> {
+        let bytes = Batch::measure_of(channel, payload);
         let mut state = self.lock();
         if state.closed {
             return Err(EmitError::Closed);
@@ -93,19 +77,13 @@ impl Queue {
         }
         state.messages += 1;
         state.bytes += bytes;
-        let roomy = |batch: &&mut Batch| {
-            !batch.sealed && batch.pipeline.len() < BATCH_MESSAGES && batch.bytes + bytes <= BATCH_BYTES
-        };
-        let emitted = match state.batches.back_mut().filter(roomy) {
-            Some(batch) => batch.push(command, bytes),
-            None => {
-                let mut batch = Batch::new();
-                let emitted = batch.push(command, bytes);
-                state.batches.push_back(batch);
-                self.news.notify_one();
-                emitted
-            }
-        };
+        if let Some(batch) = state.batches.back_mut().filter(|batch| batch.has_room_for(bytes)) {
+            return Ok(batch.push(channel, payload));
+        }
+        let mut batch = Batch::new(std::mem::take(&mut state.spare));
+        let emitted = batch.push(channel, payload);
+        state.batches.push_back(batch);
+        self.news.notify_one();
         Ok(emitted)
     }
 
@@ -189,41 +167,27 @@ impl Queue {
     /// The batch at the end takes no more messages, so that old and new ones do not share a fate.
     pub(crate) fn seal(&self) {
         if let Some(batch) = self.lock().batches.back_mut() {
-            batch.sealed = true;
+            batch.seal();
         }
-    }
-
-    /// Redis has answered the messages of `batch`, each in its way.
-    pub(crate) fn settle(&self, batch: Batch, values: Vec<Value>, address: &str) {
-        let mut refused = BTreeMap::new();
-        let receivers = values.into_iter().enumerate().map(|(place, value)| match value {
-            Value::Int(receivers) => u64::try_from(receivers).unwrap_or_default(),
-            Value::ServerError(error) => {
-                refused.insert(place, EmitError::from_answer(address, &error));
-                0
-            }
-            other => {
-                refused.insert(place, EmitError::Refused { reason: format!("no number, but {other:?}") });
-                0
-            }
-        });
-        let receivers = receivers.collect();
-        self.end(batch, Answers::Given { receivers, refused });
     }
 
     /// All messages of `batch` have failed so.
     pub(crate) fn fail(&self, batch: Batch, error: EmitError) {
-        self.end(batch, Answers::Failed(error));
+        self.settle(batch, Answers::failed(error));
     }
 
-    fn end(&self, batch: Batch, answers: Answers) {
+    /// So have the messages of `batch` ended.
+    pub(crate) fn settle(&self, batch: Batch, answers: Answers) {
+        let (messages, bytes) = (batch.count(), batch.measure());
+        let buffer = batch.end(answers);
         {
             let mut state = self.lock();
-            state.messages = state.messages.saturating_sub(batch.pipeline.len());
-            state.bytes = state.bytes.saturating_sub(batch.bytes);
+            state.messages = state.messages.saturating_sub(messages);
+            state.bytes = state.bytes.saturating_sub(bytes);
+            if (state.spare.capacity()..=LARGEST_BUFFER).contains(&buffer.capacity()) {
+                state.spare = buffer;
+            }
         }
-        // An error means that nobody waits for the answer.
-        let _ = batch.answers.send(Arc::new(answers));
         self.settled.notify_waiters();
     }
 
@@ -234,22 +198,51 @@ impl Queue {
 
 impl State {
     fn pop_older_than(&mut self, age: Duration) -> Option<Batch> {
-        let old = self.batches.front().is_some_and(|batch| batch.since.elapsed() >= age);
+        let old = self.batches.front().is_some_and(|batch| batch.since().elapsed() >= age);
         if old { self.batches.pop_front() } else { None }
     }
 }
 
-impl Batch {
-    fn new() -> Batch {
-        let (answers, answer) = oneshot::channel();
-        let answer = answer.shared();
-        Batch { pipeline: Pipeline::new(), bytes: 0, sealed: false, since: Instant::now(), answer, answers }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(queue: &Queue, payload: &[u8]) -> Result<Emitted, EmitError> {
+        queue.push("channel", payload, || Ok(()))
     }
 
-    fn push(&mut self, command: Cmd, bytes: usize) -> Emitted {
-        let place = self.pipeline.len();
-        self.pipeline.add_command(command);
-        self.bytes += bytes;
-        Emitted::waiting(self.answer.clone(), place)
+    #[test]
+    fn what_has_its_answer_no_longer_counts() {
+        let queue = Queue::new(Limits { messages: 2, bytes: 1_000 });
+        for _ in 0..1_000 {
+            for payload in [&[0; 10][..], &[0; 700]] {
+                push(&queue, payload).map(drop).expect("there is room");
+            }
+            assert!(matches!(push(&queue, &[]), Err(EmitError::Full { messages: 2, .. })));
+            queue.fail_all(&EmitError::Closed);
+        }
+        let state = queue.lock();
+        assert_eq!((state.messages, state.bytes), (0, 0));
+    }
+
+    #[test]
+    fn one_message_larger_than_the_limit_goes_alone() {
+        let queue = Queue::new(Limits { messages: 9, bytes: 100 });
+        let large = push(&queue, &[0; 1_000]).map(drop);
+        assert_eq!(large, Ok(()));
+        assert!(matches!(push(&queue, &[]), Err(EmitError::Full { messages: 1, .. })));
+    }
+
+    #[test]
+    fn a_batch_ends_when_it_is_full_or_sealed() {
+        let queue = Queue::new(Limits { messages: 10_000, bytes: 1 << 30 });
+        let push = |payload: &[u8]| drop(push(&queue, payload).expect("there is room"));
+        (0..1_025).for_each(|_| push(&[]));
+        push(&[0; 300 * 1_024]);
+        push(&[]);
+        queue.seal();
+        push(&[]);
+        let counts: Vec<_> = std::iter::from_fn(|| queue.take()).map(|batch| batch.count()).collect();
+        assert_eq!(counts, [1_024, 1, 1, 1, 1]);
     }
 }

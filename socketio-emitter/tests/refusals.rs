@@ -60,6 +60,11 @@ async fn one_refusal_in_a_batch_is_told_to_its_sender_alone() {
 async fn a_redis_that_is_loading_or_refuses_the_login_is_not_connected_to() {
     let loading = Fake::start(|_| Reply::Say("-LOADING Redis is loading the dataset in memory")).await;
     assert!(matches!(Emitter::connect(&loading.url()).await, Err(EmitError::Loading { .. })));
+    let full = Fake::start(|_| Reply::Say("-ERR max number of clients reached")).await;
+    for who in ["", ":s3cret@"] {
+        let error = Emitter::connect(&format!("redis://{who}{}", full.address)).await.unwrap_err();
+        assert!(matches!(&error, EmitError::Refused { reason } if reason.contains("max number")), "{error:?}");
+    }
     let old = "-ERR AUTH <password> called without any password configured for the default user";
     let open = Fake::start(move |command| Reply::Say(if command[0] == "AUTH" { old } else { "+OK" })).await;
     let error = Emitter::connect(&format!("redis://:s3cret@{}", open.address)).await.unwrap_err();

@@ -1,0 +1,194 @@
+//! Messages that leave together in one write, and the answers that come back together.
+//!
+//! A batch is the text of its commands, one `PUBLISH` behind the other, which is all that happens to a message here.
+//! The answers are shared by all who wait for one of them.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use futures_util::{FutureExt, future::Shared};
+use redis::Value;
+use tokio::sync::oneshot;
+
+use crate::{EmitError, Receipt, emitted::Emitted};
+
+/// So many messages leave in one write at most, so that answers come while the next are on their way.
+const MOST_MESSAGES: usize = 1_024;
+
+/// So many bytes leave in one write, unless a single message is larger.
+const MOST_BYTES: usize = 256 * 1_024;
+
+/// Bytes of a command around its channel and its payload: 17, and 6 with a length of one digit for each of the two.
+const AROUND: usize = 48;
+
+/// The largest buffer worth keeping for a later batch.
+pub(crate) const LARGEST_BUFFER: usize = 2 * MOST_BYTES;
+
+/// Messages that leave together.
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    count: usize,
+    /// What its messages measure, see [`measure_of`](Batch::measure_of).
+    measure: usize,
+    /// Takes no more messages.
+    sealed: bool,
+    /// When its first message came.
+    since: Instant,
+    answer: Answer,
+    answers: oneshot::Sender<Arc<Answers>>,
+}
+
+impl Batch {
+    /// An empty one, which writes into `buffer`.
+    pub(crate) fn new(mut buffer: Vec<u8>) -> Batch {
+        buffer.clear();
+        let (answers, answer) = oneshot::channel();
+        let (since, answer) = (Instant::now(), answer.shared());
+        Batch { bytes: buffer, count: 0, measure: 0, sealed: false, since, answer, answers }
+    }
+
+    /// What a message measures: about the bytes it has in a batch.
+    pub(crate) fn measure_of(channel: &str, payload: &[u8]) -> usize {
+        channel.len() + payload.len() + AROUND
+    }
+
+    /// What its messages measure.
+    pub(crate) fn measure(&self) -> usize {
+        self.measure
+    }
+
+    /// Whether a message of this measure may come in.
+    pub(crate) fn has_room_for(&self, measure: usize) -> bool {
+        !self.sealed && self.count < MOST_MESSAGES && self.measure + measure <= MOST_BYTES
+    }
+
+    /// Adds a message.
+    pub(crate) fn push(&mut self, channel: &str, payload: &[u8]) -> Emitted {
+        let (place, measure) = (self.count, Batch::measure_of(channel, payload));
+        self.count += 1;
+        self.measure += measure;
+        self.bytes.reserve(measure);
+        self.bytes.extend_from_slice(b"*3\r\n$7\r\nPUBLISH\r\n");
+        self.bulk(channel.as_bytes());
+        self.bulk(payload);
+        Emitted::waiting(self.answer.clone(), place)
+    }
+
+    fn bulk(&mut self, bytes: &[u8]) {
+        self.bytes.push(b'$');
+        self.bytes.extend_from_slice(itoa::Buffer::new().format(bytes.len()).as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Takes no more messages.
+    pub(crate) fn seal(&mut self) {
+        self.sealed = true;
+    }
+
+    /// The commands.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many messages it has.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// When its first message came.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Tells those who wait, and gives back the buffer.
+    pub(crate) fn end(self, answers: Answers) -> Vec<u8> {
+        // An error means that nobody does.
+        let _ = self.answers.send(Arc::new(answers));
+        self.bytes
+    }
+}
+
+/// The answers to a batch, once they are there.
+pub(crate) type Answer = Shared<oneshot::Receiver<Arc<Answers>>>;
+
+/// How the messages of a batch ended.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    /// What Redis said, as far as it got; of those in `refused` 0.
+    receivers: Vec<u64>,
+    refused: BTreeMap<usize, EmitError>,
+    /// What became of the others.
+    failed: Option<EmitError>,
+}
+
+impl Answers {
+    pub(crate) fn failed(error: EmitError) -> Answers {
+        Answers { failed: Some(error), ..Answers::default() }
+    }
+
+    /// How many have come.
+    pub(crate) fn count(&self) -> usize {
+        self.receivers.len()
+    }
+
+    /// Redis, at `address`, has answered the next message.
+    pub(crate) fn push(&mut self, value: Value, address: &str) {
+        let place = self.receivers.len();
+        let error = match value {
+            Value::Int(receivers) => {
+                self.receivers.push(u64::try_from(receivers).unwrap_or_default());
+                return;
+            }
+            Value::ServerError(error) => EmitError::from_answer(address, &error),
+            other => EmitError::Refused { reason: format!("the answer is not a number, but {other:?}") },
+        };
+        self.receivers.push(0);
+        self.refused.insert(place, error);
+    }
+
+    /// No more will come, and the reason.
+    pub(crate) fn fail(&mut self, error: EmitError) {
+        self.failed = Some(error);
+    }
+
+    pub(crate) fn of(&self, place: usize) -> Result<Receipt, EmitError> {
+        let refused = self.refused.get(&place);
+        match self.receivers.get(place) {
+            Some(receivers) => refused.map_or(Ok(Receipt::new(*receivers)), |error| Err(error.clone())),
+            None => Err(self
+                .failed
+                .clone()
+                .unwrap_or_else(|| EmitError::Unanswered { reason: "Redis left out an answer".to_owned() })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_the_text_of_its_commands() {
+        let mut batch = Batch::new(b"old".to_vec());
+        drop(batch.push("socket.io#/#", b"one"));
+        drop(batch.push("é", b"\x93\r\n"));
+        let text = b"*3\r\n$7\r\nPUBLISH\r\n$12\r\nsocket.io#/#\r\n$3\r\none\r\n\
+            *3\r\n$7\r\nPUBLISH\r\n$2\r\n\xc3\xa9\r\n$3\r\n\x93\r\n\r\n";
+        assert_eq!(batch.bytes().escape_ascii().to_string(), text.escape_ascii().to_string());
+        assert_eq!(batch.count(), 2);
+    }
+
+    #[test]
+    fn each_message_hears_its_own_answer_and_the_rest_the_failure() {
+        let mut answers = Answers::default();
+        answers.push(Value::Int(3), "");
+        answers.push(Value::Okay, "");
+        answers.push(Value::Int(0), "");
+        answers.fail(EmitError::Closed);
+        assert_eq!(answers.of(0).map(|receipt| receipt.receivers()), Ok(3));
+        assert!(matches!(answers.of(1), Err(EmitError::Refused { .. })));
+        assert_eq!(answers.of(2).map(|receipt| receipt.receivers()), Ok(0));
+        assert_eq!(answers.of(3), Err(EmitError::Closed));
+    }
+}
