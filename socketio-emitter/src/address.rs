@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, ServerError, Value, ValueCodec};
+use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, ServerError, Value};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 use tokio_util::codec::FramedRead;
 
-use crate::EmitError;
+use crate::{EmitError, answer::AnswerCodec};
 
 /// Where Redis is, and how to log in.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub(crate) struct Address {
 
 /// A link to Redis: its answers, and the way for commands.
 pub(crate) struct Connection {
-    pub(crate) answers: FramedRead<Box<dyn AsyncRead + Send + Unpin>, ValueCodec>,
+    pub(crate) answers: FramedRead<Box<dyn AsyncRead + Send + Unpin>, AnswerCodec>,
     pub(crate) commands: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
@@ -85,7 +85,7 @@ impl Address {
         let greeting = self.greeting();
         let text: Vec<u8> = greeting.iter().flat_map(|(_, command)| command.get_packed_command()).collect();
         commands.write_all(&text).await.map_err(|e| self.io(&e))?;
-        let mut answers = FramedRead::new(read, ValueCodec::default());
+        let mut answers = FramedRead::new(read, AnswerCodec::default());
         for (purpose, _) in greeting {
             match answers.next().await {
                 Some(Ok(Value::ServerError(error))) => self.check(purpose, &error)?,

@@ -26,6 +26,7 @@
 //! What servers and clients do with a message is not reported back: Redis has no acknowledgements.
 
 mod address;
+mod answer;
 mod batch;
 mod broadcast;
 mod emitted;
