@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use socketio_redis_adapter::RedisAdapter;
+use socketio_redis_adapter::{RedisAdapter, SubscriptionMode};
 use socketio_server::{Data, Server, Socket};
 
 #[tokio::main]
@@ -14,11 +14,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(interval) = env("PING_INTERVAL_MS") {
         builder = builder.ping_interval(Duration::from_millis(interval.parse()?));
     }
-    builder = match env("ADAPTER").as_deref().unwrap_or("memory") {
-        "memory" => builder,
-        "redis" => builder.adapter(RedisAdapter::connect(&env("REDIS_URL").ok_or("REDIS_URL is not set")?).await?),
-        other => return Err(format!("ADAPTER={other} is not offered").into()),
-    };
+    let adapter = env("ADAPTER").unwrap_or_else(|| "memory".into());
+    if adapter != "memory" {
+        let redis = RedisAdapter::builder(&env("REDIS_URL").ok_or("REDIS_URL is not set")?);
+        let redis = match adapter.as_str() {
+            "redis" => redis,
+            "redis-sharded" => redis.sharded(SubscriptionMode::Dynamic),
+            "redis-streams" => redis.streams(),
+            other => return Err(format!("ADAPTER={other} is not offered").into()),
+        };
+        builder = builder.adapter(redis.connect().await?);
+    }
     let io = builder.build();
 
     io.on("echo", async |socket: Socket, Data(text): Data<String>| socket.emit("echo", text).map(drop));
@@ -42,7 +48,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
 
     io.ready().await?;
-    let addr = format!("{}:{}", env("HOST").as_deref().unwrap_or("127.0.0.1"), env("PORT").as_deref().unwrap_or("3000"));
+    let addr =
+        format!("{}:{}", env("HOST").as_deref().unwrap_or("127.0.0.1"), env("PORT").as_deref().unwrap_or("3000"));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         result = io.listen(addr) => result?,

@@ -1,16 +1,14 @@
 //! One node of a cluster, driven by its clients: whatever the cluster API offers, on request. For tests with other
 //! nodes (of Node.js, too), emitters and faults. Configured by environment: PORT, REDIS_URL, ADAPTER, NODE_NAME,
-//! KEY_PREFIX.
+//! KEY_PREFIX, SUBSCRIPTION_MODE.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
-use socketio_redis_adapter::RedisAdapter;
-use socketio_server::{
-    AckError, Broadcast, Data, Event, Namespace, Server, ServerAnswer, Socket, State, Value,
-};
+use socketio_redis_adapter::{RedisAdapter, SubscriptionMode};
+use socketio_server::{AckError, Broadcast, Data, Event, Namespace, Server, ServerAnswer, Socket, State, Value};
 
 /// What every node knows of itself.
 struct Node {
@@ -80,15 +78,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let name = env("NODE_NAME").unwrap_or_else(|| format!("rust-{}", std::process::id()));
     let mut builder =
         Server::builder().max_http_buffer_size(4 << 20).state(Node { name: name.clone(), adapter: adapter.clone() });
-    builder = match adapter.as_str() {
-        "memory" => builder,
-        "classic" => {
-            let url = env("REDIS_URL").ok_or("REDIS_URL is not set")?;
-            let key = env("KEY_PREFIX").unwrap_or_else(|| "socket.io".into());
-            builder.adapter(RedisAdapter::builder(&url).key(&key).connect().await?)
-        }
-        other => return Err(format!("ADAPTER={other} is not offered").into()),
-    };
+    if adapter != "memory" {
+        let url = env("REDIS_URL").ok_or("REDIS_URL is not set")?;
+        let redis = RedisAdapter::builder(&url).key(env("KEY_PREFIX").unwrap_or_else(|| "socket.io".into()));
+        let redis = match adapter.as_str() {
+            "classic" => redis,
+            "sharded" => redis.sharded(match env("SUBSCRIPTION_MODE").as_deref().unwrap_or("dynamic") {
+                "dynamic" => SubscriptionMode::Dynamic,
+                "dynamic-private" => SubscriptionMode::DynamicPrivate,
+                "static" => SubscriptionMode::Static,
+                other => return Err(format!("SUBSCRIPTION_MODE={other} is not offered").into()),
+            }),
+            "streams" => redis.streams(),
+            other => return Err(format!("ADAPTER={other} is not offered").into()),
+        };
+        builder = builder.adapter(redis.connect().await?);
+    }
     let io = builder.build();
     for namespace in [io.of("/"), io.of("/chat")] {
         serve(&namespace, &name);
