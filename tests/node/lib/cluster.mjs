@@ -15,7 +15,7 @@ export function clusterUnderTest(more) {
   before(async () => {
     cluster.redis = await startRedis();
     const start = (name, command) => {
-      return startServer(command, { ADAPTER: "classic", REDIS_URL: cluster.redis.url, NODE_NAME: name });
+      return startServer(command, { ADAPTER: process.env.ADAPTER ?? "classic", REDIS_URL: cluster.redis.url, NODE_NAME: name });
     };
     const [a, b, n] = await Promise.all([
       start("a", commandFrom("SERVER_CMD")),

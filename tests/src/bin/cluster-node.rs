@@ -300,6 +300,10 @@ async fn run(socket: &Socket, node: &Node, log: &Log, command: Command) -> Resul
             let found = found.complete().map_err(|error| failed(&error))?;
             Ok(fields([("sids", texts(found.iter().map(socketio_server::RemoteSocketHandle::id)))]))
         }
+        // Only the classic format has the question.
+        "allRooms" if !matches!(node.adapter.as_str(), "classic" | "memory") => {
+            Ok(fields([("unsupported", Value::Bool(true))]))
+        }
         "allRooms" => {
             let rooms = namespace.rooms().await.map_err(|error| failed(&error))?;
             Ok(fields([("rooms", texts(rooms.complete().map_err(|error| failed(&error))?))]))
