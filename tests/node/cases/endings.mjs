@@ -13,6 +13,11 @@ export function endingCases(open) {
     return until(5000, `the server knows why ${id} ended`, async () => (await ask(witness, "reason-of", id))[0]);
   }
 
+  test("a socket that has not ended has no reason: the answer is null", async () => {
+    const socket = await open();
+    assert.deepEqual(await ask(socket, "reason-of", socket.id), [null]);
+  });
+
   test("a client that disconnects", async () => {
     const socket = await open("/custom");
     const { id } = socket;

@@ -1,0 +1,72 @@
+//! The suites in Node.js against our servers: real clients, real servers beside ours, real emitters.
+//!
+//! Each test here is one file of `tests/node`, whose own report is shown when it fails. `tests/node/README.md` says how
+//! to run one alone, and against another server.
+
+use socketio_tests::NodeSuite;
+
+const CONFORMANCE_SERVER: &str = env!("CARGO_BIN_EXE_conformance-server");
+const CLUSTER_NODE: &str = env!("CARGO_BIN_EXE_cluster-node");
+
+fn conformance(file: &str) {
+    NodeSuite::new(file).server("SERVER_CMD", CONFORMANCE_SERVER).run();
+}
+
+fn cluster(file: &str) {
+    NodeSuite::new(file).server("SERVER_CMD", CLUSTER_NODE).run();
+}
+
+#[test]
+fn both_protocols_on_bare_http_and_websocket() {
+    conformance("protocol.test.mjs");
+}
+
+#[test]
+fn http_as_browsers_and_proxies_see_it() {
+    conformance("http.test.mjs");
+}
+
+#[test]
+fn websocket_frames() {
+    conformance("websocket.test.mjs");
+}
+
+#[test]
+fn the_stock_client_on_every_transport() {
+    conformance("conformance.test.mjs");
+}
+
+#[test]
+fn the_stock_client_of_version_3() {
+    conformance("client3.test.mjs");
+}
+
+#[test]
+fn the_stock_client_of_version_2() {
+    conformance("legacy.test.mjs");
+}
+
+#[test]
+fn the_msgpack_parser() {
+    conformance("msgpack.test.mjs");
+}
+
+#[test]
+fn recovery_of_a_connection() {
+    conformance("recovery.test.mjs");
+}
+
+#[test]
+fn order_loss_and_isolation() {
+    NodeSuite::new("promises.test.mjs").server("SERVER_CMD", CONFORMANCE_SERVER).server("NODE_CMD", CLUSTER_NODE).run();
+}
+
+#[test]
+fn a_cluster_with_node_js() {
+    cluster("cluster.test.mjs");
+}
+
+#[test]
+fn a_cluster_whose_redis_goes_and_comes_back() {
+    cluster("outage.test.mjs");
+}
