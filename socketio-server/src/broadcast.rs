@@ -167,7 +167,7 @@ impl Broadcast {
     ///
     /// As [`emit`](Broadcast::emit).
     pub fn emit_encoded(&self, packet: &Outgoing) -> Result<Emitted, EmitError> {
-        let packet = packet.within(self.namespace.name())?;
+        let packet = packet.within(self.namespace.parser(), self.namespace.name())?;
         Ok(self.namespace.adapter().broadcast(&packet, &self.target)?)
     }
 

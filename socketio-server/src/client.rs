@@ -3,6 +3,7 @@
 //! A [`Client`] is the task of its connection. Packets are handled in the order in which they come, and what handling
 //! one sends leaves together at the end of the turn.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,17 +11,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use socketio_protocol::engine::{CloseReason, Message, Version};
-use socketio_protocol::socket::{self, Args, Decoder, Kind, Limits, Packet, split_query};
+use socketio_protocol::socket::{Args, Kind, Limits, Packet, split_query};
 use tokio::time::{Instant, sleep_until};
 
-use crate::adapter::Command;
-use crate::engine::{Frame, Incoming, Received, random_id};
+use crate::adapter::{Command, History, Resumed};
+use crate::engine::{Incoming, Received, random_id};
 use crate::error::{ConnectError, DisconnectReason, HandlerErrorKind};
 use crate::handler::{AckSlot, Event, EventContext, Load, run, run_future};
 use crate::handlers::Found;
 use crate::handshake::Handshake;
+use crate::namespace::Namespace;
+use crate::parser::Decoder;
 use crate::server::ServerInner;
 use crate::socket::Socket;
 
@@ -40,11 +44,16 @@ pub(crate) struct Client {
 /// A namespace that the client is in, or wants to be in.
 enum Entry {
     /// A middleware still looks at the socket; its packets wait.
-    Connecting {
-        socket: Socket,
-        waiting: Vec<Packet>,
-    },
+    Connecting(Box<Newcomer>),
     Connected(Socket),
+}
+
+/// A socket that is not in yet, and what came for it meanwhile.
+struct Newcomer {
+    socket: Socket,
+    /// The session that it goes on with.
+    resumed: Option<Resumed>,
+    waiting: Vec<Packet>,
 }
 
 /// What middlewares that had to wait have decided.
@@ -67,7 +76,7 @@ impl Client {
             max_bytes: server.shared.config.max_packet_bytes,
         };
         let mut client = Self {
-            decoder: Decoder::new(limits),
+            decoder: server.shared.config.parser.decoder(limits),
             incoming,
             entries: SmallVec::new(),
             left: HashSet::new(),
@@ -135,7 +144,7 @@ impl Client {
         for entry in self.entries.drain(..) {
             match entry {
                 Entry::Connected(socket) => socket.end(DisconnectReason::Connection(reason)),
-                Entry::Connecting { socket, .. } => socket.refuse(),
+                Entry::Connecting(newcomer) => newcomer.socket.refuse(),
             }
         }
     }
@@ -143,11 +152,7 @@ impl Client {
     // ---- packets ----------------------------------------------------------------------------------------------
 
     fn message(&mut self, message: Message) -> Result<(), Violation> {
-        let packet = match message {
-            Message::Text(text) => self.decoder.text(text),
-            Message::Binary(data) => self.decoder.binary(data),
-        };
-        match packet {
+        match self.decoder.message(message) {
             Ok(Some(packet)) => self.packet(packet),
             Ok(None) => Ok(()),
             Err(error) => {
@@ -183,11 +188,11 @@ impl Client {
             return if self.left.contains(&packet.nsp) { Ok(()) } else { Err(Violation) };
         };
         match &mut self.entries[at] {
-            Entry::Connecting { waiting, .. } if waiting.len() < WAITING_PACKETS => {
-                waiting.push(packet);
+            Entry::Connecting(newcomer) if newcomer.waiting.len() < WAITING_PACKETS => {
+                newcomer.waiting.push(packet);
                 Ok(())
             }
-            Entry::Connecting { .. } => Err(Violation),
+            Entry::Connecting(_) => Err(Violation),
             Entry::Connected(socket) if socket.is_gone() => {
                 self.leave(at);
                 Ok(())
@@ -226,7 +231,7 @@ impl Client {
         if self.entries.len() >= self.server.shared.config.max_namespaces_per_connection {
             return self.refuse(&name, &ConnectError::new("Too many namespaces"));
         }
-        let Some(namespace) = self.server.find(&name) else {
+        let Some(namespace) = self.server.enter(&name) else {
             self.refusals += 1;
             if self.refusals > REFUSALS {
                 tracing::debug!("a client that asks for too many unknown namespaces is closed");
@@ -234,17 +239,11 @@ impl Client {
             }
             return self.refuse(&name, &ConnectError::new("Invalid namespace"));
         };
-        let connection = self.incoming.connection().clone();
-        let id = match connection.version() {
-            Version::V4 => random_id(),
-            Version::V3 if *name == *"/" => connection.id().clone(),
-            Version::V3 => format!("{name}#{}", connection.id()).into(),
-        };
-        let handshake = Handshake::new(connection.request().clone(), auth);
-        let middlewares = namespace.middlewares();
-        let socket = Socket::new(id, connection, handshake, namespace, self.load.clone());
-        if middlewares.is_empty() {
-            return self.connected(socket, Vec::new());
+        let (socket, resumed) = self.socket(namespace, auth);
+        let middlewares = socket.namespace().middlewares();
+        let skip = resumed.is_some() && socket.namespace().history().is_some_and(History::skips_middlewares);
+        if middlewares.is_empty() || skip {
+            return self.connected(Newcomer { socket, resumed, waiting: Vec::new() });
         }
         let looked_at = socket.clone();
         let mut decision: Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>> = Box::pin(async move {
@@ -254,10 +253,11 @@ impl Client {
             Ok(())
         });
         match decision.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => self.decide(socket, Vec::new(), result),
+            Poll::Ready(result) => self.decide(Newcomer { socket, resumed, waiting: Vec::new() }, result),
             Poll::Pending => {
                 let decided = self.decided.get_or_insert_default().clone();
-                self.entries.push(Entry::Connecting { socket: socket.clone(), waiting: Vec::new() });
+                let newcomer = Newcomer { socket: socket.clone(), resumed, waiting: Vec::new() };
+                self.entries.push(Entry::Connecting(Box::new(newcomer)));
                 tokio::spawn(async move {
                     let result = decision.await;
                     let connection = socket.conn().clone();
@@ -268,10 +268,46 @@ impl Client {
         }
     }
 
-    fn decide(&mut self, socket: Socket, waiting: Vec<Packet>, result: Result<(), ConnectError>) {
+    /// A new socket for the client, or one that goes on with what the client shows that it had.
+    fn socket(&self, namespace: Namespace, auth: Args) -> (Socket, Option<Resumed>) {
+        #[derive(Deserialize)]
+        struct Credentials<'a> {
+            #[serde(borrow)]
+            pid: Cow<'a, str>,
+            #[serde(borrow)]
+            offset: Option<Cow<'a, str>>,
+        }
+        let connection = self.incoming.connection().clone();
+        let load = self.load.clone();
+        let resumed = namespace.history().filter(|_| !self.is_v2()).and_then(|history| {
+            let Credentials { pid, offset } = auth.value().ok().flatten()?;
+            // A connection that is dead without anybody having noticed may still hold the session.
+            if let Some(ghost) = history.live(&pid).and_then(|id| namespace.local_socket(&id)) {
+                ghost.give_way();
+            }
+            let resumed = history.resume(&pid, offset.as_deref(), std::time::Instant::now())?;
+            Some((Box::<str>::from(pid), resumed))
+        });
+        let request = connection.request().clone();
+        if let Some((pid, resumed)) = resumed {
+            let handshake = Handshake::new(request, auth);
+            let socket = Socket::resume(&resumed.session, connection, handshake, namespace, load, pid);
+            return (socket, Some(resumed));
+        }
+        let id = match connection.version() {
+            Version::V4 => random_id(),
+            Version::V3 if *namespace.name() == "/" => connection.id().clone(),
+            Version::V3 => format!("{}#{}", namespace.name(), connection.id()).into(),
+        };
+        let pid = (namespace.history().is_some() && !self.is_v2()).then(|| Box::from(&*random_id()));
+        (Socket::new(id, connection, Handshake::new(request, auth), namespace, load, pid), None)
+    }
+
+    fn decide(&mut self, newcomer: Newcomer, result: Result<(), ConnectError>) {
         match result {
-            Ok(()) => self.connected(socket, waiting),
+            Ok(()) => self.connected(newcomer),
             Err(error) => {
+                let socket = newcomer.socket;
                 socket.refuse();
                 self.refuse(socket.namespace().name(), &error);
                 self.left.insert(socket.namespace().name().clone());
@@ -281,8 +317,8 @@ impl Client {
 
     /// The socket is in: its rooms, then the client is told, then the application. All on this task, so that nothing
     /// the client sends after it was told can come before the handlers are there.
-    fn connected(&mut self, socket: Socket, waiting: Vec<Packet>) {
-        socket.connect();
+    fn connected(&mut self, Newcomer { socket, resumed, waiting }: Newcomer) {
+        socket.connect(resumed.as_ref());
         let namespace = socket.namespace().clone();
         namespace.add(socket.clone());
         self.tell_connected(&socket);
@@ -304,24 +340,23 @@ impl Client {
     }
 
     fn tell_connected(&self, socket: &Socket) {
-        #[derive(serde::Serialize)]
+        #[derive(Serialize)]
         struct Connected<'a> {
             sid: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pid: Option<&'a str>,
         }
-        let mut out = Frame::buffer(64);
-        let payload = (!self.is_v2()).then(|| Connected { sid: socket.id() });
-        if socket::encode_connect(&mut out, socket.namespace().name(), payload.as_ref()).is_ok() {
-            let _ = socket.send_packet(out, socket::Attachments::new()); // A client that is gone finds out elsewhere.
-        }
+        let payload = match self.is_v2() {
+            true => Args::none(),
+            false => Args::new_single(&Connected { sid: socket.id(), pid: socket.pid() }).unwrap_or_default(),
+        };
+        socket.send_packet(Kind::Connect, payload);
     }
 
     fn refuse(&self, name: &ByteString, error: &ConnectError) {
-        let payload = error.payload(self.is_v2());
-        let mut packet = Packet::new(Kind::ConnectError, name.clone(), payload);
-        packet.id = None;
-        let mut out = Frame::buffer(64);
-        if let Ok(attachments) = socket::encode_packet(&mut out, &packet) {
-            let _ = self.incoming.connection().send_frame(&Frame::seal(out, attachments), false);
+        let packet = Packet::new(Kind::ConnectError, name.clone(), error.payload(self.is_v2()));
+        if let Ok(frame) = self.server.shared.config.parser.packet(&packet) {
+            let _ = self.incoming.connection().send_frame(&frame, false); // A client that is gone finds out elsewhere.
         }
     }
 
@@ -335,9 +370,9 @@ impl Client {
         for (socket, result) in decided.into_iter().flatten() {
             let at = self.entries.iter().position(|entry| *entry.socket() == socket);
             if let Some(at) = at
-                && let Entry::Connecting { waiting, .. } = self.entries.swap_remove(at)
+                && let Entry::Connecting(newcomer) = self.entries.swap_remove(at)
             {
-                self.decide(socket, waiting, result);
+                self.decide(*newcomer, result);
             }
         }
         let mut close = false;
@@ -360,12 +395,13 @@ impl Client {
 impl Entry {
     fn socket(&self) -> &Socket {
         match self {
-            Entry::Connecting { socket, .. } | Entry::Connected(socket) => socket,
+            Entry::Connecting(newcomer) => &newcomer.socket,
+            Entry::Connected(socket) => socket,
         }
     }
 
     fn is_connecting(&self) -> bool {
-        matches!(self, Entry::Connecting { .. })
+        matches!(self, Entry::Connecting(_))
     }
 }
 

@@ -161,6 +161,18 @@ impl DisconnectReason {
     }
 }
 
+impl DisconnectReason {
+    /// Whether the client may come back to its session: nobody wanted it gone, and it did nothing wrong.
+    pub(crate) fn is_recoverable(self) -> bool {
+        match self {
+            DisconnectReason::Connection(reason) => {
+                !matches!(reason, CloseReason::ParseError | CloseReason::SlowConsumer)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl std::fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

@@ -17,6 +17,32 @@ pub(crate) type Middleware =
     Arc<dyn Fn(Socket) -> Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>> + Send + Sync>;
 pub(crate) type PacketMiddleware = Arc<dyn Fn(&Socket, &Event) -> Result<(), String> + Send + Sync>;
 
+/// What a namespace has registered for its sockets.
+#[derive(Default)]
+pub(crate) struct Handlers {
+    pub(crate) middlewares: Vec<Middleware>,
+    pub(crate) connection: Vec<OnConnection>,
+    pub(crate) listeners: Listeners,
+}
+
+impl Handlers {
+    pub(crate) fn on_connection<F, Fut>(&mut self, handler: F)
+    where
+        F: FnOnce(Socket) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.connection.push(Arc::new(move |socket| Box::pin(handler.clone()(socket))));
+    }
+
+    pub(crate) fn middleware<F, Fut>(&mut self, middleware: F)
+    where
+        F: FnOnce(Socket) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), ConnectError>> + Send + 'static,
+    {
+        self.middlewares.push(Arc::new(move |socket| Box::pin(middleware.clone()(socket))));
+    }
+}
+
 /// The handlers of events, by name.
 #[derive(Default)]
 pub(crate) struct Listeners {

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -13,11 +14,14 @@ use socketio_protocol::socket::Args;
 use tokio::sync::mpsc;
 
 use crate::ack::BroadcastAcks;
-use crate::adapter::{Adapter, AdapterFactory, Answers, Emitted, MemoryAdapter, Outgoing, ServerEvent, Target};
+use crate::adapter::{
+    Adapter, AdapterFactory, Answers, Emitted, History, MemoryAdapter, Outgoing, ServerEvent, Target,
+};
 use crate::broadcast::{Broadcast, IntoRooms, check_name, check_request};
 use crate::error::{ConnectError, DisconnectReason, EmitError, RequestError};
 use crate::handler::{Event, Handler, erase};
-use crate::handlers::{Found, Listeners, Middleware, OnConnection, OnDisconnect};
+use crate::handlers::{Found, Handlers, Listeners, Middleware, OnConnection, OnDisconnect};
+use crate::parser::Parser;
 use crate::remote::RemoteSocketHandle;
 use crate::server::Shared;
 use crate::server_event::{ServerAnswer, ServerHandler, ServerHandlers};
@@ -35,32 +39,37 @@ struct Inner {
     shared: Arc<Shared>,
     adapter: OnceLock<Arc<dyn Adapter>>,
     sockets: RwLock<HashMap<ByteString, Socket, foldhash::fast::RandomState>>,
+    /// Those of the pattern that the namespace was made by; they run first.
+    pattern: Option<Arc<RwLock<Handlers>>>,
     handlers: RwLock<Handlers>,
     server_handlers: Arc<ServerHandlers>,
-}
-
-#[derive(Default)]
-struct Handlers {
-    middlewares: Vec<Middleware>,
-    connection: Vec<OnConnection>,
-    listeners: Listeners,
+    /// How many clients are in, or on their way in.
+    guests: AtomicUsize,
 }
 
 /// How many events of other servers may wait to be handled.
 const SERVER_EVENTS: usize = 1024;
 
 impl Namespace {
-    pub(crate) fn new(name: ByteString, shared: Arc<Shared>, factory: &dyn AdapterFactory) -> Self {
+    pub(crate) fn new(
+        name: ByteString,
+        shared: Arc<Shared>,
+        factory: &dyn AdapterFactory,
+        pattern: Option<Arc<RwLock<Handlers>>>,
+    ) -> Self {
+        let local = Arc::new(MemoryAdapter::new(name.clone(), shared.config.parser, shared.config.history()));
         let namespace = Self(Arc::new(Inner {
-            name: name.clone(),
+            name,
             shared,
             adapter: OnceLock::new(),
             sockets: RwLock::default(),
+            pattern,
             handlers: RwLock::default(),
             server_handlers: Arc::default(),
+            guests: AtomicUsize::new(0),
         }));
         let (events, incoming) = mpsc::channel(SERVER_EVENTS);
-        let adapter = factory.create(Arc::new(MemoryAdapter::new(name)), events);
+        let adapter = factory.create(local, events);
         let _ = namespace.0.adapter.set(adapter); // Just made: nobody else has set it.
         namespace.hear_servers(incoming);
         namespace
@@ -114,7 +123,7 @@ impl Namespace {
         F: FnOnce(Socket) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.write().connection.push(Arc::new(move |socket| Box::pin(handler.clone()(socket))));
+        self.write().on_connection(handler);
         self
     }
 
@@ -187,7 +196,7 @@ impl Namespace {
         F: FnOnce(Socket) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), ConnectError>> + Send + 'static,
     {
-        self.write().middlewares.push(Arc::new(move |socket| Box::pin(middleware.clone()(socket))));
+        self.write().middleware(middleware);
         self
     }
 
@@ -235,7 +244,7 @@ impl Namespace {
     /// [`EmitError::Reserved`] and [`EmitError::Encode`].
     pub fn encode(&self, event: &str, args: impl Serialize) -> Result<Outgoing, EmitError> {
         check_name(event)?;
-        Ok(Outgoing::event(self.name(), None, event, &args)?)
+        Ok(Outgoing::event(self.parser(), self.name(), None, event, &args)?)
     }
 
     /// [`emit`](Namespace::emit)s the event `message`.
@@ -405,8 +414,23 @@ impl Namespace {
         self.0.handlers.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Handlers> {
-        self.0.handlers.read().unwrap_or_else(PoisonError::into_inner)
+    /// What is registered for its sockets: with the pattern that it was made by, and with itself.
+    fn handlers(&self) -> impl Iterator<Item = RwLockReadGuard<'_, Handlers>> {
+        let locks = self.0.pattern.as_deref().into_iter().chain([&self.0.handlers]);
+        locks.map(|handlers| handlers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn is_made_by(&self, pattern: &Arc<RwLock<Handlers>>) -> bool {
+        self.0.pattern.as_ref().is_some_and(|own| Arc::ptr_eq(own, pattern))
+    }
+
+    pub(crate) fn parser(&self) -> Parser {
+        self.0.shared.config.parser
+    }
+
+    /// What clients come back to, if they can.
+    pub(crate) fn history(&self) -> Option<&History> {
+        self.adapter().local().history()
     }
 
     pub(crate) fn add(&self, socket: Socket) {
@@ -418,31 +442,61 @@ impl Namespace {
         self.0.sockets.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
+    /// A client is on its way in. It is a guest until [`guest_left`](Namespace::guest_left) is called for it.
+    pub(crate) fn guest_came(&self) {
+        self.0.guests.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A client that was in, or was refused, is gone. The last one closes the door of a namespace that a pattern made.
+    pub(crate) fn guest_left(&self) {
+        if self.0.guests.fetch_sub(1, Ordering::AcqRel) == 1
+            && self.0.pattern.is_some()
+            && self.0.shared.config.cleanup_empty_child_namespaces
+            && let Some(server) = self.0.shared.server.get().and_then(Weak::upgrade)
+        {
+            server.remove_if_empty(self);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.guests.load(Ordering::Acquire) == 0
+    }
+
     pub(crate) fn middlewares(&self) -> Vec<Middleware> {
-        self.read().middlewares.clone()
+        self.handlers().flat_map(|handlers| handlers.middlewares.clone()).collect()
     }
 
     pub(crate) fn connection_handlers(&self) -> Vec<OnConnection> {
-        self.read().connection.clone()
+        self.handlers().flat_map(|handlers| handlers.connection.clone()).collect()
     }
 
     pub(crate) fn disconnect_handlers(&self, which: fn(&Listeners) -> &Vec<OnDisconnect>) -> Vec<OnDisconnect> {
-        which(&self.read().listeners).clone()
+        self.handlers().flat_map(|handlers| which(&handlers.listeners).clone()).collect()
     }
 
     /// The handlers of an event, or why a middleware refused it.
     pub(crate) fn find(&self, socket: &Socket, event: &Event, found: &mut Found) -> Result<(), String> {
-        let handlers = self.read();
-        let listeners = &handlers.listeners;
-        listeners.find(&event.name(), found);
-        if !listeners.packet_middlewares.is_empty() {
-            let middlewares = listeners.packet_middlewares.clone();
-            drop(handlers);
-            middlewares.iter().try_for_each(|middleware| middleware(socket, event))?;
+        let name = event.name();
+        for handlers in self.handlers() {
+            let listeners = &handlers.listeners;
+            listeners.find(&name, found);
+            if !listeners.packet_middlewares.is_empty() {
+                let middlewares = listeners.packet_middlewares.clone();
+                drop(handlers);
+                middlewares.iter().try_for_each(|middleware| middleware(socket, event))?;
+            }
         }
         Ok(())
     }
 }
+
+impl PartialEq for Namespace {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Namespace {}
 
 impl std::fmt::Debug for Namespace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -3,19 +3,22 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 
 use bytestring::ByteString;
 use http::HeaderMap;
 
-use crate::adapter::{AdapterFactory, SingleServer};
+use crate::adapter::{AdapterFactory, History, Recovery, SingleServer};
 use crate::client::Client;
 use crate::engine::{
     AllowRequest, CloseReason, Cookie, Cors, Engine, EngineConfig, Incoming, InitialHeaders, Request, TransportKind,
 };
 use crate::error::{HandlerError, HandlerErrorKind};
+use crate::handlers::Handlers;
 use crate::namespace::Namespace;
+use crate::parser::Parser;
+use crate::pattern::{NamespacePattern, with_slash};
 use crate::socket::Socket;
 
 /// A Socket.IO server. Cheap to clone; clones are the same server.
@@ -27,6 +30,7 @@ pub struct Server(pub(crate) Arc<ServerInner>);
 pub(crate) struct ServerInner {
     pub(crate) shared: Arc<Shared>,
     namespaces: RwLock<HashMap<ByteString, Namespace>>,
+    patterns: RwLock<Vec<NamespacePattern>>,
     root: OnceLock<Namespace>,
     factory: Box<dyn AdapterFactory>,
     engine: OnceLock<Engine>,
@@ -35,6 +39,7 @@ pub(crate) struct ServerInner {
 /// What all namespaces and sockets of a server share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    pub(crate) server: OnceLock<Weak<ServerInner>>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     error_hook: RwLock<Option<ErrorHook>>,
 }
@@ -52,6 +57,17 @@ pub(crate) struct Config {
     pub(crate) max_namespaces_per_connection: usize,
     pub(crate) max_rooms_per_socket: usize,
     pub(crate) max_waiting_handlers: usize,
+    pub(crate) parser: Parser,
+    pub(crate) cleanup_empty_child_namespaces: bool,
+    /// With how long a client that is gone may pass for connected.
+    pub(crate) recovery: Option<(Recovery, Duration)>,
+}
+
+impl Config {
+    /// What the clients of a new namespace come back to, if they can.
+    pub(crate) fn history(&self) -> Option<History> {
+        self.recovery.clone().map(|(recovery, silence)| History::new(recovery, silence))
+    }
 }
 
 impl Server {
@@ -68,12 +84,24 @@ impl Server {
 
     /// The namespace of this name, which is made if there is none. A slash is put in front if it is missing.
     pub fn of(&self, name: &str) -> Namespace {
-        let name = match name {
-            "" => ByteString::from_static("/"),
-            name if name.starts_with('/') => name.into(),
-            name => format!("/{name}").into(),
-        };
-        self.0.of(name)
+        self.0.of(with_slash(name))
+    }
+
+    /// All namespaces whose names pass a test. One is made when a client asks for it, or [`of`](Server::of) is called
+    /// with its name. Of several patterns the first that was registered counts, and a namespace that is there already
+    /// is not looked for among them.
+    ///
+    /// ```
+    /// # use socketio_server::{Server, Socket};
+    /// # let io = Server::new();
+    /// let boards = io.of_matching(|name| name.starts_with("/board-"));
+    /// boards.on_connection(async |socket: Socket| println!("someone looks at {}", socket.namespace().name()));
+    /// ```
+    #[doc(alias = "parentNsp")]
+    pub fn of_matching(&self, matches: impl Fn(&str) -> bool + Send + Sync + 'static) -> NamespacePattern {
+        let pattern = NamespacePattern::new(Arc::downgrade(&self.0), matches);
+        self.0.patterns.write().unwrap_or_else(PoisonError::into_inner).push(pattern.clone());
+        pattern
     }
 
     /// Its engine: clients as connections, without namespaces.
@@ -104,7 +132,7 @@ impl Server {
 }
 
 impl ServerInner {
-    fn namespaces(&self) -> std::sync::RwLockReadGuard<'_, HashMap<ByteString, Namespace>> {
+    fn namespaces(&self) -> RwLockReadGuard<'_, HashMap<ByteString, Namespace>> {
         self.namespaces.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,14 +140,53 @@ impl ServerInner {
         if let Some(namespace) = self.namespaces().get(&name) {
             return namespace.clone();
         }
-        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        let make = || Namespace::new(name.clone(), self.shared.clone(), &*self.factory);
-        namespaces.entry(name.clone()).or_insert_with(make).clone()
+        let pattern = self.pattern(&name);
+        let mut namespaces = self.write();
+        namespaces.entry(name.clone()).or_insert_with(|| self.make(name, pattern)).clone()
     }
 
-    /// The namespace that a client asks for.
-    pub(crate) fn find(&self, name: &ByteString) -> Option<Namespace> {
-        self.namespaces().get(name).cloned()
+    /// The namespace that a client asks for, with the client as its guest.
+    pub(crate) fn enter(&self, name: &ByteString) -> Option<Namespace> {
+        // Under the lock, so that a namespace that is being removed for want of guests is not entered.
+        let enter = |namespace: &Namespace| {
+            namespace.guest_came();
+            namespace.clone()
+        };
+        if let Some(namespace) = self.namespaces().get(name) {
+            return Some(enter(namespace));
+        }
+        let pattern = self.pattern(name)?;
+        // The client's name may share the memory of all that it sent.
+        let name = ByteString::from(&**name);
+        Some(enter(self.write().entry(name.clone()).or_insert_with(|| self.make(name, Some(pattern)))))
+    }
+
+    fn make(&self, name: ByteString, pattern: Option<NamespacePattern>) -> Namespace {
+        let handlers = pattern.map(|pattern| pattern.handlers().clone());
+        Namespace::new(name, self.shared.clone(), &*self.factory, handlers)
+    }
+
+    /// The first pattern that a name fits.
+    fn pattern(&self, name: &str) -> Option<NamespacePattern> {
+        let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner).clone();
+        patterns.into_iter().find(|pattern| pattern.matches(name))
+    }
+
+    pub(crate) fn made_by(&self, pattern: &Arc<RwLock<Handlers>>) -> Vec<Namespace> {
+        self.namespaces().values().filter(|namespace| namespace.is_made_by(pattern)).cloned().collect()
+    }
+
+    pub(crate) fn remove_if_empty(&self, namespace: &Namespace) {
+        let mut namespaces = self.write();
+        if namespace.is_empty() && namespaces.get(namespace.name()) == Some(namespace) {
+            namespaces.remove(namespace.name());
+            drop(namespaces);
+            namespace.adapter().close();
+        }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ByteString, Namespace>> {
+        self.namespaces.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -183,6 +250,9 @@ impl Default for Builder {
                 max_namespaces_per_connection: 128,
                 max_rooms_per_socket: 1024,
                 max_waiting_handlers: 256,
+                parser: Parser::Json,
+                cleanup_empty_child_namespaces: false,
+                recovery: None,
             },
             factory: Box::new(SingleServer),
             states: HashMap::new(),
@@ -313,6 +383,33 @@ impl Builder {
         self
     }
 
+    /// How packets are written; clients must use the same parser. Default [`Parser::Json`].
+    #[must_use]
+    pub fn parser(mut self, parser: Parser) -> Self {
+        self.config.parser = parser;
+        self
+    }
+
+    /// Takes clients that were away for a moment back to where they were: the same id, rooms and data, and the events
+    /// that they missed. Default off.
+    ///
+    /// Each event has one more argument then, by which a client says how far it came. A client counts as away once the
+    /// server has noticed; one that comes back earlier takes the place of its former self. What is kept, is kept in
+    /// the memory of this server.
+    #[must_use]
+    pub fn connection_state_recovery(mut self, recovery: Recovery) -> Self {
+        self.config.recovery = Some((recovery, Duration::ZERO));
+        self
+    }
+
+    /// Whether a namespace that [a pattern](Server::of_matching) made goes when its last socket has left. Default
+    /// false.
+    #[must_use]
+    pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
+        self.config.cleanup_empty_child_namespaces = cleanup;
+        self
+    }
+
     /// Gives handlers a value of this type, as [`State<T>`](crate::State).
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
@@ -353,15 +450,25 @@ impl Builder {
     }
 
     /// The server. With an adapter that reaches other servers, to be called inside a Tokio runtime.
-    pub fn build(self) -> Server {
+    pub fn build(mut self) -> Server {
+        if let Some((_, silence)) = &mut self.config.recovery {
+            *silence = self.engine.timing.ping_interval + self.engine.timing.ping_timeout;
+        }
         let inner = Arc::new(ServerInner {
-            shared: Arc::new(Shared { config: self.config, states: self.states, error_hook: RwLock::default() }),
+            shared: Arc::new(Shared {
+                config: self.config,
+                server: OnceLock::new(),
+                states: self.states,
+                error_hook: RwLock::default(),
+            }),
             namespaces: RwLock::default(),
+            patterns: RwLock::default(),
             root: OnceLock::new(),
             factory: self.factory,
             engine: OnceLock::new(),
         });
         let server: Weak<ServerInner> = Arc::downgrade(&inner);
+        let _ = inner.shared.server.set(server.clone()); // Just made: nobody else has set it.
         let engine = Engine::boxed(self.engine, move |incoming: Incoming| {
             let server = server.upgrade();
             Box::pin(async move {

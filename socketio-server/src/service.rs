@@ -81,8 +81,13 @@ impl Engine {
     ///
     /// When the address cannot be listened on.
     pub async fn listen(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
-        serve(bind(addr).await?, self.service(), self.closing()).await;
+        self.serve(bind(addr).await?).await;
         Ok(())
+    }
+
+    /// Serves the connections of `listener` until the engine is [closed](Engine::close).
+    pub async fn serve(&self, listener: TcpListener) {
+        serve(listener, self.service(), self.closing()).await;
     }
 }
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 use bytestring::ByteString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use socketio_protocol::engine::{TransportKind, Version};
-use socketio_protocol::socket::{self, Args, EncodeError};
+use socketio_protocol::engine::{CloseReason, TransportKind, Version};
+use socketio_protocol::socket::{Args, Kind, Packet};
 use tokio::sync::oneshot;
 
 use crate::ack::AckFuture;
-use crate::adapter::{Command, Emitted, Member, Outgoing, Target};
+use crate::adapter::{Command, Emitted, Member, Outgoing, Resumed, Session, Target};
 use crate::broadcast::{Broadcast, IntoRooms, check_name};
-use crate::engine::{Connection, Frame, SendError};
+use crate::engine::{Connection, SendError};
 use crate::error::{DisconnectReason, EmitError};
 use crate::handler::{Event, Handler, Load, erase, run_future};
 use crate::handlers::{Found, Listeners, OnDisconnect};
@@ -31,6 +31,9 @@ struct Inner {
     namespace: Namespace,
     load: Arc<Load>,
     phase: AtomicU8,
+    /// The secret by which the client can come back to its session.
+    pid: Option<Box<str>>,
+    recovered: bool,
     /// Handlers of this socket alone; most have none.
     listeners: Mutex<Option<Box<Listeners>>>,
     acks: Mutex<Option<Box<Acks>>>,
@@ -54,12 +57,42 @@ impl Socket {
         handshake: Handshake,
         namespace: Namespace,
         load: Arc<Load>,
+        pid: Option<Box<str>>,
+    ) -> Self {
+        Self::assemble(id, connection, handshake, namespace, load, pid, false)
+    }
+
+    /// A socket that goes on with the session of one that was lost.
+    pub(crate) fn resume(
+        session: &Session,
+        connection: Arc<Connection>,
+        handshake: Handshake,
+        namespace: Namespace,
+        load: Arc<Load>,
+        pid: Box<str>,
+    ) -> Self {
+        let socket = Self::assemble(session.id.clone(), connection, handshake, namespace, load, Some(pid), true);
+        socket.0.member.restore(session.data.clone());
+        socket.early_rooms().extend(session.rooms.iter().filter(|room| **room != session.id).cloned());
+        socket
+    }
+
+    fn assemble(
+        id: ByteString,
+        connection: Arc<Connection>,
+        handshake: Handshake,
+        namespace: Namespace,
+        load: Arc<Load>,
+        pid: Option<Box<str>>,
+        recovered: bool,
     ) -> Self {
         Self(Arc::new(Inner {
             member: Arc::new(Member::new(id, connection, Arc::new(handshake))),
             namespace,
             load,
             phase: AtomicU8::new(CONNECTING),
+            pid,
+            recovered,
             listeners: Mutex::default(),
             acks: Mutex::default(),
             early_rooms: Mutex::default(),
@@ -80,6 +113,12 @@ impl Socket {
     /// Whether it is connected. False in a middleware, and after its end.
     pub fn connected(&self) -> bool {
         matches!(self.phase(), CONNECTED | LEAVING)
+    }
+
+    /// Whether the client came back to a session: with the id, rooms and data that it had, and the events that it
+    /// missed. See [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
+    pub fn recovered(&self) -> bool {
+        self.0.recovered
     }
 
     /// What the client said when it connected.
@@ -143,7 +182,10 @@ impl Socket {
         volatile: bool,
     ) -> Result<Emitted, EmitError> {
         check_name(event)?;
-        self.send_outgoing(&Outgoing::event(self.namespace().name(), None, event, args)?, volatile)
+        self.send_outgoing(
+            &Outgoing::event(self.namespace().parser(), self.namespace().name(), None, event, args)?,
+            volatile,
+        )
     }
 
     /// Sends an event that [`Namespace::encode`] has encoded, which can be sent many times. One of another namespace is
@@ -153,14 +195,17 @@ impl Socket {
     ///
     /// As [`emit`](Socket::emit).
     pub fn emit_encoded(&self, packet: &Outgoing) -> Result<Emitted, EmitError> {
-        self.send_outgoing(&*packet.within(self.namespace().name())?, false)
+        self.send_outgoing(&*packet.within(self.namespace().parser(), self.namespace().name())?, false)
     }
 
     fn send_outgoing(&self, packet: &Outgoing, volatile: bool) -> Result<Emitted, EmitError> {
-        if self.phase() == GONE {
-            return Err(EmitError::Closed);
-        }
-        match self.conn().send_frame(packet.frame(), volatile) {
+        let sent = match self.phase() {
+            GONE => return Err(EmitError::Closed),
+            // Its client knows of no session yet to come back to.
+            CONNECTING => self.conn().send_frame(packet.frame(), volatile),
+            _ => self.namespace().adapter().local().deliver_to(&self.0.member, packet, volatile),
+        };
+        match sent {
             Ok(()) | Err(SendError::Dropped) => Ok(Emitted::here()),
             Err(error) => Err(error.into()),
         }
@@ -190,7 +235,8 @@ impl Socket {
             if self.phase() == GONE {
                 return Err(EmitError::Closed);
             }
-            let packet = Outgoing::event(self.namespace().name(), Some(id), event, args)?;
+            let (parser, nsp) = (self.namespace().parser(), self.namespace().name());
+            let packet = Outgoing::event(parser, nsp, Some(id), event, args)?;
             let (sender, receiver) = oneshot::channel();
             self.acks().get_or_insert_default().insert(id, sender);
             match self.conn().send_frame(packet.frame(), false) {
@@ -261,10 +307,11 @@ impl Socket {
         self.broadcast().local()
     }
 
-    pub(crate) fn send_packet(&self, out: Vec<u8>, attachments: socket::Attachments) -> Result<(), EmitError> {
-        match self.conn().send_frame(&Frame::seal(out, attachments), false) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(error.into()),
+    /// Sends a packet that is no event.
+    pub(crate) fn send_packet(&self, kind: Kind, data: Args) {
+        let packet = Packet::new(kind, self.namespace().name().clone(), data);
+        if let Ok(frame) = self.namespace().parser().packet(&packet) {
+            let _ = self.conn().send_frame(&frame, false); // A client that is gone finds out elsewhere.
         }
     }
 
@@ -274,9 +321,8 @@ impl Socket {
     }
 
     pub(crate) fn send_ack_args<T: Serialize + ?Sized>(&self, id: u64, args: &T) -> Result<(), EmitError> {
-        let mut out = Frame::buffer(64);
-        let attachments: Result<_, EncodeError> = socket::encode_ack(&mut out, self.namespace().name(), id, args);
-        self.send_packet(out, attachments?)
+        let frame = self.namespace().parser().ack(self.namespace().name(), id, args)?;
+        Ok(self.conn().send_frame(&frame, false)?)
     }
 
     // ---- rooms ------------------------------------------------------------------------------------------------
@@ -286,7 +332,7 @@ impl Socket {
         let rooms = rooms.into_rooms();
         match self.phase() {
             CONNECTING => {
-                self.0.early_rooms.lock().unwrap_or_else(PoisonError::into_inner).extend(rooms);
+                self.early_rooms().extend(rooms);
             }
             CONNECTED | LEAVING => {
                 let local = self.namespace().adapter().local();
@@ -306,7 +352,7 @@ impl Socket {
     /// Takes the socket out of a room, or several.
     pub fn leave(&self, rooms: impl IntoRooms) {
         for room in rooms.into_rooms() {
-            self.0.early_rooms.lock().unwrap_or_else(PoisonError::into_inner).retain(|early| *early != room);
+            self.early_rooms().retain(|early| *early != room);
             self.namespace().adapter().local().leave(self.id(), &room);
         }
     }
@@ -320,7 +366,7 @@ impl Socket {
     /// The rooms it is in, its own first.
     pub fn rooms(&self) -> Vec<ByteString> {
         if self.phase() == CONNECTING {
-            return self.0.early_rooms.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            return self.early_rooms().clone();
         }
         self.namespace().adapter().local().rooms_of(self.id())
     }
@@ -389,9 +435,7 @@ impl Socket {
     /// before still leaves.
     pub fn disconnect(&self, close: bool) {
         if self.phase() == CONNECTED {
-            let mut out = Frame::buffer(16);
-            socket::encode_disconnect(&mut out, self.namespace().name());
-            let _ = self.send_packet(out, socket::Attachments::new()); // A client that is gone needs no goodbye.
+            self.send_packet(Kind::Disconnect, Args::none());
             self.end(DisconnectReason::ServerNamespaceDisconnect);
         }
         if close {
@@ -421,23 +465,58 @@ impl Socket {
         self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn early_rooms(&self) -> MutexGuard<'_, Vec<ByteString>> {
+        self.0.early_rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn acks(&self) -> MutexGuard<'_, Option<Box<Acks>>> {
         self.0.acks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The socket is in. Its rooms count from now on.
-    pub(crate) fn connect(&self) {
+    pub(crate) fn pid(&self) -> Option<&str> {
+        self.0.pid.as_deref()
+    }
+
+    /// The socket is in: it is sent what it missed, and its rooms count from now on.
+    pub(crate) fn connect(&self, resumed: Option<&Resumed>) {
+        let (Some(history), Some(pid)) = (self.namespace().history(), self.pid()) else {
+            return self.enter_rooms();
+        };
+        match resumed {
+            Some(resumed) => {
+                let send = |packet: &Outgoing| {
+                    let _ = self.conn().send_frame(packet.frame(), false); // What fails here fails for good below.
+                };
+                history.replay(pid, resumed, send, || self.enter_rooms());
+            }
+            None => {
+                history.enter(pid, self.id());
+                self.enter_rooms();
+            }
+        }
+    }
+
+    fn enter_rooms(&self) {
         let local = self.namespace().adapter().local();
         local.add(self.0.member.clone());
         self.0.phase.store(CONNECTED, Ordering::Release);
-        for room in std::mem::take(&mut *self.0.early_rooms.lock().unwrap_or_else(PoisonError::into_inner)) {
+        for room in std::mem::take(&mut *self.early_rooms()) {
             local.join(self.id(), &room);
         }
     }
 
     /// The socket was refused.
     pub(crate) fn refuse(&self) {
-        self.0.phase.store(GONE, Ordering::Release);
+        if self.0.phase.swap(GONE, Ordering::AcqRel) == CONNECTING {
+            self.namespace().guest_left();
+        }
+    }
+
+    /// The client is back on another connection before this one was found to be gone.
+    pub(crate) fn give_way(&self) {
+        let gone = CloseReason::TransportClose;
+        self.end(DisconnectReason::Connection(gone));
+        self.conn().discard(gone);
     }
 
     /// The socket is disconnected: handlers, rooms, answers, in the reference's order. Does nothing the second time.
@@ -447,11 +526,15 @@ impl Socket {
             return;
         }
         self.run_disconnect(reason, |listeners| &listeners.disconnecting);
+        if let (Some(history), Some(pid)) = (self.namespace().history(), self.pid()) {
+            history.leave(pid, reason.is_recoverable().then(|| Session::of(&self.0.member, self.rooms())));
+        }
         self.namespace().remove(self.id());
         self.0.phase.store(GONE, Ordering::Release);
         drop(self.acks().take());
         self.run_disconnect(reason, |listeners| &listeners.disconnect);
         drop(self.listeners().take());
+        self.namespace().guest_left();
     }
 
     fn run_disconnect(&self, reason: DisconnectReason, which: fn(&Listeners) -> &Vec<OnDisconnect>) {

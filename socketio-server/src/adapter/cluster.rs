@@ -433,7 +433,7 @@ impl Inbox for Desk {
         let local = &self.local;
         match message {
             Message::Broadcast { args, options, request: None } => {
-                match Outgoing::from_args(local.nsp(), None, &args) {
+                match Outgoing::from_args(local.parser(), local.nsp(), None, &args) {
                     Ok(packet) => local.deliver(&packet, &Target::from_options(options)),
                     Err(error) => tracing::warn!(%error, "a broadcast of another server is no event"),
                 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use socketio_protocol::cluster;
 use socketio_protocol::socket::{Args, Value};
 
+use super::recovery::Data;
 use crate::engine::Connection;
 use crate::handshake::Handshake;
 
@@ -30,7 +31,7 @@ pub(crate) enum Command {
 }
 
 /// What an application keeps with a socket: any type that can be written down for other servers.
-trait Stored: Any + Send + Sync {
+pub(super) trait Stored: Any + Send + Sync {
     fn value(&self) -> Value;
     fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -75,14 +76,22 @@ impl Member {
         *self.data.write().unwrap_or_else(PoisonError::into_inner) = Some(data);
     }
 
+    /// What is kept, without its type.
+    pub(super) fn stored(&self) -> Option<Arc<dyn Stored>> {
+        self.data.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what another socket kept.
+    pub(crate) fn restore(&self, data: Option<Data>) {
+        *self.data.write().unwrap_or_else(PoisonError::into_inner) = data.map(|data| data.0);
+    }
+
     pub(crate) fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let data = self.data.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        data.any().downcast().ok()
+        self.stored()?.any().downcast().ok()
     }
 
     pub(crate) fn data_value(&self) -> Value {
-        let data = self.data.read().unwrap_or_else(PoisonError::into_inner).clone();
-        data.map_or_else(|| Value::Object(Default::default()), |data| data.value())
+        self.stored().map_or_else(|| Value::Object(Default::default()), |data| data.value())
     }
 
     /// Has the task of the connection do something with the socket.

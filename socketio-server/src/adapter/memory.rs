@@ -14,14 +14,19 @@ use tokio::time::{Instant, timeout_at};
 
 use super::acks::{AckTable, LocalAcks};
 use super::member::{Command, Member};
+use super::recovery::History;
 use super::rooms::Rooms;
 use super::{AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Outgoing, Target};
+use crate::engine::{SendError, Version};
+use crate::parser::Parser;
 use std::time::Duration;
 
 /// This server's part of one namespace: its sockets and their rooms.
 #[derive(Debug)]
 pub struct MemoryAdapter {
     nsp: ByteString,
+    parser: Parser,
+    history: Option<History>,
     rooms: RwLock<Rooms<Arc<Member>>>,
     acks: Arc<AckTable>,
     observer: OnceLock<Box<dyn RoomObserver>>,
@@ -34,13 +39,23 @@ pub(crate) trait RoomObserver: std::fmt::Debug + Send + Sync {
 }
 
 impl MemoryAdapter {
-    pub(crate) fn new(nsp: ByteString) -> Self {
-        Self { nsp, rooms: RwLock::default(), acks: Arc::default(), observer: OnceLock::new() }
+    pub(crate) fn new(nsp: ByteString, parser: Parser, history: Option<History>) -> Self {
+        Self { nsp, parser, history, rooms: RwLock::default(), acks: Arc::default(), observer: OnceLock::new() }
     }
 
     /// The namespace, with its slash.
     pub fn nsp(&self) -> &ByteString {
         &self.nsp
+    }
+
+    /// How packets for the namespace's clients are written.
+    pub(crate) fn parser(&self) -> Parser {
+        self.parser
+    }
+
+    /// What clients come back to, if they can.
+    pub(crate) fn history(&self) -> Option<&History> {
+        self.history.as_ref()
     }
 
     pub(crate) fn observe(&self, observer: Box<dyn RoomObserver>) {
@@ -136,6 +151,36 @@ impl MemoryAdapter {
 
     /// Queues an event for the selected sockets of this server.
     pub fn deliver(&self, packet: &Outgoing, target: &Target) {
+        match &self.history {
+            None => self.queue(packet, target),
+            Some(history) => history.record(packet, target, |recorded| self.queue_recorded(packet, recorded, target)),
+        }
+    }
+
+    /// Queues an event for one socket.
+    ///
+    /// # Errors
+    ///
+    /// When the socket's connection is closed, or its queue full.
+    pub(crate) fn deliver_to(&self, member: &Arc<Member>, packet: &Outgoing, volatile: bool) -> Result<(), SendError> {
+        let Some(history) = self.history.as_ref().filter(|_| member.connection().version() == Version::V4) else {
+            return member.connection().send_frame(packet.frame(), volatile);
+        };
+        let mut result = Ok(());
+        let target = Target { volatile, ..Target::socket(member.id().clone()) };
+        history.record(packet, &target, |packet| result = member.connection().send_frame(packet.frame(), volatile));
+        result
+    }
+
+    /// Socket.IO 2 clients know nothing of offsets: they get the event as it is.
+    fn queue_recorded(&self, packet: &Outgoing, recorded: &Outgoing, target: &Target) {
+        self.read().each(target.selection(), |_, member| {
+            let packet = if member.connection().version() == Version::V4 { recorded } else { packet };
+            let _ = member.connection().send_frame(packet.frame(), target.volatile); // As in `queue`.
+        });
+    }
+
+    fn queue(&self, packet: &Outgoing, target: &Target) {
         self.read().each(target.selection(), |_, member| {
             // A client that is gone or too slow is dealt with by its connection; the others do not feel it.
             let _ = member.connection().send_frame(packet.frame(), target.volatile);
@@ -145,9 +190,9 @@ impl MemoryAdapter {
     /// Queues an event for the selected sockets of this server and waits for what they answer.
     pub(crate) fn ask(&self, args: &Args, target: &Target) -> Result<LocalAcks, EncodeError> {
         let id = self.acks.next_id();
-        let packet = Outgoing::from_args(&self.nsp, Some(id), args)?;
+        let packet = Outgoing::from_args(self.parser, &self.nsp, Some(id), args)?;
         let acks = self.acks.open(id, self.ids(target));
-        self.deliver(&packet, target);
+        self.queue(&packet, target); // A question is not asked again later.
         Ok(acks)
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod cluster;
 mod member;
 mod memory;
 mod outgoing;
+mod recovery;
 mod rooms;
 mod target;
 
@@ -28,6 +29,8 @@ pub(crate) use self::member::Command;
 pub use self::member::Member;
 pub use self::memory::MemoryAdapter;
 pub use self::outgoing::Outgoing;
+pub use self::recovery::Recovery;
+pub(crate) use self::recovery::{History, Resumed, Session};
 pub use self::target::Target;
 
 /// What a namespace asks of its adapter. Membership is kept by the [`MemoryAdapter`] that each one is built on.

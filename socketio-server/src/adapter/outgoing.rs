@@ -5,14 +5,16 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Serialize;
-use socketio_protocol::socket::{self, Args, EncodeError};
+use socketio_protocol::socket::{Args, EncodeError};
 
 use crate::engine::Frame;
+use crate::parser::{Parser, msgpack_args};
 
 /// One event of one namespace. Cloning shares the bytes.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     frame: Frame,
+    parser: Parser,
     /// Where the JSON payload starts in the frame's text.
     payload_at: usize,
     nsp: ByteString,
@@ -21,41 +23,70 @@ pub struct Outgoing {
 impl Outgoing {
     /// Encodes an event, with the ack id `id` if answers are wanted.
     pub(crate) fn event<T: Serialize + ?Sized>(
+        parser: Parser,
         nsp: &ByteString,
         id: Option<u64>,
         event: &str,
         args: &T,
     ) -> Result<Self, EncodeError> {
-        let mut out = Frame::buffer(event.len() + 64);
-        let attachments = socket::encode_event(&mut out, nsp, id, event, args)?;
-        Ok(Self::seal(out, attachments, nsp, id))
+        Ok(Self::new(parser.event(nsp, id, event, args)?, parser, nsp, id))
     }
 
     /// An event whose name and arguments are there already.
-    pub(crate) fn from_args(nsp: &ByteString, id: Option<u64>, args: &Args) -> Result<Self, EncodeError> {
-        let mut out = Frame::buffer(64);
-        let attachments = socket::encode_args_event(&mut out, nsp, id, args)?;
-        Ok(Self::seal(out, attachments, nsp, id))
+    pub(crate) fn from_args(
+        parser: Parser,
+        nsp: &ByteString,
+        id: Option<u64>,
+        args: &Args,
+    ) -> Result<Self, EncodeError> {
+        Ok(Self::new(parser.event_of(nsp, id, args)?, parser, nsp, id))
     }
 
-    fn seal(out: Vec<u8>, attachments: socket::Attachments, nsp: &ByteString, id: Option<u64>) -> Self {
+    fn new(frame: Frame, parser: Parser, nsp: &ByteString, id: Option<u64>) -> Self {
         let mut payload_at = 1;
-        if !attachments.is_empty() {
-            payload_at += digits(attachments.len() as u64) + 1;
+        let attachments = frame.attachments().count();
+        if attachments > 0 {
+            payload_at += digits(attachments as u64) + 1;
         }
         if *nsp != "/" {
             payload_at += nsp.len() + 1;
         }
         payload_at += id.map_or(0, digits);
-        Self { frame: Frame::seal(out, attachments), payload_at, nsp: nsp.clone() }
+        Self { frame, parser, payload_at, nsp: nsp.clone() }
     }
 
     /// The same event in a namespace: itself, if it was encoded for it.
-    pub(crate) fn within(&self, nsp: &ByteString) -> Result<Cow<'_, Self>, EncodeError> {
-        match self.nsp == *nsp {
+    pub(crate) fn within(&self, parser: Parser, nsp: &ByteString) -> Result<Cow<'_, Self>, EncodeError> {
+        match self.nsp == *nsp && self.parser == parser {
             true => Ok(Cow::Borrowed(self)),
-            false => Self::from_args(nsp, None, &self.args()).map(Cow::Owned),
+            false => Self::from_args(parser, nsp, None, &self.args()).map(Cow::Owned),
         }
+    }
+
+    /// The same event with one more argument: the place in the history that a client comes back with.
+    pub(crate) fn with_offset(&self, offset: &str) -> Self {
+        let frame = match self.parser {
+            Parser::Json => {
+                let text = self.frame.text();
+                let text = text.strip_suffix(b"]").unwrap_or(text); // An event's payload is a list, never empty.
+                let mut out = Frame::buffer(text.len() + offset.len() + 4);
+                out.extend_from_slice(text);
+                out.extend_from_slice(b",\"");
+                out.extend_from_slice(offset.as_bytes());
+                out.extend_from_slice(b"\"]");
+                Frame::seal(out, self.frame.attachments().cloned())
+            }
+            Parser::MsgPack => {
+                let (json, attachments) = self.args().to_json();
+                let json = format!("{},\"{offset}\"]", json.strip_suffix(']').unwrap_or(&json));
+                let args = Args::from_json(json, attachments).and_then(Args::into_event);
+                match args.map(|args| self.parser.event_of(&self.nsp, None, &args)) {
+                    Ok(Ok(frame)) => frame,
+                    _ => self.frame.clone(),
+                }
+            }
+        };
+        Self { frame, ..self.clone() }
     }
 
     /// What a client gets.
@@ -65,10 +96,15 @@ impl Outgoing {
 
     /// The event's name and arguments, for another format.
     pub fn args(&self) -> Args {
-        let json = self.frame.text().get(self.payload_at..).unwrap_or_default();
-        let json = ByteString::try_from(Bytes::copy_from_slice(json)).unwrap_or_default();
-        let attachments = self.frame.attachments().cloned().collect();
-        Args::from_json(json, attachments).and_then(Args::into_event).unwrap_or_else(|_| Args::none())
+        match self.parser {
+            Parser::Json => {
+                let json = self.frame.text().get(self.payload_at..).unwrap_or_default();
+                let json = ByteString::try_from(Bytes::copy_from_slice(json)).unwrap_or_default();
+                let attachments = self.frame.attachments().cloned().collect();
+                Args::from_json(json, attachments).and_then(Args::into_event).unwrap_or_else(|_| Args::none())
+            }
+            Parser::MsgPack => self.frame.attachments().next().map_or_else(Args::none, msgpack_args),
+        }
     }
 }
 
@@ -81,14 +117,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_are_found_behind_every_kind_of_header() {
-        for nsp in ["/", "/admin[1]"].map(ByteString::from_static) {
-            for id in [None, Some(0), Some(12)] {
-                let plain = Outgoing::event(&nsp, id, "ev", &(1, "[x")).unwrap();
-                assert_eq!(plain.args().event().as_deref(), Some("ev"), "{nsp} {id:?}");
-                assert_eq!(plain.args().to::<(i32, String)>().unwrap(), (1, "[x".into()));
-                let binary = Outgoing::event(&nsp, id, "ev", &(Bytes::from_static(b"\x01"), 2)).unwrap();
-                assert_eq!(binary.args().to::<(Bytes, i32)>().unwrap(), (Bytes::from_static(b"\x01"), 2));
+    fn the_arguments_are_found_behind_every_kind_of_header_with_an_offset_and_without() {
+        let data = Bytes::from_static(b"\x01");
+        for parser in [Parser::Json, Parser::MsgPack] {
+            for nsp in ["/", "/admin[1]"].map(ByteString::from_static) {
+                for id in [None, Some(0), Some(12)] {
+                    let plain = Outgoing::event(parser, &nsp, id, "ev", &(1, "[x")).unwrap();
+                    assert_eq!(plain.args().event().as_deref(), Some("ev"), "{nsp} {id:?}");
+                    assert_eq!(plain.args().to::<(i32, String)>().unwrap(), (1, "[x".into()));
+                    let binary = Outgoing::event(parser, &nsp, id, "ev", &(data.clone(), 2)).unwrap();
+                    assert_eq!(binary.args().to::<(Bytes, i32)>().unwrap(), (data.clone(), 2));
+                }
+                let bare = Outgoing::event(parser, &nsp, None, "ev", &()).unwrap().with_offset("q.1");
+                assert_eq!(bare.args().to::<(String,)>().unwrap(), ("q.1".into(),));
+                let binary = Outgoing::event(parser, &nsp, None, "ev", &(data.clone(),)).unwrap().with_offset("q.2");
+                assert_eq!(binary.args().to::<(Bytes, String)>().unwrap(), (data.clone(), "q.2".into()));
             }
         }
     }
