@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use hyper::upgrade::{Parts, Upgraded};
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -31,18 +32,29 @@ pub(crate) enum Writer {
 /// Takes the stream out of hyper's hands, with what hyper had read ahead. The read-ahead buffer is dropped when it is
 /// empty, since even an empty one holds 16 KiB.
 pub(crate) fn split(upgraded: Upgraded) -> (Reader, Writer, Bytes) {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(Parts { io, read_buf, .. }) => {
-            let stream = io.into_inner();
+    match bare_tcp(upgraded) {
+        Ok((stream, read_ahead)) => {
             // Fails only on a stream that is broken already, which the first read will say.
             let _ = stream.set_nodelay(true);
             let (reader, writer) = stream.into_split();
-            let ahead = if read_buf.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&read_buf) };
+            let ahead = if read_ahead.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&read_ahead) };
             (Reader::Tcp(reader), Writer::Tcp(writer), ahead)
         }
         Err(upgraded) => {
             let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
             (Reader::Other(reader), Writer::Other(writer), Bytes::new())
+        }
+    }
+}
+
+/// The TCP stream itself: as plain hyper has it (our own listener), or as hyper-util's builder that tells HTTP/1 from
+/// HTTP/2 does (`axum::serve`), which wraps it in a type of its own.
+fn bare_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(Parts { io, read_buf, .. }) => Ok((io.into_inner(), read_buf)),
+        Err(upgraded) => {
+            let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
+            Ok((parts.io.into_inner(), parts.read_buf))
         }
     }
 }
