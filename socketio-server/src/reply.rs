@@ -36,11 +36,7 @@ impl<T: Serialize + Send> Reply<Plain> for T {
         match shape(&self) {
             Shape::Unit => {}
             Shape::Value => context.answer(&self),
-            Shape::Ok => {
-                if !matches!(shape(&Inner(&self)), Shape::Unit) {
-                    context.answer(&Inner(&self));
-                }
-            }
+            Shape::Ok => context.answer(&Inner(&self)),
             Shape::Err => context.fail_with(&Inner(&self)),
         }
     }
@@ -72,7 +68,8 @@ where
     }
 }
 
-/// What kind of value serde is asked to write.
+/// What kind of value serde is asked to write. `()` and `Ok(())` are a unit; a JSON null is a value, though serde writes
+/// it in the same way: it is told from them by its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Unit,
@@ -83,7 +80,8 @@ enum Shape {
 
 fn shape<T: Serialize + ?Sized>(value: &T) -> Shape {
     match value.serialize(Probe) {
-        Ok(()) => Shape::Unit,
+        Ok(()) if size_of_val(value) == 0 => Shape::Unit,
+        Ok(()) => Shape::Value,
         Err(Found(shape)) => shape,
     }
 }
@@ -225,9 +223,10 @@ impl Serializer for Probe {
         name: &'static str,
         _: u32,
         variant: &'static str,
-        _: &T,
+        value: &T,
     ) -> Result<(), Found> {
         Err(Found(match (name, variant) {
+            ("Result", "Ok") if shape(value) == Shape::Unit => Shape::Unit,
             ("Result", "Ok") => Shape::Ok,
             ("Result", "Err") => Shape::Err,
             _ => Shape::Value,
@@ -279,6 +278,9 @@ mod tests {
     fn results_are_told_from_values_by_how_serde_writes_them() {
         assert_eq!(shape(&()), Shape::Unit);
         assert_eq!(shape(&1), Shape::Value);
+        assert_eq!(shape(&serde_json::Value::Null), Shape::Value);
+        assert_eq!(shape(&Ok::<_, String>(())), Shape::Unit);
+        assert_eq!(shape(&Ok::<_, String>(serde_json::Value::Null)), Shape::Ok);
         assert_eq!(shape(&(1, "a")), Shape::Value);
         assert_eq!(shape(&None::<i32>), Shape::Value);
         assert_eq!(shape(&Ok::<_, String>(1)), Shape::Ok);

@@ -67,6 +67,8 @@ pub enum Input {
     ProbeClosed,
     /// The server wants the session closed.
     Close,
+    /// A GET was answered with the close packet that [`Output::ClosePoll`] asked for.
+    ToldClosed,
     /// Time has passed; nothing else happened.
     Tick,
 }
@@ -84,6 +86,10 @@ pub enum Output {
     ReleasePoll,
     /// Answer the waiting GET with what is queued and a close packet.
     EndPoll,
+    /// Answer the waiting GET with what is queued; if that is nothing, with a close packet, and say
+    /// [`Input::ToldClosed`]. (The stock client drops what it is told in one body with a close packet: it would take a
+    /// disconnection by the server for a failure, and come back.)
+    ClosePoll,
     /// The WebSocket that probed is the transport in use now; what is queued leaves through it.
     Upgraded,
     /// Close the WebSocket that probes; the session goes on without it.
@@ -289,6 +295,11 @@ impl Session {
                 }
             }
             Input::Close => self.close(now),
+            Input::ToldClosed => {
+                if let State::Closing { .. } = self.state {
+                    self.end(CloseReason::ForcedClose);
+                }
+            }
         }
     }
 
@@ -398,10 +409,7 @@ impl Session {
                     self.outputs.push_back(Output::ReleasePoll);
                 }
             }
-            State::Closing { .. } => {
-                self.outputs.push_back(Output::EndPoll);
-                self.end(CloseReason::ForcedClose);
-            }
+            State::Closing { .. } => self.outputs.push_back(Output::ClosePoll),
             State::WebSocket => self.outputs.push_back(Output::Refuse(Refusal::TransportMismatch)),
             State::Closed => self.outputs.push_back(Output::Refuse(Refusal::Closed)),
         }
@@ -472,7 +480,10 @@ impl Session {
 
     fn close(&mut self, now: Instant) {
         match &mut self.state {
-            State::Polling { poll_waits: false, probe, .. } => {
+            State::Polling { poll_waits, probe, .. } => {
+                if *poll_waits {
+                    self.outputs.push_back(Output::ClosePoll);
+                }
                 // A client whose probe was answered has stopped polling, or is about to: to drop the probe would leave it
                 // deaf until its own heartbeat fails. It is told once it has changed.
                 let probe = probe.take();
@@ -486,7 +497,7 @@ impl Session {
                 self.state = State::Closing { until: now + CLOSE_TIMEOUT, probe: answered };
                 self.outputs.push_back(Output::Close(CloseReason::ForcedClose));
             }
-            State::Polling { .. } | State::WebSocket => self.end(CloseReason::ForcedClose),
+            State::WebSocket => self.end(CloseReason::ForcedClose),
             State::Closing { .. } | State::Closed => {}
         }
     }
@@ -694,8 +705,10 @@ mod tests {
         let mut story = Story::polling();
         assert_eq!(story.at(1, Input::Close), [Output::Close(CloseReason::ForcedClose)]);
         assert_eq!(story.at(2, Input::PostOpened), [Output::Refuse(Refusal::Closed)]);
-        assert_eq!(story.at(3, Input::PollOpened), [Output::EndPoll, Output::Forget]);
-        assert_eq!(story.at(4, Input::PollOpened), [Output::Refuse(Refusal::Closed)]);
+        assert_eq!(story.at(3, Input::PollOpened), [Output::ClosePoll], "with what was queued");
+        assert_eq!(story.at(4, Input::PollOpened), [Output::ClosePoll], "with the close packet");
+        assert_eq!(story.at(5, Input::ToldClosed), [Output::Forget]);
+        assert_eq!(story.at(6, Input::PollOpened), [Output::Refuse(Refusal::Closed)]);
 
         let mut story = Story::polling();
         story.at(1, Input::Close);
@@ -713,7 +726,9 @@ mod tests {
         };
         let upgrade = Input::ProbeReceived(Packet::Upgrade);
         assert_eq!(closing().at(4, upgrade), [Output::Upgraded, Output::Forget]);
-        assert_eq!(closing().at(4, Input::PollOpened), [Output::EndPoll, Output::DropProbe, Output::Forget]);
+        let mut story = closing();
+        assert_eq!(story.at(4, Input::PollOpened), [Output::ClosePoll]);
+        assert_eq!(story.at(4, Input::ToldClosed), [Output::DropProbe, Output::Forget]);
         assert_eq!(closing().at(30_003, Input::Tick), [Output::DropProbe, Output::Forget]);
 
         let mut story = Story::polling();
@@ -726,8 +741,9 @@ mod tests {
     fn the_server_closes_a_waiting_poll_and_a_web_socket_at_once() {
         let mut story = Story::polling();
         story.at(1, Input::PollOpened);
+        assert_eq!(story.at(2, Input::Close), [Output::ClosePoll, Output::Close(CloseReason::ForcedClose)]);
+        assert_eq!(story.at(2, Input::ToldClosed), [Output::Forget]);
         let end = [Output::Close(CloseReason::ForcedClose), Output::Forget];
-        assert_eq!(story.at(2, Input::Close), [&[Output::EndPoll][..], &end].concat());
         let mut story = Story::new(Version::V4, TransportKind::WebSocket);
         assert_eq!(story.at(2, Input::Close), end);
     }

@@ -21,7 +21,7 @@ use socketio_protocol::engine::{
 };
 
 use super::engine::Shared;
-use super::frame::Frame;
+use super::frame::{Frame, Wire};
 use super::io::{Reader, Writer};
 use super::request::Request;
 
@@ -99,8 +99,12 @@ enum Link {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PollEnd {
+    /// A noop, if nothing is queued.
     Noop,
+    /// What is queued, and a close packet.
     Close,
+    /// What is queued; a close packet only if that is nothing.
+    CloseLater,
 }
 
 /// What the session wants done on the WebSocket that probes.
@@ -274,8 +278,8 @@ impl Connection {
         self.lock().corked = true;
     }
 
-    pub(super) fn version_and_base64(&self) -> (Version, bool) {
-        (self.version, self.base64)
+    fn wire(&self) -> Wire {
+        Wire::new(self.version, self.base64)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -348,6 +352,7 @@ impl Connection {
                 }
                 Output::ReleasePoll => state.end_poll(PollEnd::Noop),
                 Output::EndPoll => state.end_poll(PollEnd::Close),
+                Output::ClosePoll => state.end_poll(PollEnd::CloseLater),
                 Output::SendProbe(_) | Output::DropProbe | Output::Upgraded => {
                     if let Link::Polling { probe: Some(probe), .. } = &mut state.link {
                         probe.outputs.push_back(output);
@@ -390,9 +395,16 @@ impl Connection {
             return Poll::Pending;
         }
         *poll = None;
-        let end = end.take();
+        let end = match end.take() {
+            Some(PollEnd::CloseLater) if !queue.is_empty() => None,
+            end => end,
+        };
         let body = state.take_payload(self.version, self.base64, self.shared.config.max_http_buffer_size, end);
         state.session.handle(Instant::now(), Input::PollAnswered);
+        drop(state);
+        if end == Some(PollEnd::CloseLater) {
+            self.handle(Input::ToldClosed);
+        }
         Poll::Ready(body)
     }
 
@@ -450,7 +462,7 @@ impl Connection {
             state.link = Link::Gone;
             let frames = std::mem::take(&mut state.queue);
             state.clear();
-            return Some((Farewell { frames, written: 0, writer, version: self.version }, reader));
+            return Some((Farewell { frames, written: 0, writer, wire: self.wire() }, reader));
         }
         if let Link::Polling { poll, end, .. } = &mut state.link
             && let Some(waker) = poll.take()
@@ -499,7 +511,7 @@ impl Connection {
         if state.blocked || state.queue.is_empty() {
             return;
         }
-        match state.write(self.version, None) {
+        match state.write(self.wire(), None) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => self.write_failed(state),
             Poll::Pending => {
@@ -559,7 +571,7 @@ impl Connection {
     }
 
     fn poll_flush(self: &Arc<Self>, state: &mut State, cx: &mut Context<'_>) {
-        match state.write(self.version, Some(cx)) {
+        match state.write(self.wire(), Some(cx)) {
             Poll::Ready(Ok(())) => state.blocked = false,
             Poll::Ready(Err(_)) => self.write_failed(state),
             Poll::Pending => state.blocked = true,
@@ -586,7 +598,7 @@ impl Connection {
                     let frames = std::mem::take(&mut state.queue);
                     let written = std::mem::take(&mut state.written);
                     state.clear();
-                    return Some(Farewell { frames, written, writer, version: self.version });
+                    return Some(Farewell { frames, written, writer, wire: self.wire() });
                 }
                 link => state.link = link,
             }
@@ -663,7 +675,7 @@ impl State {
             self.queue.pop_front();
         }
         match end {
-            Some(PollEnd::Close) => payload.text(b"1"),
+            Some(PollEnd::Close | PollEnd::CloseLater) => payload.text(b"1"),
             Some(PollEnd::Noop) if payload.is_empty() => payload.text(b"6"),
             _ => {}
         }
@@ -671,13 +683,13 @@ impl State {
     }
 
     /// Writes until the queue is empty or the stream full.
-    fn write(&mut self, version: Version, mut cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
+    fn write(&mut self, wire: Wire, mut cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
         let State { queue, link: Link::WebSocket { writer, .. }, written, queued_bytes, .. } = self else {
             return Poll::Ready(Ok(()));
         };
         while !queue.is_empty() {
-            match write_some(queue, *written, version, writer, cx.as_deref_mut()) {
-                Poll::Ready(Ok(n)) => *queued_bytes -= advance(queue, written, n, version),
+            match write_some(queue, *written, wire, writer, cx.as_deref_mut()) {
+                Poll::Ready(Ok(n)) => *queued_bytes -= advance(queue, written, n, wire),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
@@ -695,14 +707,14 @@ impl State {
 fn write_some(
     queue: &VecDeque<Frame>,
     written: usize,
-    version: Version,
+    wire: Wire,
     writer: &mut Writer,
     cx: Option<&mut Context<'_>>,
 ) -> Poll<io::Result<usize>> {
     let mut slices = SmallVec::new();
     let mut skip = written;
     for frame in queue {
-        if !frame.gather(version, std::mem::take(&mut skip), &mut slices) {
+        if !frame.gather(wire, std::mem::take(&mut skip), &mut slices) {
             break;
         }
     }
@@ -723,11 +735,11 @@ fn write_some(
 }
 
 /// Takes `n` bytes off the front of the queue; returns what the frames that are done count.
-fn advance(queue: &mut VecDeque<Frame>, written: &mut usize, n: usize, version: Version) -> usize {
+fn advance(queue: &mut VecDeque<Frame>, written: &mut usize, n: usize, wire: Wire) -> usize {
     *written += n;
     let mut done = 0;
     while let Some(frame) = queue.front() {
-        let len = frame.wire_len(version);
+        let len = frame.wire_len(wire);
         if *written < len {
             break;
         }
@@ -743,16 +755,16 @@ pub(super) struct Farewell {
     frames: VecDeque<Frame>,
     written: usize,
     writer: Writer,
-    version: Version,
+    wire: Wire,
 }
 
 impl Farewell {
     /// Writes on, until everything is written or the stream broken.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.frames.is_empty() {
-            match write_some(&self.frames, self.written, self.version, &mut self.writer, Some(&mut *cx)) {
+            match write_some(&self.frames, self.written, self.wire, &mut self.writer, Some(&mut *cx)) {
                 Poll::Ready(Ok(n)) => {
-                    advance(&mut self.frames, &mut self.written, n, self.version);
+                    advance(&mut self.frames, &mut self.written, n, self.wire);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,

@@ -5,7 +5,7 @@
 //! its parts never part. Polling bodies are put together from the same bytes.
 
 use std::io::IoSlice;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -28,6 +28,8 @@ struct Inner {
     /// Where the packet text (`4...`) starts in `head`; equal to its length if there is none.
     packet_at: usize,
     attachments: SmallVec<[Attachment; 0]>,
+    /// All of it for a client that can take text only, once there is one.
+    as_text: OnceLock<Box<[u8]>>,
     /// What the frame counts against an outbox's bound.
     size: usize,
 }
@@ -61,15 +63,34 @@ impl Prefix {
     }
 }
 
+/// How a WebSocket client wants its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    V4,
+    V3,
+    /// A v3 client that can take text only (`b64=1`): binary messages are text frames, in base64.
+    V3Text,
+}
+
+impl Wire {
+    pub(crate) fn new(version: Version, base64: bool) -> Self {
+        match (version, base64) {
+            (Version::V4, _) => Wire::V4,
+            (Version::V3, false) => Wire::V3,
+            (Version::V3, true) => Wire::V3Text,
+        }
+    }
+}
+
 impl Attachment {
     fn new(data: Bytes) -> Self {
         Self { v4: Prefix::new(data.len(), &[]), v3: Prefix::new(data.len(), &[MESSAGE_TYPE]), data }
     }
 
-    fn prefix(&self, version: Version) -> &[u8] {
-        match version {
-            Version::V4 => self.v4.as_slice(),
-            Version::V3 => self.v3.as_slice(),
+    fn prefix(&self, wire: Wire) -> &[u8] {
+        match wire {
+            Wire::V4 => self.v4.as_slice(),
+            Wire::V3 | Wire::V3Text => self.v3.as_slice(),
         }
     }
 }
@@ -136,7 +157,7 @@ impl Frame {
     ) -> Self {
         let attachments: SmallVec<[Attachment; 0]> = attachments.into_iter().map(Attachment::new).collect();
         let size = head.len() + attachments.iter().map(|part| HEADROOM + part.data.len()).sum::<usize>();
-        Self(Arc::new(Inner { head, header_at, packet_at, attachments, size }))
+        Self(Arc::new(Inner { head, header_at, packet_at, attachments, as_text: OnceLock::new(), size }))
     }
 
     /// What the frame counts against a bound in bytes.
@@ -158,7 +179,7 @@ impl Frame {
     /// Returns whether everything found room.
     pub(crate) fn gather<'a>(
         &'a self,
-        version: Version,
+        wire: Wire,
         mut skip: usize,
         slices: &mut SmallVec<[IoSlice<'a>; MAX_SLICES]>,
     ) -> bool {
@@ -174,13 +195,31 @@ impl Frame {
             skip = 0;
             true
         };
+        if wire == Wire::V3Text && !self.0.attachments.is_empty() {
+            return add(self.as_text());
+        }
         add(&self.0.head[self.0.header_at..])
-            && self.0.attachments.iter().all(|part| add(part.prefix(version)) && add(&part.data))
+            && self.0.attachments.iter().all(|part| add(part.prefix(wire)) && add(&part.data))
+    }
+
+    fn as_text(&self) -> &[u8] {
+        self.0.as_text.get_or_init(|| {
+            let mut out = self.0.head[self.0.header_at..].to_vec();
+            for part in &self.0.attachments {
+                let mut packet = Vec::new();
+                Packet::Message(Message::Binary(part.data.clone())).encode_text(Version::V3, &mut packet);
+                out.extend_from_slice(&websocket::frame(Opcode::Text, &packet));
+            }
+            out.into()
+        })
     }
 
     /// How many bytes a WebSocket client gets.
-    pub(crate) fn wire_len(&self, version: Version) -> usize {
-        let attachments = self.0.attachments.iter().map(|part| part.prefix(version).len() + part.data.len());
+    pub(crate) fn wire_len(&self, wire: Wire) -> usize {
+        if wire == Wire::V3Text && !self.0.attachments.is_empty() {
+            return self.as_text().len();
+        }
+        let attachments = self.0.attachments.iter().map(|part| part.prefix(wire).len() + part.data.len());
         self.0.head.len() - self.0.header_at + attachments.sum::<usize>()
     }
 
@@ -208,9 +247,9 @@ pub(crate) const MAX_SLICES: usize = 64;
 mod tests {
     use super::*;
 
-    fn wire(frame: &Frame, version: Version, skip: usize) -> Vec<u8> {
+    fn wire(frame: &Frame, wire: Wire, skip: usize) -> Vec<u8> {
         let mut slices = SmallVec::new();
-        assert!(frame.gather(version, skip, &mut slices));
+        assert!(frame.gather(wire, skip, &mut slices));
         slices.iter().flat_map(|slice| slice.to_vec()).collect()
     }
 
@@ -218,10 +257,10 @@ mod tests {
     fn a_text_message_is_one_frame_and_can_be_continued_anywhere() {
         let frame = Frame::message(Message::Text("2[\"x\"]".into()));
         let expected = b"\x81\x074".iter().chain(b"2[\"x\"]").copied().collect::<Vec<_>>();
-        assert_eq!(wire(&frame, Version::V4, 0), expected);
-        assert_eq!(frame.wire_len(Version::V4), expected.len());
+        assert_eq!(wire(&frame, Wire::V4, 0), expected);
+        assert_eq!(frame.wire_len(Wire::V4), expected.len());
         for skip in 0..=expected.len() {
-            assert_eq!(wire(&frame, Version::V4, skip), expected[skip..]);
+            assert_eq!(wire(&frame, Wire::V4, skip), expected[skip..]);
         }
     }
 
@@ -230,16 +269,19 @@ mod tests {
         let mut head = Frame::buffer(8);
         head.extend_from_slice(b"51-[]");
         let frame = Frame::seal(head, [Bytes::from_static(b"\x01\x02"), Bytes::new()]);
-        assert_eq!(wire(&frame, Version::V4, 0), b"\x81\x06451-[]\x82\x02\x01\x02\x82\x00");
-        assert_eq!(wire(&frame, Version::V3, 0), b"\x81\x06451-[]\x82\x03\x04\x01\x02\x82\x01\x04");
-        assert_eq!(frame.wire_len(Version::V3), wire(&frame, Version::V3, 0).len());
+        assert_eq!(wire(&frame, Wire::V4, 0), b"\x81\x06451-[]\x82\x02\x01\x02\x82\x00");
+        assert_eq!(wire(&frame, Wire::V3, 0), b"\x81\x06451-[]\x82\x03\x04\x01\x02\x82\x01\x04");
+        assert_eq!(wire(&frame, Wire::V3Text, 0), b"\x81\x06451-[]\x81\x06b4AQI=\x81\x02b4");
+        for kind in [Wire::V4, Wire::V3, Wire::V3Text] {
+            assert_eq!(frame.wire_len(kind), wire(&frame, kind, 0).len(), "{kind:?}");
+        }
     }
 
     #[test]
     fn the_header_grows_with_the_message() {
         for (len, header) in [(124, 2), (125, 4), (65_534, 4), (65_535, 10)] {
             let frame = Frame::message(Message::Text("x".repeat(len).into()));
-            assert_eq!(frame.wire_len(Version::V4), header + 1 + len, "a message of {len} bytes");
+            assert_eq!(frame.wire_len(Wire::V4), header + 1 + len, "a message of {len} bytes");
         }
     }
 }

@@ -241,7 +241,10 @@ impl Shared {
             Err(status) => {
                 guard.connection = None;
                 connection.handle(Input::TransportFailed("message over the limit, or too slow"));
-                return empty(status);
+                let mut response = empty(status);
+                // The rest of the body is not read, so the connection is of no more use; the client is told.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                return response;
             }
         };
         connection.heard(Instant::now());
@@ -374,7 +377,7 @@ async fn probe(connection: &Arc<Connection>, upgraded: hyper::upgrade::Upgraded,
     let (mut reader, mut writer, ahead) = io::split(upgraded);
     let mut buffer = BytesMut::from(ahead);
     let mut decoder = Decoder::new(Role::Server, max);
-    let (version, _) = connection.version_and_base64();
+    let version = connection.version();
     loop {
         loop {
             let packet = match decoder.decode(&mut buffer) {

@@ -31,7 +31,10 @@ struct WebSocket {
     rest: BytesMut,
     /// Whether `rest` is a piece of the buffer that all connections of a thread share.
     borrowed: bool,
+    /// Nothing more is read.
     ended: bool,
+    /// The client has ended the stream, or said that it will.
+    left: bool,
 }
 
 /// What [`Incoming::next`] comes back with.
@@ -51,7 +54,7 @@ impl Incoming {
     pub(super) fn read_from(&mut self, reader: Reader, ahead: BytesMut) {
         let max = self.connection.shared.config.max_http_buffer_size;
         let decoder = Decoder::new(Role::Server, max);
-        self.web_socket = Some(WebSocket { reader, decoder, rest: ahead, borrowed: false, ended: false });
+        self.web_socket = Some(WebSocket { reader, decoder, rest: ahead, borrowed: false, ended: false, left: false });
     }
 
     /// The sending half.
@@ -128,6 +131,7 @@ impl Incoming {
             Ok(n) if n > 0 => self.connection.heard(Instant::now()),
             result => {
                 web_socket.ended = true;
+                web_socket.left = true;
                 self.connection.handle(match result {
                     Ok(_) => Input::TransportClosed,
                     Err(_) => Input::TransportFailed("connection reset"),
@@ -157,6 +161,7 @@ impl Incoming {
                 Ok(Some(Event::Pong(_))) => continue,
                 Ok(Some(Event::Close(frame))) => {
                     web_socket.ended = true;
+                    web_socket.left = true;
                     if let Some(frame) = frame {
                         connection.set_close_frame(websocket::close_frame(Some(frame.code), ""));
                     }
@@ -200,7 +205,7 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         let Some(mut farewell) = self.connection.finish() else { return };
-        let reader = self.web_socket.take().filter(|web_socket| !web_socket.ended).map(|web_socket| web_socket.reader);
+        let reader = self.web_socket.take().filter(|web_socket| !web_socket.left).map(|web_socket| web_socket.reader);
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let told = farewell.poll(&mut cx).is_ready();
         if told && reader.is_none() {
@@ -226,7 +231,7 @@ pub(super) async fn say_farewell(mut farewell: Farewell, reader: Option<Reader>)
 
 /// Reads until the client closes: a stream dropped with bytes unread is reset, and the last packets with it.
 async fn drain(mut reader: Reader) {
-    let mut sink = [0; 1024];
+    let mut sink = [0; 4096];
     while matches!(reader.read(&mut sink).await, Ok(1..)) {}
 }
 
