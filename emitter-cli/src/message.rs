@@ -1,0 +1,147 @@
+//! What is published for a command, and how it is called when it is reported.
+
+use serde_json::json;
+use socketio_emitter::{Broadcast, EmitError, Emitter, Plan};
+use socketio_protocol::socket::{Args, Value};
+
+use crate::{
+    args::{Disconnect, Emit, Rooms, ServerEmit, Settings, Target},
+    failure::Failure,
+    output,
+    payload::Payload,
+    template::Template,
+};
+
+/// One message for Redis.
+pub(crate) struct Message {
+    pub(crate) plan: Plan,
+    /// What is done, as in `emitted "time" to /`.
+    pub(crate) done: String,
+    /// The same for programs: a key and a name.
+    about: (&'static str, String),
+}
+
+impl Message {
+    /// Tells on stdout that it was published.
+    pub(crate) fn report(&self, settings: &Settings, receivers: u64) {
+        if settings.json {
+            output::line(self.as_json(&json!({ "receivers": receivers })));
+        } else if !settings.quiet {
+            output::line(format!("{} → {}", self.done, output::servers(receivers)));
+        }
+    }
+
+    /// What programs are told, with `more`.
+    pub(crate) fn as_json(&self, more: &serde_json::Value) -> serde_json::Value {
+        let (key, name) = &self.about;
+        let mut told = json!({ (*key): name, "channel": self.plan.channel, "bytes": self.plan.payload.len() });
+        if let (Some(told), Some(more)) = (told.as_object_mut(), more.as_object()) {
+            told.extend(more.clone());
+        }
+        told
+    }
+}
+
+/// How an event goes to its clients.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Delivery {
+    pub(crate) volatile: bool,
+    pub(crate) no_compress: bool,
+}
+
+impl From<&Emit> for Delivery {
+    fn from(emit: &Emit) -> Self {
+        Delivery { volatile: emit.volatile, no_compress: emit.no_compress }
+    }
+}
+
+/// The emitter whose messages are planned. It does not connect.
+pub(crate) fn planner(settings: &Settings, nsp: &str) -> Result<Emitter, Failure> {
+    Ok(Emitter::builder(&settings.url).key(&settings.key).lazy()?.of(nsp))
+}
+
+pub(crate) fn emit(settings: &Settings, emit: &Emit) -> Result<Message, Failure> {
+    let io = planner(settings, &settings.nsp)?;
+    let template = emit.template.then(|| Template { count: 1, now: std::time::SystemTime::now() });
+    let values = Payload::read(&emit.arguments, false)?.values(template.as_ref(), None)?;
+    event(&io, &emit.target, emit.into(), emit.event.as_deref().unwrap_or_default(), &values)
+}
+
+/// One event for clients.
+pub(crate) fn event(
+    io: &Emitter,
+    target: &Target,
+    delivery: Delivery,
+    event: &str,
+    values: &[Value],
+) -> Result<Message, Failure> {
+    let args = Args::from_values(values).map_err(EmitError::from)?;
+    let mut broadcast = select(io, target);
+    if delivery.volatile {
+        broadcast = broadcast.volatile();
+    }
+    if delivery.no_compress {
+        broadcast = broadcast.compress(false);
+    }
+    Ok(Message {
+        plan: somebody(broadcast.plan_emit(event, &args)?)?,
+        done: format!("emitted {event:?} to {}", whom(io, target)),
+        about: ("event", event.to_owned()),
+    })
+}
+
+pub(crate) fn join(settings: &Settings, rooms: &Rooms) -> Result<Message, Failure> {
+    let io = planner(settings, &settings.nsp)?;
+    Ok(Message {
+        plan: somebody(select(&io, &rooms.target).plan_sockets_join(&rooms.rooms)?)?,
+        done: format!("told clients of {} to join {}", whom(&io, &rooms.target), rooms.rooms.join(", ")),
+        about: ("request", "join".to_owned()),
+    })
+}
+
+pub(crate) fn leave(settings: &Settings, rooms: &Rooms) -> Result<Message, Failure> {
+    let io = planner(settings, &settings.nsp)?;
+    Ok(Message {
+        plan: somebody(select(&io, &rooms.target).plan_sockets_leave(&rooms.rooms)?)?,
+        done: format!("told clients of {} to leave {}", whom(&io, &rooms.target), rooms.rooms.join(", ")),
+        about: ("request", "leave".to_owned()),
+    })
+}
+
+pub(crate) fn disconnect(settings: &Settings, whom_to: &Disconnect) -> Result<Message, Failure> {
+    let io = planner(settings, &settings.nsp)?;
+    Ok(Message {
+        plan: somebody(select(&io, &whom_to.target).plan_disconnect_sockets(whom_to.close)?)?,
+        done: format!("disconnected clients of {}", whom(&io, &whom_to.target)),
+        about: ("request", "disconnect".to_owned()),
+    })
+}
+
+pub(crate) fn server_emit(settings: &Settings, emit: &ServerEmit) -> Result<Message, Failure> {
+    let io = planner(settings, &settings.nsp)?;
+    let values = Payload::read(&emit.arguments, false)?.values(None, None)?;
+    let args = Args::from_values(&values).map_err(EmitError::from)?;
+    let event = &emit.event;
+    Ok(Message {
+        plan: io.plan_server_side_emit(event, &args)?,
+        done: format!("emitted {event:?} to the servers of {}", io.nsp()),
+        about: ("event", event.clone()),
+    })
+}
+
+fn select(io: &Emitter, target: &Target) -> Broadcast {
+    let broadcast = io.except(&target.except);
+    if target.to.is_empty() { broadcast } else { broadcast.to(&target.to) }
+}
+
+fn somebody(plan: Option<Plan>) -> Result<Plan, Failure> {
+    plan.ok_or_else(|| Failure::usage("this is for nobody").tip("name a room with --to, or none for everybody"))
+}
+
+/// `/`, `/chat (room a, except b)`
+fn whom(io: &Emitter, target: &Target) -> String {
+    let some = |word: &str, names: &[String]| (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")));
+    let rooms = if target.to.len() == 1 { "room" } else { "rooms" };
+    let parts: Vec<_> = some(rooms, &target.to).into_iter().chain(some("except", &target.except)).collect();
+    if parts.is_empty() { io.nsp().to_owned() } else { format!("{} ({})", io.nsp(), parts.join(", ")) }
+}

@@ -1,0 +1,73 @@
+//! One message: published, reported, or only shown.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::{
+    args::Settings,
+    connect::{Patience, connect},
+    failure::{Failure, code},
+    message::Message,
+    nobody, output, show,
+};
+
+/// Publishes `message`, of which `required` servers at least have to hear.
+pub(crate) async fn run(settings: &Settings, message: Message, required: Option<u64>) -> Result<u8, Failure> {
+    if settings.dry_run {
+        dry(settings, &message);
+        return Ok(code::DONE);
+    }
+    let mut patience = Patience::new(settings);
+    let emitter = connect(settings, &mut patience).await?;
+    let receivers = loop {
+        let started = Instant::now();
+        let error = match tokio::time::timeout(patience.left(), emitter.publish(&message.plan)).await {
+            Ok(Ok(receipt)) => {
+                detail(settings, &message, started);
+                break receipt.receivers();
+            }
+            Ok(Err(error)) => error,
+            Err(_) => socketio_emitter::EmitError::Timeout { after: settings.timeout },
+        };
+        if !patience.again(&error).await {
+            return Err(error.into());
+        }
+    };
+    message.report(settings, receivers);
+    let required = required.unwrap_or_default();
+    if receivers == 0 && !settings.quiet {
+        nobody::warn(settings, &message.plan.channel, patience.left()).await;
+    }
+    if receivers < required {
+        too_few(receivers, required).print();
+        return Ok(code::TOO_FEW);
+    }
+    Ok(code::DONE)
+}
+
+/// The error of `--require-receivers`.
+pub(crate) fn too_few(receivers: u64, required: u64) -> Failure {
+    let what = format!("{} received it, {required} required", output::servers(receivers));
+    Failure::new(code::TOO_FEW, what)
+}
+
+/// Shows what would be published.
+pub(crate) fn dry(settings: &Settings, message: &Message) {
+    if settings.json {
+        output::line(message.as_json(&json!({ "dry_run": true, "packet": show::json(&message.plan) })));
+        return;
+    }
+    let size = output::size(message.plan.payload.len());
+    output::line(format!("would PUBLISH {}  ({size})\n{}", message.plan.channel, show::payload(&message.plan)));
+}
+
+fn detail(settings: &Settings, message: &Message, started: Instant) {
+    if settings.verbose > 0 {
+        let (size, took) = (output::size(message.plan.payload.len()), started.elapsed().as_secs_f64() * 1_000.0);
+        output::detail(format!("PUBLISH {}  ({size}) in {took:.1} ms", message.plan.channel));
+    }
+    if settings.verbose > 1 {
+        output::detail(show::payload(&message.plan));
+    }
+}
