@@ -42,11 +42,9 @@ fn namespaces(io: &Server, ended: &Ended) {
     for name in ["/", "/custom"] {
         everything(io, &io.of(name), ended);
     }
-    io.of("/auth").middleware(async |socket: Socket| {
-        match socket.handshake().auth::<serde_json::Value>() {
-            Ok(auth) if auth["token"] == "secret" => Ok(()),
-            _ => Err(ConnectError::new("not authorized").data(json!({ "code": 401 }))),
-        }
+    io.of("/auth").middleware(async |socket: Socket| match socket.handshake().auth::<serde_json::Value>() {
+        Ok(auth) if auth["token"] == "secret" => Ok(()),
+        _ => Err(ConnectError::new("not authorized").data(json!({ "code": 401 }))),
     });
     io.of("/refuse").middleware(async |_: Socket| Err("refused".into()));
     io.of("/slow").middleware(async |_: Socket| {

@@ -132,7 +132,8 @@ fn gifts(namespace: &Namespace) {
         let nested = object([("a", Value::Binary(bytes(3))), ("list", list), ("n", Value::Null)]);
         socket.emit("nested", (nested, bytes(0), "end")).map(drop)
     });
-    namespace.on("give-text", async |socket: Socket, Data(n): Data<usize>| socket.emit("text", "é".repeat(n)).map(drop));
+    namespace
+        .on("give-text", async |socket: Socket, Data(n): Data<usize>| socket.emit("text", "é".repeat(n)).map(drop));
     namespace.on("no-args", async |socket: Socket| socket.emit("no-args", ()).map(drop));
     namespace.on("burst", async |socket: Socket, Data(n): Data<usize>| {
         (0..n).try_for_each(|i| socket.emit("burst", i).map(drop))

@@ -45,11 +45,7 @@ impl Options {
     /// An Engine.IO server of its own.
     fn engine(&self) -> EngineConfig {
         EngineConfig {
-            timing: Timing {
-                ping_interval: self.ping_interval,
-                ping_timeout: self.ping_timeout,
-                ..Timing::default()
-            },
+            timing: Timing { ping_interval: self.ping_interval, ping_timeout: self.ping_timeout, ..Timing::default() },
             max_http_buffer_size: self.max_payload,
             max_queued_bytes: EngineConfig::default().max_queued_bytes.max(4 * self.max_payload),
             allow_eio3: self.eio3,

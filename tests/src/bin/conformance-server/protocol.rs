@@ -33,9 +33,7 @@ pub(crate) fn echo(namespace: &Namespace) {
         let auth = socket.handshake().auth::<Value>().unwrap_or_default();
         let _ = socket.emit("auth", auth);
     });
-    namespace.on("message", async |socket: Socket, event: Event| {
-        socket.emit("message-back", event.args()).map(drop)
-    });
+    namespace.on("message", async |socket: Socket, event: Event| socket.emit("message-back", event.args()).map(drop));
     namespace.on("message-with-ack", async |event: Event, ack: Ack| ack.send(event.args()));
     namespace.on("emit-with-ack", async |socket: Socket, event: Event| -> Result<(), AckError> {
         let answer: Args = socket.emit_with_ack("emit-with-ack", event.args()).await?;
