@@ -102,7 +102,9 @@ fn receiving(io: &Server) {
         seen.push(what);
         seen.len()
     });
-    io.on("message", async |socket: Socket, Data(text): Data<String>| socket.send(format!("you said {text}")).map(drop));
+    io.on("message", async |socket: Socket, Data(text): Data<String>| {
+        socket.send(format!("you said {text}")).map(drop)
+    });
 }
 
 fn sending(io: &Server) {
@@ -210,7 +212,8 @@ fn rooms(io: &Server) {
 }
 
 fn sorted(socket: &Socket) -> Vec<String> {
-    let mut rooms: Vec<_> = socket.rooms().iter().filter(|room| *room != socket.id()).map(ToString::to_string).collect();
+    let mut rooms: Vec<_> =
+        socket.rooms().iter().filter(|room| *room != socket.id()).map(ToString::to_string).collect();
     rooms.sort();
     rooms
 }
@@ -228,7 +231,10 @@ async fn every_line_of_the_api_table_works_with_the_stock_client() {
     let serving = tokio::spawn(async move { server.serve(listener).await });
     run(url, "api.test.mjs").await;
     io.close().await;
-    tokio::time::timeout(Duration::from_secs(3), serving).await.expect("serving ends when the server is closed").unwrap();
+    tokio::time::timeout(Duration::from_secs(3), serving)
+        .await
+        .expect("serving ends when the server is closed")
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
