@@ -40,7 +40,8 @@ pub enum SendError {
     Dropped,
 }
 
-/// See the [module documentation](self).
+/// One client. Anyone may send to it, from any thread: what is sent is queued in order, within bounds, and leaves at the
+/// end of the turn. What it sends comes out of its [`Incoming`](super::Incoming).
 pub struct Connection {
     id: ByteString,
     version: Version,
