@@ -152,10 +152,10 @@ pub(crate) struct Emit {
     pub(crate) event: Option<String>,
 
     #[command(flatten)]
-    pub(crate) arguments: Arguments,
+    pub(crate) target: Target,
 
     #[command(flatten)]
-    pub(crate) target: Target,
+    pub(crate) arguments: Arguments,
 
     /// Emit once for each line of stdin; the line is the last argument
     #[arg(short, long, conflicts_with_all = ["ndjson", "count"], help_heading = "Bulk")]

@@ -124,7 +124,7 @@ impl<'a> Maker<'a> {
 
     fn of_json(&self, line: &str) -> Result<Message, Failure> {
         let Line { event, args, to, except, nsp } =
-            serde_json::from_str(line).map_err(|error| Failure::usage("not an event").cause(error))?;
+            serde_json::from_str(line).map_err(|error| Failure::usage("not an event").cause(in_line(&error)))?;
         let Some(event) = event.or_else(|| self.emit.event.clone()) else {
             return Err(Failure::usage(r#"not an event: "event" is missing"#));
         };
@@ -143,6 +143,16 @@ impl<'a> Maker<'a> {
         };
         let io = nsp.map_or_else(|| self.io.clone(), |nsp| self.io.of(&nsp));
         message::event(&io, &target, Delivery::from(self.emit), &event, &values)
+    }
+}
+
+/// What is wrong with a line of JSON. That it is line 1 of itself would confuse.
+fn in_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    match text.strip_suffix(&place) {
+        Some(what) => format!("{what} at column {}", error.column()),
+        None => text,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is published for a command, and how it is called when it is reported.
 
-use serde_json::json;
+use serde::Serialize;
 use socketio_emitter::{Broadcast, EmitError, Emitter, Plan};
 use socketio_protocol::socket::{Args, Value};
 
@@ -25,20 +25,30 @@ impl Message {
     /// Tells on stdout that it was published.
     pub(crate) fn report(&self, settings: &Settings, receivers: u64) {
         if settings.json {
-            output::line(self.as_json(&json!({ "receivers": receivers })));
+            output::line(self.as_json(&[("receivers", &receivers)]));
         } else if !settings.quiet {
             output::line(format!("{} → {}", self.done, output::servers(receivers)));
         }
     }
 
-    /// What programs are told, with `more`.
-    pub(crate) fn as_json(&self, more: &serde_json::Value) -> serde_json::Value {
+    /// What programs are told: what it is, where it goes, its size, and `more`.
+    pub(crate) fn as_json(&self, more: &[(&str, &dyn Told)]) -> String {
         let (key, name) = &self.about;
-        let mut told = json!({ (*key): name, "channel": self.plan.channel, "bytes": self.plan.payload.len() });
-        if let (Some(told), Some(more)) = (told.as_object_mut(), more.as_object()) {
-            told.extend(more.clone());
-        }
-        told
+        let own: [(&str, &dyn Told); 3] =
+            [(key, name), ("channel", &self.plan.channel), ("bytes", &self.plan.payload.len())];
+        let members = own.iter().chain(more).map(|(key, value)| format!("{key:?}:{}", value.json()));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }
+}
+
+/// A value for programs.
+pub(crate) trait Told {
+    fn json(&self) -> String;
+}
+
+impl<T: Serialize> Told for T {
+    fn json(&self) -> String {
+        serde_json::to_string(self).expect("keys are text, and memory takes every byte")
     }
 }
 
@@ -94,7 +104,7 @@ pub(crate) fn join(settings: &Settings, rooms: &Rooms) -> Result<Message, Failur
     let io = planner(settings, &settings.nsp)?;
     Ok(Message {
         plan: somebody(select(&io, &rooms.target).plan_sockets_join(&rooms.rooms)?)?,
-        done: format!("told clients of {} to join {}", whom(&io, &rooms.target), rooms.rooms.join(", ")),
+        done: format!("asked for clients of {} to join {}", whom(&io, &rooms.target), rooms.rooms.join(", ")),
         about: ("request", "join".to_owned()),
     })
 }
@@ -103,7 +113,7 @@ pub(crate) fn leave(settings: &Settings, rooms: &Rooms) -> Result<Message, Failu
     let io = planner(settings, &settings.nsp)?;
     Ok(Message {
         plan: somebody(select(&io, &rooms.target).plan_sockets_leave(&rooms.rooms)?)?,
-        done: format!("told clients of {} to leave {}", whom(&io, &rooms.target), rooms.rooms.join(", ")),
+        done: format!("asked for clients of {} to leave {}", whom(&io, &rooms.target), rooms.rooms.join(", ")),
         about: ("request", "leave".to_owned()),
     })
 }
@@ -112,7 +122,7 @@ pub(crate) fn disconnect(settings: &Settings, whom_to: &Disconnect) -> Result<Me
     let io = planner(settings, &settings.nsp)?;
     Ok(Message {
         plan: somebody(select(&io, &whom_to.target).plan_disconnect_sockets(whom_to.close)?)?,
-        done: format!("disconnected clients of {}", whom(&io, &whom_to.target)),
+        done: format!("asked for clients of {} to be disconnected", whom(&io, &whom_to.target)),
         about: ("request", "disconnect".to_owned()),
     })
 }

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use serde_json::json;
-
 use crate::{
     args::Settings,
     connect::{Patience, connect},
@@ -55,7 +53,7 @@ pub(crate) fn too_few(receivers: u64, required: u64) -> Failure {
 /// Shows what would be published.
 pub(crate) fn dry(settings: &Settings, message: &Message) {
     if settings.json {
-        output::line(message.as_json(&json!({ "dry_run": true, "packet": show::json(&message.plan) })));
+        output::line(message.as_json(&[("dry_run", &true), ("packet", &show::json(&message.plan))]));
         return;
     }
     let size = output::size(message.plan.payload.len());
