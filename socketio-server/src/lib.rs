@@ -75,6 +75,6 @@ pub use remote::RemoteSocketHandle;
 pub use reply::{Boxed, Fallible, Plain, Reply};
 pub use server::{Builder, Server};
 pub use server_event::ServerAnswer;
-pub use service::{NotFound, SocketIoLayer, SocketIoService, bind};
+pub use service::{NotFound, SocketIoLayer, SocketIoService, bind, serve};
 pub use socket::{Emitting, Socket};
 pub use socketio_protocol::socket::{Args, ArgsError, EncodeError, Value};

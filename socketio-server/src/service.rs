@@ -60,7 +60,7 @@ impl Server {
         ResBody: HttpBody<Data = Bytes> + Send + 'static,
         ResBody::Error: Into<BoxError>,
     {
-        serve(listener, self.layer().layer(inner), self.engine().closing()).await;
+        serve_until(listener, self.layer().layer(inner), self.engine().closing()).await;
     }
 }
 
@@ -87,12 +87,32 @@ impl Engine {
 
     /// Serves the connections of `listener` until the engine is [closed](Engine::close).
     pub async fn serve(&self, listener: TcpListener) {
-        serve(listener, self.service(), self.closing()).await;
+        serve_until(listener, self.service(), self.closing()).await;
     }
 }
 
+/// Serves the connections of `listener` with any service, as [`Server::serve`] does with its own, for as long as it is
+/// polled: for a server, or several, inside other layers.
+///
+/// ```no_run
+/// # use socketio_server::{Server, bind, serve};
+/// # use tower_layer::Layer;
+/// # async fn example(chat: Server, game: Server) -> std::io::Result<()> {
+/// serve(bind("127.0.0.1:3000").await?, chat.layer().layer(game.service())).await;
+/// # Ok(()) }
+/// ```
+pub async fn serve<S, ResBody>(listener: TcpListener, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<ResBody>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    serve_until(listener, service, &CancellationToken::new()).await;
+}
+
 /// Serves the connections of `listener` until `closing` is cancelled.
-async fn serve<S, ResBody>(listener: TcpListener, service: S, closing: &CancellationToken)
+async fn serve_until<S, ResBody>(listener: TcpListener, service: S, closing: &CancellationToken)
 where
     S: Service<Request<Incoming>, Response = Response<ResBody>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,

@@ -93,7 +93,7 @@ async fn serve(mode: &str, listener: TcpListener) -> Result<(), io::Error> {
         }
         "ws" => protocol::serve(Options::new(25_000, 20_000, 20_000_000, false)?, Parser::Json, listener).await,
         "clients" => clients::serve(Options::new(1000, 2000, 1_000_000, true)?, listener).await,
-        "eio-client" => stock::engine_client(Options::new(500, 20_000, 100, false)?, listener).await?,
+        "eio-client" => stock::engine_client(Options::new(500, 20_000, 100, false)?, listener).await,
         "sio-client" => stock::socket_client(Options::new(2000, 20_000, 1_000_000, false)?, listener).await,
         "abuse" => protocol::abuse(listener).await,
         other => return Err(io::Error::other(format!("MODE={other} is not offered"))),

@@ -1,6 +1,7 @@
 //! Modes `eio-client` and `sio-client`: what the stock test suites of the two client libraries talk to.
 
-use std::io;
+mod posts;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -9,16 +10,18 @@ use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use serde::Deserialize;
 use serde_json::json;
 use socketio_server::engine::{AllowRequest, Engine, EngineConfig, Incoming, InitialHeaders, Message, Request};
-use socketio_server::{Ack, Bytes, ConnectError, Data, Event, Recovery, Server, Socket, Value};
+use socketio_server::{Ack, Bytes, ConnectError, Data, Event, Recovery, Server, Socket, Value, serve};
 use tokio::net::TcpListener;
+use tower_layer::Layer;
 
+use self::posts::Posts;
 use crate::Options;
 use crate::values::{arguments, bytes};
 
 // ---- engine.io-client -----------------------------------------------------------------------------------------
 
 /// Serves Engine.IO alone.
-pub(crate) async fn engine_client(options: Options, listener: TcpListener) -> io::Result<()> {
+pub(crate) async fn engine_client(options: Options, listener: TcpListener) {
     let config = EngineConfig {
         allow_request: Some(AllowRequest::new(async |request: Request| match request.query("deny") {
             Some(_) => Err("Forbidden".into()),
@@ -27,8 +30,12 @@ pub(crate) async fn engine_client(options: Options, listener: TcpListener) -> io
         initial_headers: Some(InitialHeaders::new(add_cookies)),
         ..options.engine()
     };
-    Engine::new(config, greet).serve(listener).await;
-    Ok(())
+    let posts = Posts::default();
+    let engine = Engine::new(config, {
+        let posts = posts.clone();
+        move |incoming| greet(incoming, posts.clone())
+    });
+    serve(listener, posts.layer(engine.service())).await;
 }
 
 fn add_cookies(headers: &mut HeaderMap, _: &Request) {
@@ -39,7 +46,7 @@ fn add_cookies(headers: &mut HeaderMap, _: &Request) {
     }
 }
 
-async fn greet(mut incoming: Incoming) {
+async fn greet(mut incoming: Incoming, posts: Posts) {
     let _ = incoming.connection().send(Message::Text("hi".into()));
     while let Some(message) = incoming.recv().await {
         let connection = incoming.connection();
@@ -47,11 +54,7 @@ async fn greet(mut incoming: Incoming) {
             Message::Text(text) => match &**text {
                 "give binary" => Message::Binary(bytes(5)),
                 "give utf8" => Message::Text("пойду спать всем спокойной ночи".into()),
-                "sendHeaders" => {
-                    let headers: serde_json::Map<_, _> =
-                        connection.request().headers().map(|(name, value)| (name.to_owned(), value.into())).collect();
-                    Message::Text(json!(headers).to_string().into())
-                }
+                "sendHeaders" => Message::Text(json!(posts.headers(connection.id())).to_string().into()),
                 _ => message,
             },
             Message::Binary(_) => message,
