@@ -88,7 +88,7 @@ impl Client {
         if client.is_v2() {
             // A Socket.IO 2 client is in `/` without asking.
             client.connect("/".into(), Args::none());
-            client.incoming.connection().uncork();
+            client.incoming.uncork();
         }
         let reason = client.run().await;
         client.end(reason);
@@ -129,7 +129,7 @@ impl Client {
             }
             if !self.load.is_below(max_handlers) {
                 // Not read while its handlers are behind: TCP tells the client.
-                self.incoming.connection().uncork();
+                self.incoming.uncork();
                 self.load.below(max_handlers).await;
             }
         }
@@ -388,7 +388,7 @@ impl Client {
             }
             self.incoming.connection().close();
         }
-        self.incoming.connection().uncork();
+        self.incoming.uncork();
     }
 }
 
@@ -414,8 +414,9 @@ fn dispatch(socket: &Socket, args: Args, id: Option<u64>) {
     if let Err(refusal) = refused {
         return context.fail(HandlerErrorKind::Returned(refusal));
     }
-    for callback in &found {
-        run(callback, context.clone(), socket.load());
+    if let Some((last, others)) = found.split_last() {
+        others.iter().for_each(|callback| run(callback, context.clone(), socket.load()));
+        run(last, context, socket.load());
     }
 }
 

@@ -5,8 +5,9 @@
 //! it was sent from there ([`Incoming`](super::Incoming) *corks* the queue), else when the [flusher](super::flusher)
 //! comes by. Messages that arrive go the other way through [`Incoming`](super::Incoming), which one task owns.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -719,12 +720,32 @@ fn write_some(
             break;
         }
     }
+    let len: usize = slices.iter().map(|slice| slice.len()).sum();
+    if slices.len() > 1 && len <= SCRATCH {
+        return SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+            scratch.clear();
+            slices.iter().for_each(|slice| scratch.extend_from_slice(slice));
+            write_slices(&[IoSlice::new(scratch)], writer, cx)
+        });
+    }
+    write_slices(&slices, writer, cx)
+}
+
+/// Up to this many bytes, many small frames are copied together: the kernel spends more on each piece of a `writev` than
+/// on the bytes of a small frame.
+const SCRATCH: usize = 16 << 10;
+
+thread_local! {
+    static SCRATCH_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn write_slices(slices: &[IoSlice<'_>], writer: &mut Writer, cx: Option<&mut Context<'_>>) -> Poll<io::Result<usize>> {
     let result = match cx {
-        Some(cx) => match writer.poll_write(cx, &slices) {
+        Some(cx) => match writer.poll_write(cx, slices) {
             Poll::Ready(result) => result,
             Poll::Pending => return Poll::Pending,
         },
-        None => match writer.try_write(&slices) {
+        None => match writer.try_write(slices) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             result => result,
         },

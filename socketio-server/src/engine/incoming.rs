@@ -21,6 +21,7 @@ pub struct Incoming {
     connection: Arc<Connection>,
     web_socket: Option<WebSocket>,
     corks: bool,
+    corked: bool,
 }
 
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(crate) enum Received {
 
 impl Incoming {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, web_socket: None, corks: false }
+        Self { connection, web_socket: None, corks: false, corked: false }
     }
 
     /// Reads from `reader` from now on, beginning with what was read ahead.
@@ -88,6 +89,12 @@ impl Incoming {
         self.corks = true;
     }
 
+    /// Puts a full stop before the turn is over: what was sent so far leaves now.
+    pub(crate) fn uncork(&mut self) {
+        self.corked = false;
+        self.connection.uncork();
+    }
+
     /// The next thing to look at.
     pub(crate) async fn next(&mut self) -> Received {
         poll_fn(|cx| self.poll_next(cx)).await
@@ -99,7 +106,9 @@ impl Incoming {
                 self.start_turn();
                 return Poll::Ready(Received::Message(message));
             }
-            match self.connection.poll_wake(cx) {
+            let woken = self.connection.poll_wake(cx);
+            self.corked &= woken.is_ready(); // Nothing to look at: that was the end of the turn.
+            match woken {
                 Poll::Ready(Wake::Message(message)) => {
                     self.start_turn();
                     return Poll::Ready(Received::Message(message));
@@ -116,9 +125,10 @@ impl Incoming {
         }
     }
 
-    fn start_turn(&self) {
-        if self.corks {
+    fn start_turn(&mut self) {
+        if self.corks && !self.corked {
             self.connection.cork();
+            self.corked = true;
         }
     }
 
