@@ -150,3 +150,59 @@ pub(crate) fn with_slash(name: &str) -> ByteString {
         name => format!("/{name}").into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+
+    fn boards(cleanup: bool) -> (Server, NamespacePattern) {
+        let io = Server::builder().cleanup_empty_child_namespaces(cleanup).build();
+        io.of("/board-static");
+        let pattern = io.of_matching(|name| name.starts_with("/board-"));
+        (io, pattern)
+    }
+
+    #[test]
+    fn every_way_to_a_name_leads_through_the_patterns() {
+        let (io, pattern) = boards(false);
+        let later = io.of_matching(|_| true);
+        assert!(pattern.namespaces().is_empty());
+        let asked = io.0.enter(&"/board-1".into()).unwrap();
+        assert_eq!(pattern.namespaces(), std::slice::from_ref(&asked));
+        assert_eq!(io.of("board-1"), asked);
+        let made = io.of("/board-2");
+        assert!(pattern.namespaces().contains(&made), "the application asks as clients do");
+        assert!(!pattern.namespaces().contains(&io.of("/board-static")), "it was there before");
+        assert_eq!(io.0.enter(&"/other".into()).as_ref(), later.namespaces().first());
+        let (io, _) = boards(false);
+        assert_eq!(io.0.enter(&"/other".into()), None);
+    }
+
+    #[test]
+    fn what_is_registered_with_a_pattern_later_is_for_earlier_namespaces_too() {
+        let (io, pattern) = boards(false);
+        let board = io.of("/board-1");
+        pattern.middleware(async |_| Ok(())).on_connection(async |_| {});
+        board.middleware(async |_| Ok(()));
+        assert_eq!((board.middlewares().len(), board.connection_handlers().len()), (2, 1));
+        assert_eq!(io.of("/board-2").middlewares().len(), 1);
+        assert_eq!(io.of("/board-static").middlewares().len(), 0);
+    }
+
+    #[test]
+    fn a_namespace_goes_with_its_last_guest_if_a_pattern_made_it() {
+        for cleanup in [true, false] {
+            let (io, pattern) = boards(cleanup);
+            let [first, second] = [(); 2].map(|()| io.0.enter(&"/board-1".into()).unwrap());
+            let fixed = io.0.enter(&"/board-static".into()).unwrap();
+            first.guest_left();
+            fixed.guest_left();
+            assert_eq!(pattern.namespaces().len(), 1, "someone is in, or on the way in");
+            second.guest_left();
+            assert_eq!(pattern.namespaces().is_empty(), cleanup);
+            assert_eq!(io.of("/board-static"), fixed);
+            assert_eq!(io.of("/board-1") == first, !cleanup);
+        }
+    }
+}
