@@ -34,7 +34,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 Redis not reached in time,
 /// What all commands need.
 #[derive(Args)]
 pub(crate) struct Settings {
-    /// Redis to publish to: redis://[user:password@]host[:port][/db] or unix:/path
+    // As an attribute, because rustdoc would take the brackets for links.
+    #[arg(help = "Redis to publish to: redis://[user:password@]host[:port][/db] or unix:/path")]
     #[arg(short, long, value_name = "URL", env = "REDIS_URL", hide_env_values = true)]
     #[arg(default_value = "redis://127.0.0.1:6379", global = true, help_heading = "Connection")]
     pub(crate) url: String,

@@ -55,10 +55,16 @@ pub(crate) async fn run(queue: Arc<Queue>, settings: Settings, mut connection: O
     loop {
         match connection.take() {
             Some(link) => {
+                let made = Instant::now();
                 if carry(&queue.0, &settings, link).await == Carried::Closed {
                     return;
                 }
-                pause = Pause::new();
+                if made.elapsed() > LONGEST_PAUSE {
+                    pause = Pause::new();
+                } else {
+                    // Something lets us in only to throw us out again.
+                    tokio::time::sleep(pause.next()).await;
+                }
             }
             // The first message makes the link.
             None if !queue.0.ready().await => return,

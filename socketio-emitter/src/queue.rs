@@ -139,14 +139,20 @@ impl Queue {
         self.lock().served = true;
     }
 
-    /// The task that sends has ended. What still waits here has nobody to send it.
+    /// The task that sends has ended. What still waits here has nobody to send it, what was on its way nobody to
+    /// settle it.
     pub(crate) fn abandon(&self) {
         let left = {
             let mut state = self.lock();
             state.served = false;
+            state.messages = 0;
+            state.bytes = 0;
             std::mem::take(&mut state.batches)
         };
-        left.into_iter().for_each(|batch| self.fail(batch, EmitError::Closed));
+        for batch in left {
+            batch.end(Answers::failed(EmitError::Closed));
+        }
+        self.settled.notify_waiters();
     }
 
     /// All that waits here has failed so.

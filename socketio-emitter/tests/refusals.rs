@@ -92,6 +92,45 @@ async fn what_may_have_been_sent_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn one_that_lets_us_in_and_throws_us_out_is_not_run_against() {
+    let mut fake = Fake::start(|command| match command {
+        [_, _, name, _] if name == "LIB-VER" => Reply::Last("+OK"),
+        _ => Reply::Say("+OK"),
+    })
+    .await;
+    let _io = Emitter::connect(&fake.url()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let links = fake.came("PING");
+    assert!((2..=8).contains(&links), "{links} links");
+}
+
+#[test]
+fn what_ends_with_its_runtime_makes_room() {
+    let outer = runtime();
+    let fake = outer.block_on(publish(|| Reply::Silence));
+    let server = std::thread::spawn(move || outer.block_on(async { tokio::time::sleep(Duration::from_secs(2)).await }));
+    let io = Emitter::builder(&fake.url()).queue(1, 1_000).lazy().unwrap();
+    for n in 0..3 {
+        let runtime = runtime();
+        let emitted = {
+            let _inside = runtime.enter();
+            io.emit("ev", n)
+        };
+        assert_eq!(emitted.queued(), Ok(()), "{n}");
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
+        drop(runtime);
+        let outcome = self::runtime().block_on(emitted);
+        assert!(matches!(outcome, Err(EmitError::Unanswered { .. })), "{n}: {outcome:?}");
+    }
+    drop(fake);
+    server.join().unwrap();
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[tokio::test]
 async fn an_answer_that_does_not_come_ends_in_time() {
     let mut fake = publish(|| Reply::Silence).await;
     let timeout = Duration::from_millis(200);

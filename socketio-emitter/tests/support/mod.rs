@@ -125,6 +125,8 @@ impl Listener {
 /// What a [`Fake`] does with a command.
 pub(crate) enum Reply {
     Say(&'static str),
+    /// Says so and hangs up.
+    Last(&'static str),
     /// Never answers.
     Silence,
     HangUp,
@@ -154,6 +156,10 @@ impl Fake {
                             let _ = sender.send(command);
                             match answer {
                                 Reply::Say(text) => stream.write_all(format!("{text}\r\n").as_bytes()).await.unwrap(),
+                                Reply::Last(text) => {
+                                    stream.write_all(format!("{text}\r\n").as_bytes()).await.unwrap();
+                                    return;
+                                }
                                 Reply::Silence => {}
                                 Reply::HangUp => return,
                             }
