@@ -80,6 +80,7 @@ impl<R> AckFuture<R> {
 
     pub(crate) fn waiting(socket: Socket, id: u64, answer: oneshot::Receiver<Args>, timeout: Duration) -> Self {
         let deadline = Box::pin(tokio::time::sleep(timeout));
+        socket.load().asked();
         Self { state: State::Waiting { socket, id, answer, deadline }, answer: PhantomData }
     }
 }
@@ -108,6 +109,7 @@ impl<R> Drop for AckFuture<R> {
     fn drop(&mut self) {
         if let State::Waiting { socket, id, .. } = &self.state {
             socket.forget_ack(*id);
+            socket.load().answered();
         }
     }
 }

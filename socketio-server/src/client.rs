@@ -6,11 +6,13 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
+use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use socketio_protocol::engine::{CloseReason, Message, Version};
@@ -20,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::adapter::{Command, History, Resumed};
 use crate::engine::{Incoming, Received, random_id};
 use crate::error::{ConnectError, DisconnectReason, HandlerErrorKind};
-use crate::handler::{AckSlot, Event, EventContext, Load, run, run_future};
+use crate::handler::{AckSlot, Event, EventContext, Load, run, run_future, text_of};
 use crate::handlers::Found;
 use crate::handshake::Handshake;
 use crate::namespace::Namespace;
@@ -61,6 +63,9 @@ type Decisions = Arc<Mutex<Vec<(Socket, Result<(), ConnectError>)>>>;
 
 /// How many packets may wait for a middleware.
 const WAITING_PACKETS: usize = 256;
+
+/// How many namespaces a client may leave without being closed for what it still sends to one.
+const LEFT_NAMESPACES: usize = 1024;
 
 /// How many unknown namespaces a client may ask for.
 const REFUSALS: usize = 64;
@@ -127,10 +132,21 @@ impl Client {
             if result.is_err() {
                 return self.close();
             }
-            if !self.load.is_below(max_handlers) {
-                // Not read while its handlers are behind: TCP tells the client.
-                self.incoming.uncork();
-                self.load.below(max_handlers).await;
+            self.catch_up(max_handlers).await;
+        }
+    }
+
+    /// Waits while too many handlers wait. The client is not read meanwhile: TCP tells it.
+    async fn catch_up(&mut self, max_handlers: usize) {
+        let load = self.load.clone();
+        while !load.is_below(max_handlers) {
+            self.incoming.uncork();
+            tokio::select! {
+                () = load.below(max_handlers) => {}
+                attention = self.incoming.attention() => match attention {
+                    Received::Closed(_) => return, // What has been read is handled before the end is.
+                    _ => self.orders(),
+                },
             }
         }
     }
@@ -216,9 +232,15 @@ impl Client {
         }
     }
 
+    fn remember_left(&mut self, namespace: &Namespace) {
+        if self.left.len() < LEFT_NAMESPACES {
+            self.left.insert(namespace.name().clone());
+        }
+    }
+
     fn leave(&mut self, at: usize) {
         let entry = self.entries.swap_remove(at);
-        self.left.insert(entry.socket().namespace().name().clone());
+        self.remember_left(entry.socket().namespace());
     }
 
     // ---- entering a namespace ---------------------------------------------------------------------------------
@@ -247,10 +269,16 @@ impl Client {
         }
         let looked_at = socket.clone();
         let mut decision: Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>> = Box::pin(async move {
-            for middleware in middlewares {
-                middleware(looked_at.clone()).await?;
-            }
-            Ok(())
+            let decided = AssertUnwindSafe(async {
+                for middleware in middlewares {
+                    middleware(looked_at.clone()).await?;
+                }
+                Ok(())
+            });
+            decided.catch_unwind().await.unwrap_or_else(|panic| {
+                looked_at.namespace().shared().report_panic(&looked_at, "middleware", text_of(&*panic));
+                Err(ConnectError::new("Internal server error"))
+            })
         });
         match decision.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => self.decide(Newcomer { socket, resumed, waiting: Vec::new() }, result),
@@ -310,7 +338,7 @@ impl Client {
                 let socket = newcomer.socket;
                 socket.refuse();
                 self.refuse(socket.namespace().name(), &error);
-                self.left.insert(socket.namespace().name().clone());
+                self.remember_left(socket.namespace());
             }
         }
     }
@@ -327,7 +355,7 @@ impl Client {
         for handler in namespace.connection_handlers() {
             let reporter = socket.clone();
             let report = move |panic| reporter.namespace().shared().report_panic(&reporter, "connection", panic);
-            let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler(socket.clone())));
+            let started = std::panic::catch_unwind(AssertUnwindSafe(|| handler(socket.clone())));
             match started {
                 Ok(future) => run_future(future, &self.load, report),
                 Err(_) => report("in a connection handler".to_owned()),
@@ -392,6 +420,13 @@ impl Client {
     }
 }
 
+/// Also when a function of the application has panicked on the connection's task.
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.end(CloseReason::ForcedClose);
+    }
+}
+
 impl Entry {
     fn socket(&self) -> &Socket {
         match self {
@@ -426,3 +461,6 @@ fn query_as_auth(query: &str) -> Args {
         query.pairs().map(|(name, value)| (name.to_owned(), value.to_owned().into())).collect();
     Args::new_single(&pairs).unwrap_or_else(|_| Args::none())
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,15 +258,21 @@ pub(crate) fn erase<M, H: Handler<M>>(handler: H) -> Callback {
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     waiting: AtomicUsize,
+    /// How many answers of the client are waited for. Not to read it because handlers wait for it would be to wait for
+    /// ever.
+    asked: AtomicUsize,
     fewer: Notify,
 }
+
+/// How many times more handlers may wait than the limit says if it is the client's answers that they wait for.
+const ASKING: usize = 16;
 
 impl Load {
     /// Returns once fewer than `limit` handlers wait.
     pub(crate) async fn below(&self, limit: usize) {
         loop {
             let fewer = self.fewer.notified();
-            if self.waiting.load(Ordering::Acquire) < limit {
+            if self.is_below(limit) {
                 return;
             }
             fewer.await;
@@ -274,7 +280,21 @@ impl Load {
     }
 
     pub(crate) fn is_below(&self, limit: usize) -> bool {
-        self.waiting.load(Ordering::Acquire) < limit
+        let waiting = self.waiting.load(Ordering::Acquire);
+        waiting < limit
+            || waiting - self.asked.load(Ordering::Acquire).min(waiting) < limit
+                && waiting < limit.saturating_mul(ASKING)
+    }
+
+    /// An answer of the client is waited for.
+    pub(crate) fn asked(&self) {
+        self.asked.fetch_add(1, Ordering::AcqRel);
+        self.fewer.notify_waiters();
+    }
+
+    /// The client has answered, or the answer is given up.
+    pub(crate) fn answered(&self) {
+        self.asked.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -309,7 +329,7 @@ pub(crate) fn run_future(future: HandlerFuture, load: &Arc<Load>, on_panic: impl
     }
 }
 
-fn text_of(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn text_of(panic: &(dyn Any + Send)) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_owned(),
         (_, Some(text)) => text.clone(),

@@ -551,13 +551,24 @@ impl Connection {
             }
             return Poll::Ready(Wake::Message(message));
         }
-        if std::mem::take(&mut state.nudged) {
-            return Poll::Ready(Wake::Nudged);
-        }
         if let Link::WebSocket { upgraded, .. } = &mut state.link
             && let Some((reader, ahead)) = upgraded.take()
         {
             return Poll::Ready(Wake::Upgraded(reader, ahead));
+        }
+        self.poll_unread(state, cx)
+    }
+
+    /// What cannot wait while the client is not read: orders, the end of the session, and what is queued for it.
+    pub(super) fn poll_attention(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Wake> {
+        self.task.register(cx.waker());
+        let state = self.lock();
+        self.poll_unread(state, cx)
+    }
+
+    fn poll_unread(self: &Arc<Self>, mut state: MutexGuard<'_, State>, cx: &mut Context<'_>) -> Poll<Wake> {
+        if std::mem::take(&mut state.nudged) {
+            return Poll::Ready(Wake::Nudged);
         }
         if let Some(reason) = state.closed {
             return Poll::Ready(Wake::Closed(reason));

@@ -100,6 +100,14 @@ impl Incoming {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// What cannot wait while nothing is read: never a message.
+    pub(crate) async fn attention(&mut self) -> Received {
+        match poll_fn(|cx| self.connection.poll_attention(cx)).await {
+            Wake::Closed(reason) => Received::Closed(reason),
+            Wake::Nudged | Wake::Message(_) | Wake::Upgraded(..) => Received::Nudged,
+        }
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         loop {
             if let Some(message) = self.decode() {
