@@ -108,7 +108,7 @@ impl Args {
     }
 
     fn write(write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>) -> Result<Self, EncodeError> {
-        let mut out = Vec::with_capacity(64);
+        let mut out = Vec::with_capacity(256);
         let mut writer = Writer::new(&mut out);
         write(&mut writer)?;
         let attachments = writer.finish()?;
