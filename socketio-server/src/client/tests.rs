@@ -141,6 +141,20 @@ async fn a_client_whose_handlers_hang_is_not_read_but_can_be_told_to_go() {
 }
 
 #[tokio::test]
+async fn a_post_is_answered_when_the_handlers_of_its_packets_have_run() {
+    let io = Server::new();
+    let heard: Arc<Mutex<Vec<i32>>> = Arc::default();
+    let log = heard.clone();
+    io.on("note", async move |Data(n): Data<i32>| log.lock().unwrap().push(n));
+    io.on("leave", async |socket: Socket| socket.conn().close());
+    let client = Polling::connect(&io).await;
+    client.send(&["2[\"note\",1]", "2[\"note\",2]"]).await;
+    assert_eq!(*heard.lock().unwrap(), [1, 2]);
+    client.send(&["2[\"note\",3]", "2[\"leave\"]", "2[\"note\",4]"]).await;
+    assert_eq!(heard.lock().unwrap()[2], 3, "also when the session ends with it");
+}
+
+#[tokio::test]
 async fn what_comes_while_a_middleware_looks_waits_for_it() {
     let io = Server::new();
     io.middleware(async |socket: Socket| {

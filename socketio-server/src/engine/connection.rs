@@ -69,6 +69,10 @@ struct State {
     inbox: VecDeque<Message>,
     /// POSTs that wait for room in the inbox.
     inbox_room: Option<Waker>,
+    /// Whether the connection's task has not come back for more since something was put into the inbox.
+    unhandled: bool,
+    /// The POST that waits until it has.
+    handled: Option<Waker>,
     closed: Option<CloseReason>,
     /// The connection's task is in its turn and will flush at its end.
     corked: bool,
@@ -165,6 +169,8 @@ impl Connection {
                 link,
                 inbox: VecDeque::new(),
                 inbox_room: None,
+                unhandled: false,
+                handled: None,
                 closed: None,
                 corked: false,
                 dirty: false,
@@ -342,6 +348,7 @@ impl Connection {
             match output {
                 Output::Deliver(message) => {
                     state.inbox.push_back(message);
+                    state.unhandled = true;
                     self.task.wake();
                 }
                 Output::Send(Packet::Ping(data)) if data.is_empty() => {
@@ -369,9 +376,7 @@ impl Connection {
                     if !matches!(reason, CloseReason::ForcedClose) && matches!(state.link, Link::WebSocket { .. }) {
                         state.clear();
                     }
-                    if let Some(waker) = state.inbox_room.take() {
-                        waker.wake();
-                    }
+                    state.inbox_room.take().into_iter().chain(state.handled.take()).for_each(Waker::wake);
                     self.task.wake();
                 }
                 Output::Forget => effects.forget = true,
@@ -417,6 +422,16 @@ impl Connection {
             return Poll::Ready(());
         }
         state.inbox_room = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Waits until the connection's task has handled what POSTs brought, or says that it does not for now.
+    pub(super) fn poll_handled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.unhandled || state.closed.is_some() {
+            return Poll::Ready(());
+        }
+        state.handled = Some(cx.waker().clone());
         Poll::Pending
     }
 
@@ -551,6 +566,7 @@ impl Connection {
             }
             return Poll::Ready(Wake::Message(message));
         }
+        state.tell_handled();
         if let Link::WebSocket { upgraded, .. } = &mut state.link
             && let Some((reader, ahead)) = upgraded.take()
         {
@@ -562,7 +578,8 @@ impl Connection {
     /// What cannot wait while the client is not read: orders, the end of the session, and what is queued for it.
     pub(super) fn poll_attention(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Wake> {
         self.task.register(cx.waker());
-        let state = self.lock();
+        let mut state = self.lock();
+        state.tell_handled();
         self.poll_unread(state, cx)
     }
 
@@ -600,6 +617,8 @@ impl Connection {
             self.apply(&mut state);
         }
         state.inbox.clear();
+        state.tell_handled();
+        state.inbox_room.take().into_iter().for_each(Waker::wake);
         if !state.session.is_polling() {
             self.shared.forget(&self.id);
         }
@@ -635,6 +654,15 @@ impl State {
     fn push(&mut self, frame: Frame) {
         self.queued_bytes += frame.size();
         self.queue.push_back(frame);
+    }
+
+    /// The POST whose messages have been handled can be answered.
+    fn tell_handled(&mut self) {
+        if std::mem::take(&mut self.unhandled)
+            && let Some(waker) = self.handled.take()
+        {
+            waker.wake();
+        }
     }
 
     fn clear(&mut self) {

@@ -264,6 +264,8 @@ impl Shared {
             }
             poll_fn(|cx| connection.poll_inbox_room(cx)).await;
         }
+        // As in the reference, handlers have run when the client learns that its packets have come.
+        poll_fn(|cx| connection.poll_handled(cx)).await;
         guard.connection = None;
         connection.handle(Input::PostAnswered);
         response(StatusCode::OK, "text/html", Bytes::from_static(b"ok"))
