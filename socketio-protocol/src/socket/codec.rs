@@ -156,9 +156,10 @@ fn decode_text(text: ByteString, max_attachments: usize) -> Result<(Packet, usiz
 
     let mut data = Args::none();
     match bytes.get(at) {
-        None => {}
+        None if attachments == 0 => {}
         Some(b'[' | b'{' | b'"') => data = Args::from_json_at(text, at, attachments)?,
-        Some(_) => {
+        // Attachments of nothing, or something that no payload begins with.
+        None | Some(_) => {
             return Err(DecodeError::WrongPayload { kind: packet_type.kind() });
         }
     }

@@ -146,6 +146,8 @@ fn text_that_is_no_packet_is_refused() {
         ("50-", DecodeError::IllegalAttachments),
         (r#"50-["a"]"#, DecodeError::IllegalAttachments),
         (r#"5["a"]"#, DecodeError::IllegalAttachments),
+        ("51-", wrong(Kind::Event)),
+        ("62-/a,7", wrong(Kind::Ack)),
         (r#"5-["a"]"#, DecodeError::IllegalAttachments),
         (r#"5-1-["a"]"#, DecodeError::IllegalAttachments),
         ("51", DecodeError::IllegalAttachments),
@@ -175,6 +177,7 @@ fn coercions_of_javascript_are_refused() {
         // Not coerced, but more than an encoder ever writes: see `check_placeholders`.
         (r#"51-["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#, "one attachment twice"),
         (r#"51-["a",{"_placeholder":true,"num":0,"more":1}]"#, "the attachment"),
+        ("51-", "an event without a name, and an attachment that is lost"),
     ] {
         assert!(decode(text).is_err(), "{text}: the stock decoder sees {stock}");
     }
