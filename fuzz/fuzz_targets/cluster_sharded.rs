@@ -1,0 +1,15 @@
+//! Messages of the sharded adapter: what is read is written as we write it, and that is read alike.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use socketio_protocol::cluster::sharded::{self, Channels, SubscriptionMode};
+
+fuzz_target!(|payload: &[u8]| {
+    let channels = Channels::new("socket.io", "/");
+    let Ok(Some(envelope)) = sharded::decode(&channels, "own", payload) else { return };
+    let mut written = Vec::new();
+    sharded::encode(&channels, SubscriptionMode::Dynamic, "other", &envelope.message, &mut written)
+        .expect("no message of this format is classic only");
+    let again = sharded::decode(&channels, "own", &written).expect("what we write we read").expect("it is not our own");
+    assert_eq!(format!("{:?}", again.message), format!("{:?}", envelope.message));
+});
