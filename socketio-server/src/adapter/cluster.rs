@@ -71,7 +71,7 @@ impl ClusterAdapter {
         mut take: impl FnMut(Message) + Send,
     ) -> Result<(usize, usize), BusError> {
         let deadline = Instant::now() + timeout;
-        let count = timeout_at(deadline, self.channel.server_count());
+        let count = timeout_at(deadline, servers_that_answer(&*self.channel));
         let mut others = count.await.map_err(|_| timed_out(timeout))??.saturating_sub(1);
         if others == 0 {
             return Ok((0, 0));
@@ -99,6 +99,20 @@ impl ClusterAdapter {
         Ok((others, others - received))
     }
 }
+
+/// How many servers there are, once their answers can be heard here. After an outage the link to ask may be back before
+/// the one to listen: a question asked then would lose its answers, and be waited for to its deadline.
+async fn servers_that_answer(channel: &dyn Channel) -> Result<usize, BusError> {
+    let count = channel.server_count().await?;
+    if timeout_at(Instant::now(), channel.ready()).await.is_ok() {
+        return Ok(count);
+    }
+    let _ = timeout_at(Instant::now() + HEARING, channel.ready()).await; // Asked all the same then.
+    channel.server_count().await
+}
+
+/// How long the link to listen is waited for before a question is asked.
+const HEARING: Duration = Duration::from_secs(2);
 
 fn timed_out(timeout: Duration) -> BusError {
     BusError::Timeout { after_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX) }
@@ -303,7 +317,7 @@ struct RemoteAcks {
 
 impl RemoteAcks {
     async fn gather(mut self, message: Message) {
-        let others = match timeout_at(self.deadline, self.channel.server_count()).await {
+        let others = match timeout_at(self.deadline, servers_that_answer(&*self.channel)).await {
             Ok(Ok(count)) => count.saturating_sub(1),
             // Whoever hears it may still answer; nobody can say how many servers to wait for.
             _ => usize::MAX,
