@@ -11,9 +11,10 @@ use socketio_protocol::engine::{CloseReason, Input, Message, Packet};
 use socketio_protocol::websocket::{self, Decoder, Event, Opcode, Role};
 use tokio::io::AsyncReadExt;
 
-use super::connection::{Connection, Farewell, Wake};
+use super::connection::{Connection, Wake};
 use super::frame::Frame;
 use super::io::Reader;
+use super::write::Farewell;
 
 /// The receiving half of a [`Connection`]. Dropping it closes the connection.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ mod incoming;
 mod io;
 mod request;
 mod timers;
+mod write;
 
 pub use self::config::EngineConfig;
 pub use self::connection::{Connection, SendError};
