@@ -384,6 +384,8 @@ fn read_name<'a>(reader: &mut Reader<'a>) -> Option<Cow<'a, str>> {
         b'-' | b'0'..=b'9' => {
             let text = reader.number().ok()?;
             Some(match Number::parse(text) {
+                // Beyond a double: in MessagePack it would come back as no name at all.
+                Number::Float(number) if !number.is_finite() => return None,
                 Number::Float(number) => Cow::Owned(number.to_string()),
                 Number::Unsigned(0) => Cow::Borrowed("0"),
                 _ => Cow::Borrowed(text),

@@ -100,6 +100,8 @@ fn text_that_is_no_packet_is_refused() {
         ("2[{}]", DecodeError::NotAnEvent),
         (r#"2[["a"]]"#, DecodeError::NotAnEvent),
         ("2[true]", DecodeError::NotAnEvent),
+        ("2[1e999]", DecodeError::NotAnEvent),
+        ("2[-1e999,1]", DecodeError::NotAnEvent),
         ("3{}", wrong(Kind::Ack)),
         (r#"31"a""#, wrong(Kind::Ack)),
         ("4[1]", wrong(Kind::ConnectError)),
@@ -174,6 +176,7 @@ fn coercions_of_javascript_are_refused() {
         (r#"2007["a"]"#, "ack id 7"),
         (r#"299999999999999999999["a"]"#, "ack id 1e20"),
         (r#"2/a, ["a"]"#, "ack id 0"),
+        ("2[1e999]", "the event Infinity"),
         // Not coerced, but more than an encoder ever writes: see `check_placeholders`.
         (r#"51-["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#, "one attachment twice"),
         (r#"51-["a",{"_placeholder":true,"num":0,"more":1}]"#, "the attachment"),
