@@ -201,7 +201,7 @@ impl Namespace {
     }
 
     /// Runs `handler` on each `event` that another server sends with
-    /// [`server_side_emit`](Namespace::server_side_emit). What it returns answers, if an answer is wanted.
+    /// [`server_side_emit`](Namespace::server_side_emit). It answers with [`ServerAnswer::send`], if an answer is wanted.
     #[doc(alias = "serverSideEmit")]
     pub fn on_server_event<H>(&self, event: &str, handler: H) -> &Self
     where
