@@ -86,8 +86,8 @@ install_node_packages() {
 check_everything() {
   local failed=()
   step cargo fmt --all --check
-  step cargo clippy --workspace --all-targets -- -D warnings
-  step cargo test --workspace
+  step cargo clippy --workspace --all-targets --all-features -- -D warnings
+  step cargo test --workspace --all-features
   finish
 }
 
