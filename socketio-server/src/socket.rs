@@ -172,20 +172,19 @@ impl Socket {
     ///
     /// Socket.IO protocol v5, "Sending and receiving data".
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
-        self.emit_flagged(event, &args, false)
+        self.emit_flagged(event, &args, false, true)
     }
 
-    pub(crate) fn emit_flagged<T: Serialize>(
+    fn emit_flagged<T: Serialize>(
         &self,
         event: &str,
         args: &T,
         volatile: bool,
+        compress: bool,
     ) -> Result<Emitted, EmitError> {
         check_name(event)?;
-        self.send_outgoing(
-            &Outgoing::event(self.namespace().parser(), self.namespace().name(), None, event, args)?,
-            volatile,
-        )
+        let packet = Outgoing::event(self.namespace().parser(), self.namespace().name(), None, event, args)?;
+        self.send_outgoing(&packet.flagged(Some(compress)), volatile)
     }
 
     /// Sends an event that [`Namespace::encode`] has encoded, which can be sent many times. One of another namespace is
@@ -226,10 +225,10 @@ impl Socket {
     /// # Ok(()) }
     /// ```
     pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> AckFuture<R> {
-        self.ask(event, &args, self.namespace().shared().config.ack_timeout)
+        self.ask(event, &args, self.namespace().shared().config.ack_timeout, true)
     }
 
-    pub(crate) fn ask<R, T: Serialize>(&self, event: &str, args: &T, timeout: Duration) -> AckFuture<R> {
+    fn ask<R, T: Serialize>(&self, event: &str, args: &T, timeout: Duration, compress: bool) -> AckFuture<R> {
         let id = self.namespace().adapter().local().acks().next_id();
         let sent = check_name(event).and_then(|()| {
             if self.phase() == GONE {
@@ -239,7 +238,7 @@ impl Socket {
             let packet = Outgoing::event(parser, nsp, Some(id), event, args)?;
             let (sender, receiver) = oneshot::channel();
             self.acks().get_or_insert_default().insert(id, sender);
-            match self.conn().send_frame(packet.frame(), false) {
+            match self.conn().send_frame(packet.flagged(Some(compress)).frame(), false) {
                 Ok(()) => Ok(receiver),
                 Err(error) => {
                     self.forget_ack(id);
@@ -275,7 +274,7 @@ impl Socket {
 
     fn emitting(&self) -> Emitting<'_> {
         let timeout = self.namespace().shared().config.ack_timeout;
-        Emitting { socket: self, volatile: false, timeout }
+        Emitting { socket: self, volatile: false, compress: true, timeout }
     }
 
     /// Everybody in the namespace but this socket.
@@ -630,6 +629,7 @@ impl std::fmt::Debug for Socket {
 pub struct Emitting<'a> {
     socket: &'a Socket,
     volatile: bool,
+    compress: bool,
     timeout: Duration,
 }
 
@@ -645,8 +645,8 @@ impl Emitting<'_> {
     }
 
     /// See [`Socket::compress`].
-    pub fn compress(self, _compress: bool) -> Self {
-        self
+    pub fn compress(self, compress: bool) -> Self {
+        Self { compress, ..self }
     }
 
     /// See [`Socket::emit`].
@@ -655,7 +655,7 @@ impl Emitting<'_> {
     ///
     /// As [`Socket::emit`]. That a volatile packet was dropped is no error.
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
-        self.socket.emit_flagged(event, &args, self.volatile)
+        self.socket.emit_flagged(event, &args, self.volatile, self.compress)
     }
 
     /// See [`Socket::send`].
@@ -669,6 +669,6 @@ impl Emitting<'_> {
 
     /// See [`Socket::emit_with_ack`].
     pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> AckFuture<R> {
-        self.socket.ask(event, &args, self.timeout)
+        self.socket.ask(event, &args, self.timeout, self.compress)
     }
 }

@@ -151,6 +151,7 @@ impl MemoryAdapter {
 
     /// Queues an event for the selected sockets of this server.
     pub fn deliver(&self, packet: &Outgoing, target: &Target) {
+        let packet = &*packet.flagged(target.compress);
         match &self.history {
             None => self.queue(packet, target),
             Some(history) => history.record(packet, target, |recorded| self.queue_recorded(packet, recorded, target)),
@@ -192,7 +193,7 @@ impl MemoryAdapter {
         let id = self.acks.next_id();
         let packet = Outgoing::from_args(self.parser, &self.nsp, Some(id), args)?;
         let acks = self.acks.open(id, self.ids(target));
-        self.queue(&packet, target); // A question is not asked again later.
+        self.queue(&packet.flagged(target.compress), target); // A question is not asked again later.
         Ok(acks)
     }
 

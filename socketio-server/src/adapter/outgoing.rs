@@ -86,7 +86,16 @@ impl Outgoing {
                 }
             }
         };
+        let frame = if self.frame.may_compress() { frame } else { frame.uncompressed() };
         Self { frame, ..self.clone() }
+    }
+
+    /// The same event as the sender's flag wants it: itself, unless it is not to be compressed and could be.
+    pub(crate) fn flagged(&self, compress: Option<bool>) -> Cow<'_, Self> {
+        match compress == Some(false) && self.frame.may_compress() {
+            true => Cow::Owned(Self { frame: self.frame.uncompressed(), ..self.clone() }),
+            false => Cow::Borrowed(self),
+        }
     }
 
     /// What a client gets.
@@ -133,6 +142,20 @@ mod tests {
                 let binary = Outgoing::event(parser, &nsp, None, "ev", &(data.clone(),)).unwrap().with_offset("q.2");
                 assert_eq!(binary.args().to::<(Bytes, String)>().unwrap(), (data.clone(), "q.2".into()));
             }
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_not_to_be_compressed_stays_so_and_the_original_as_it_was() {
+        for parser in [Parser::Json, Parser::MsgPack] {
+            let event = Outgoing::event(parser, &"/".into(), None, "ev", &("x", Bytes::from_static(b"y"))).unwrap();
+            for (flag, may) in [(None, true), (Some(true), true), (Some(false), false)] {
+                let flagged = event.flagged(flag);
+                assert_eq!(flagged.frame().may_compress(), may, "{flag:?}");
+                assert_eq!(flagged.with_offset("q.1").frame().may_compress(), may, "{flag:?} in the history");
+                assert_eq!(flagged.args().to_json(), event.args().to_json());
+            }
+            assert!(event.frame().may_compress());
         }
     }
 }

@@ -32,17 +32,19 @@ struct Inner {
     as_text: OnceLock<Box<[u8]>>,
     /// What the frame counts against an outbox's bound.
     size: usize,
+    /// Whether it may be compressed on its way.
+    compress: bool,
 }
 
 /// A binary message with the WebSocket header of either protocol version.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Attachment {
     v4: Prefix,
     v3: Prefix,
     data: Bytes,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Prefix {
     bytes: [u8; HEADROOM + 1],
     len: u8,
@@ -157,7 +159,27 @@ impl Frame {
     ) -> Self {
         let attachments: SmallVec<[Attachment; 0]> = attachments.into_iter().map(Attachment::new).collect();
         let size = head.len() + attachments.iter().map(|part| HEADROOM + part.data.len()).sum::<usize>();
-        Self(Arc::new(Inner { head, header_at, packet_at, attachments, as_text: OnceLock::new(), size }))
+        let as_text = OnceLock::new();
+        Self(Arc::new(Inner { head, header_at, packet_at, attachments, as_text, size, compress: true }))
+    }
+
+    /// Whether the sender has nothing against compressing it: true unless it is [`uncompressed`](Frame::uncompressed).
+    pub(crate) fn may_compress(&self) -> bool {
+        self.0.compress
+    }
+
+    /// The same packet, never to be compressed. Copies the text; the attachments are shared.
+    pub(crate) fn uncompressed(&self) -> Self {
+        let Inner { head, header_at, packet_at, attachments, size, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            head: head.clone(),
+            header_at: *header_at,
+            packet_at: *packet_at,
+            attachments: attachments.clone(),
+            as_text: OnceLock::new(),
+            size: *size,
+            compress: false,
+        }))
     }
 
     /// What the frame counts against a bound in bytes.
