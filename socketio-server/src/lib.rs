@@ -51,6 +51,7 @@ mod error;
 mod handler;
 mod handlers;
 mod handshake;
+mod http_options;
 mod namespace;
 mod parser;
 mod pattern;

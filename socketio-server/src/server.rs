@@ -2,18 +2,14 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 
 use bytestring::ByteString;
-use http::HeaderMap;
 
 use crate::adapter::{AdapterFactory, History, Recovery, SingleServer};
 use crate::client::Client;
-use crate::engine::{
-    AllowRequest, CloseReason, Cookie, Cors, Engine, EngineConfig, Incoming, InitialHeaders, Request, TransportKind,
-};
+use crate::engine::{CloseReason, ConnectionError, Engine, EngineConfig, Incoming, TransportKind};
 use crate::error::{HandlerError, HandlerErrorKind};
 use crate::handlers::Handlers;
 use crate::namespace::Namespace;
@@ -113,6 +109,18 @@ impl Server {
     /// panics. Without a hook it is logged.
     pub fn on_error(&self, hook: impl Fn(HandlerError) + Send + Sync + 'static) -> &Self {
         *self.0.shared.error_hook.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
+        self
+    }
+
+    /// Has `hook` told of each HTTP request that is refused; see [`Engine::on_connection_error`].
+    ///
+    /// ```
+    /// # let io = socketio_server::Server::new();
+    /// io.on_connection_error(|error| println!("{} {} {}", error.code(), error.message(), error.error.context()));
+    /// ```
+    #[doc(alias = "connection_error")]
+    pub fn on_connection_error(&self, hook: impl Fn(&ConnectionError) + Send + Sync + 'static) -> &Self {
+        self.engine().on_connection_error(hook);
         self
     }
 
@@ -231,7 +239,7 @@ impl std::fmt::Debug for Server {
 
 /// The options of a [`Server`], in the reference server's words and with its defaults.
 pub struct Builder {
-    engine: EngineConfig,
+    pub(crate) engine: EngineConfig,
     config: Config,
     factory: Box<dyn AdapterFactory>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
@@ -417,39 +425,11 @@ impl Builder {
         self
     }
 
-    /// Looks at each handshake before it is accepted; an error is the message of the refusal (403).
-    #[must_use]
-    pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
-    where
-        F: Fn(Request) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), String>> + Send + 'static,
-    {
-        self.engine.allow_request = Some(AllowRequest::new(allow));
-        self
-    }
-
-    /// Adds headers to the answer of each handshake.
-    #[must_use]
-    pub fn initial_headers(mut self, add: impl Fn(&mut HeaderMap, &Request) + Send + Sync + 'static) -> Self {
-        self.engine.initial_headers = Some(InitialHeaders::new(add));
-        self
-    }
-
-    /// Sets a cookie with the session id in the answer of each handshake. Default none.
-    #[must_use]
-    pub fn cookie(mut self, cookie: Cookie) -> Self {
-        self.engine.cookie = Some(cookie);
-        self
-    }
-
-    /// Which pages of other origins may talk to the server. Default none.
-    #[must_use]
-    pub fn cors(mut self, cors: Cors) -> Self {
-        self.engine.cors = Some(cors);
-        self
-    }
-
     /// The server. With an adapter that reaches other servers, to be called inside a Tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// When the options contradict themselves; see [`Cors::credentials`](crate::engine::Cors::credentials).
     pub fn build(mut self) -> Server {
         if let Some((_, silence)) = &mut self.config.recovery {
             *silence = self.engine.timing.ping_interval + self.engine.timing.ping_timeout;

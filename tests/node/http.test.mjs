@@ -36,6 +36,20 @@ describe("CORS", () => {
     }
   });
 
+  better("another origin is refused, over each transport and for a session that is open", "it lets everyone in", async () => {
+    const polling = await Polling.open(server.url, { path: "/socket.io/" });
+    const headers = { origin: "http://evil.test" };
+    for (const answer of [
+      await request(handshake(), { headers }),
+      await request(polling.url, { method: "POST", body: "40", headers }),
+    ]) {
+      assert.deepEqual([answer.status, answer.body], [403, '{"code":4,"message":"Forbidden"}']);
+    }
+    assert.equal(await refusedUpgrade(`${server.url}/socket.io/?EIO=4&transport=websocket`, { headers }), 403);
+    assert.equal(await refusedUpgrade(polling.upgradeUrl.replace("ws", "http"), { headers }), 403);
+    await polling.send("40");
+  });
+
   test("another origin is not granted", async () => {
     for (const other of ["http://evil.test", "http://allowed.test.evil", "https://allowed.test", "null"]) {
       const { headers } = await request(handshake(), { headers: { origin: other } });
@@ -88,6 +102,40 @@ describe("cookie and refusal", () => {
     const polling = await Polling.open(server.url, { path: "/socket.io/" });
     const answer = await request(polling.url, { method: "POST", body: "40", headers: { "x-deny": "1" } });
     assert.deepEqual([answer.status, answer.body], [200, "ok"]);
+  });
+});
+
+describe("requests that are refused", () => {
+  test("are told to the application with code, message and context", async () => {
+    const asker = await Frames.session(server.url);
+    const refusals = async () => {
+      asker.send("4refusals");
+      return JSON.parse((await asker.nextMessage()).slice(1));
+    };
+    await refusals();
+    const { sid } = await Polling.open(server.url);
+    const url = `${server.url}/engine.io/`;
+    for (const [method, query, code, context] of [
+      ["GET", "EIO=4&transport=tftp", 0, { transport: "tftp" }],
+      ["GET", "EIO=4", 0, {}],
+      ["GET", "EIO=4&transport=polling&sid=nobody", 1, { sid: "nobody" }],
+      ["PUT", "EIO=4&transport=polling", 2, { method: "PUT" }],
+      ["OPTIONS", "EIO=4&transport=polling", 2, { method: "OPTIONS" }],
+      ["GET", "EIO=4&transport=websocket", 3, { name: "TRANSPORT_HANDSHAKE_ERROR" }],
+      [
+        "GET", `EIO=4&transport=websocket&sid=${sid}`, 3,
+        { name: "TRANSPORT_MISMATCH", transport: "websocket", previousTransport: "polling" },
+      ],
+      [
+        "GET", `EIO=3&transport=polling&sid=${sid}`, 3,
+        { name: "PROTOCOL_MISMATCH", protocol: 3, previousProtocol: 4 },
+      ],
+    ]) {
+      const answer = await request(`${url}?${query}`, { method });
+      const message = ["Transport unknown", "Session ID unknown", "Bad handshake method", "Bad request"][code];
+      assert.deepEqual([answer.status, JSON.parse(answer.body)], [400, { code, message }], `${method} ${query}`);
+      assert.deepEqual(await refusals(), [{ code, message, context }], `${method} ${query}`);
+    }
   });
 });
 

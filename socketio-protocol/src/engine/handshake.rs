@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde_json::json;
 
 use super::TransportKind;
 
@@ -44,58 +45,146 @@ impl Serialize for OpenPacket<'_> {
     }
 }
 
-/// Why a request is refused.
+/// Why a request is refused, with what the reference server calls the *context*.
 ///
 /// Each of these is the request's doing. No session is touched by it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 pub enum HandshakeError {
     /// `transport` is missing, unknown, or not switched on.
-    UnknownTransport,
+    UnknownTransport {
+        /// As the client wrote it.
+        transport: Option<String>,
+    },
     /// `sid` names no session.
-    UnknownSid,
+    UnknownSid {
+        /// As the client wrote it.
+        sid: String,
+    },
     /// A handshake by another method than GET.
-    BadMethod,
-    /// The request contradicts itself or its session, for example `transport=websocket` without an upgrade.
-    BadRequest,
-    /// The application refused; the text, if any, is shown to the client in place of `Forbidden`.
+    BadMethod {
+        /// The method.
+        method: String,
+    },
+    /// The request contradicts itself or its session, or could not be served.
+    BadRequest(BadRequest),
+    /// The application refused, or the page's origin is not let in; the text, if any, is shown to the client in place
+    /// of `Forbidden`.
     Forbidden(Option<String>),
     /// `EIO` names a version that is not spoken here.
-    UnsupportedVersion,
+    UnsupportedVersion {
+        /// What it counts as: 3, whatever it is, unless it is 4.
+        protocol: u8,
+    },
+}
+
+/// What is bad about a request. The client is told no more than `Bad request`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BadRequest {
+    /// The `Origin` has characters that no header may hold.
+    InvalidOrigin,
+    /// The request is for another transport than the session has.
+    TransportMismatch {
+        /// What the request is for.
+        transport: TransportKind,
+        /// What the session has.
+        previous_transport: TransportKind,
+    },
+    /// The request is not one that this transport begins with, for example `transport=websocket` without an upgrade.
+    TransportHandshakeError,
+    /// What the application has look at requests failed.
+    MiddlewareFailure,
+    /// The application had no id for the session, or one that cannot be used.
+    IdGenerationError,
+    /// The request is for another protocol version than the session has.
+    ProtocolMismatch {
+        /// What the request is for.
+        protocol: u8,
+        /// What the session has.
+        previous_protocol: u8,
+    },
+    /// The server is being closed, and takes no new sessions.
+    ServerClosed,
+}
+
+impl BadRequest {
+    /// The reference server's name for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            BadRequest::InvalidOrigin => "INVALID_ORIGIN",
+            BadRequest::TransportMismatch { .. } => "TRANSPORT_MISMATCH",
+            BadRequest::TransportHandshakeError => "TRANSPORT_HANDSHAKE_ERROR",
+            BadRequest::MiddlewareFailure => "MIDDLEWARE_FAILURE",
+            BadRequest::IdGenerationError => "ID_GENERATION_ERROR",
+            BadRequest::ProtocolMismatch { .. } => "PROTOCOL_MISMATCH",
+            BadRequest::ServerClosed => "SERVER_CLOSED",
+        }
+    }
+}
+
+impl From<BadRequest> for HandshakeError {
+    fn from(bad: BadRequest) -> Self {
+        HandshakeError::BadRequest(bad)
+    }
 }
 
 impl HandshakeError {
     /// The number clients know it by.
     pub fn code(&self) -> u8 {
         match self {
-            HandshakeError::UnknownTransport => 0,
-            HandshakeError::UnknownSid => 1,
-            HandshakeError::BadMethod => 2,
-            HandshakeError::BadRequest => 3,
+            HandshakeError::UnknownTransport { .. } => 0,
+            HandshakeError::UnknownSid { .. } => 1,
+            HandshakeError::BadMethod { .. } => 2,
+            HandshakeError::BadRequest(_) => 3,
             HandshakeError::Forbidden(_) => 4,
-            HandshakeError::UnsupportedVersion => 5,
+            HandshakeError::UnsupportedVersion { .. } => 5,
         }
     }
 
     /// The text shown to the client.
     pub fn message(&self) -> &str {
         match self {
-            HandshakeError::UnknownTransport => "Transport unknown",
-            HandshakeError::UnknownSid => "Session ID unknown",
-            HandshakeError::BadMethod => "Bad handshake method",
-            HandshakeError::BadRequest => "Bad request",
+            HandshakeError::UnknownTransport { .. } => "Transport unknown",
+            HandshakeError::UnknownSid { .. } => "Session ID unknown",
+            HandshakeError::BadMethod { .. } => "Bad handshake method",
+            HandshakeError::BadRequest(_) => "Bad request",
             HandshakeError::Forbidden(None) => "Forbidden",
             HandshakeError::Forbidden(Some(message)) => message,
-            HandshakeError::UnsupportedVersion => "Unsupported protocol version",
+            HandshakeError::UnsupportedVersion { .. } => "Unsupported protocol version",
         }
     }
 
-    /// The HTTP status of a polling answer. Refused WebSocket upgrades are always answered 400.
+    /// The HTTP status of the answer.
     pub fn status(&self) -> u16 {
         match self {
             HandshakeError::Forbidden(_) => 403,
             _ => 400,
         }
+    }
+
+    /// What the reference server's `connection_error` event has as its `context`, as JSON.
+    pub fn context(&self) -> String {
+        let context = match self {
+            HandshakeError::UnknownTransport { transport: Some(transport) } => json!({ "transport": transport }),
+            HandshakeError::UnknownTransport { transport: None } => json!({}),
+            HandshakeError::UnknownSid { sid } => json!({ "sid": sid }),
+            HandshakeError::BadMethod { method } => json!({ "method": method }),
+            HandshakeError::BadRequest(bad) => match bad {
+                BadRequest::TransportMismatch { transport, previous_transport } => json!({
+                    "name": bad.name(),
+                    "transport": transport.as_str(),
+                    "previousTransport": previous_transport.as_str(),
+                }),
+                BadRequest::ProtocolMismatch { protocol, previous_protocol } => {
+                    json!({ "name": bad.name(), "protocol": protocol, "previousProtocol": previous_protocol })
+                }
+                bad => json!({ "name": bad.name() }),
+            },
+            HandshakeError::Forbidden(_) => json!({ "message": self.message() }),
+            HandshakeError::UnsupportedVersion { protocol } => json!({ "protocol": protocol }),
+        };
+        context.to_string()
     }
 
     /// The JSON body of a polling answer. Refused WebSocket upgrades carry [`message`](Self::message) alone.
@@ -129,16 +218,64 @@ mod tests {
     #[test]
     fn refusals_are_written_as_the_reference_server_writes_them() {
         use HandshakeError::*;
-        for (error, status, json) in [
-            (UnknownTransport, 400, r#"{"code":0,"message":"Transport unknown"}"#),
-            (UnknownSid, 400, r#"{"code":1,"message":"Session ID unknown"}"#),
-            (BadMethod, 400, r#"{"code":2,"message":"Bad handshake method"}"#),
-            (BadRequest, 400, r#"{"code":3,"message":"Bad request"}"#),
-            (Forbidden(None), 403, r#"{"code":4,"message":"Forbidden"}"#),
-            (Forbidden(Some("no \"x\"".into())), 403, r#"{"code":4,"message":"no \"x\""}"#),
-            (UnsupportedVersion, 400, r#"{"code":5,"message":"Unsupported protocol version"}"#),
+        let mismatch = super::BadRequest::TransportMismatch {
+            transport: TransportKind::WebSocket,
+            previous_transport: TransportKind::Polling,
+        };
+        for (error, status, json, context) in [
+            (
+                UnknownTransport { transport: Some("x".into()) },
+                400,
+                r#"{"code":0,"message":"Transport unknown"}"#,
+                r#"{"transport":"x"}"#,
+            ),
+            (UnknownTransport { transport: None }, 400, r#"{"code":0,"message":"Transport unknown"}"#, "{}"),
+            (
+                UnknownSid { sid: "a\"b".into() },
+                400,
+                r#"{"code":1,"message":"Session ID unknown"}"#,
+                r#"{"sid":"a\"b"}"#,
+            ),
+            (
+                BadMethod { method: "PUT".into() },
+                400,
+                r#"{"code":2,"message":"Bad handshake method"}"#,
+                r#"{"method":"PUT"}"#,
+            ),
+            (
+                BadRequest(mismatch),
+                400,
+                r#"{"code":3,"message":"Bad request"}"#,
+                r#"{"name":"TRANSPORT_MISMATCH","previousTransport":"polling","transport":"websocket"}"#,
+            ),
+            (
+                BadRequest(super::BadRequest::ProtocolMismatch { protocol: 3, previous_protocol: 4 }),
+                400,
+                r#"{"code":3,"message":"Bad request"}"#,
+                r#"{"name":"PROTOCOL_MISMATCH","previousProtocol":4,"protocol":3}"#,
+            ),
+            (
+                BadRequest(super::BadRequest::InvalidOrigin),
+                400,
+                r#"{"code":3,"message":"Bad request"}"#,
+                r#"{"name":"INVALID_ORIGIN"}"#,
+            ),
+            (Forbidden(None), 403, r#"{"code":4,"message":"Forbidden"}"#, r#"{"message":"Forbidden"}"#),
+            (
+                Forbidden(Some("no \"x\"".into())),
+                403,
+                r#"{"code":4,"message":"no \"x\""}"#,
+                r#"{"message":"no \"x\""}"#,
+            ),
+            (
+                UnsupportedVersion { protocol: 3 },
+                400,
+                r#"{"code":5,"message":"Unsupported protocol version"}"#,
+                r#"{"protocol":3}"#,
+            ),
         ] {
             assert_eq!((error.status(), error.to_json()), (status, json.into()));
+            assert_eq!(error.context(), context);
             assert_eq!(error.to_string(), error.message());
         }
     }

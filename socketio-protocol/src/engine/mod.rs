@@ -12,7 +12,7 @@ pub mod payload;
 mod query;
 mod session;
 
-pub use handshake::{HandshakeError, OpenPacket};
+pub use handshake::{BadRequest, HandshakeError, OpenPacket};
 pub use packet::{DecodeError, Frame, Message, Packet, TransportKind, Version};
 pub use payload::{Body, PayloadEncoder, PayloadIter, decode_payload, encode_payload, utf16_len};
 pub use query::Query;

@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use socketio_protocol::engine::{Timing, TransportKind};
+use socketio_protocol::engine::{Message, Timing, TransportKind};
 
 use super::cookie::Cookie;
 use super::cors::Cors;
-use super::hooks::{AllowRequest, InitialHeaders};
+use super::hooks::{AddHeaders, AllowRequest, GenerateId};
+use super::origin::Origins;
 
 /// How an [`Engine`](super::Engine) serves its clients.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// Under which path the engine answers, without a slash at the end. Default `/engine.io`.
     pub path: String,
+    /// Whether a slash follows the path. Without, all that begins with the path is the engine's. Default true.
+    pub add_trailing_slash: bool,
     /// Heartbeat and upgrade times. Default 25 s, 20 s and 10 s.
     pub timing: Timing,
     /// The longest message or polling body that is accepted, in bytes. Default 1,000,000.
@@ -35,16 +38,25 @@ pub struct EngineConfig {
     pub cookie: Option<Cookie>,
     /// Which pages of other origins may talk to the server. Default none.
     pub cors: Option<Cors>,
+    /// Which pages may talk to the server; others are refused. Default: its own, and those that `cors` grants.
+    pub allowed_origins: Option<Origins>,
     /// What looks at each handshake before it is accepted. Default nothing.
     pub allow_request: Option<AllowRequest>,
-    /// What adds headers to the answer of each handshake. Default nothing.
-    pub initial_headers: Option<InitialHeaders>,
+    /// What names each new session. Default 20 characters from 120 random bits.
+    pub generate_id: Option<GenerateId>,
+    /// What adds headers to the answer of each handshake, after everything else has been added. Default nothing.
+    pub initial_headers: Option<AddHeaders>,
+    /// What adds headers to the answer of each request that is not refused. Default nothing.
+    pub headers: Option<AddHeaders>,
+    /// The message that follows the open packet. Default none.
+    pub initial_packet: Option<Message>,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             path: "/engine.io".into(),
+            add_trailing_slash: true,
             timing: Timing::default(),
             max_http_buffer_size: 1_000_000,
             transports: vec![TransportKind::Polling, TransportKind::WebSocket],
@@ -56,8 +68,12 @@ impl Default for EngineConfig {
             body_timeout: Duration::from_secs(30),
             cookie: None,
             cors: None,
+            allowed_origins: None,
             allow_request: None,
+            generate_id: None,
             initial_headers: None,
+            headers: None,
+            initial_packet: None,
         }
     }
 }

@@ -1,10 +1,8 @@
 //! Which pages of other origins may talk to the server: the headers by which a server tells browsers.
 //!
-//! Without [`Cors`] no such header is sent, and browsers let only pages of the server's own origin in. Nothing is
-//! refused here: it is the browser that keeps a page from what it may not read.
+//! Without [`Cors`] no such header is sent, and browsers let only pages of the server's own origin in. Who is refused
+//! is another question, answered by [`origin`](super::origin).
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -12,6 +10,7 @@ use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 
 use super::http::Body;
+use super::origin::Origins;
 
 /// Pages of which origins may talk to the server, and how.
 #[derive(Debug, Clone)]
@@ -19,36 +18,42 @@ pub struct Cors {
     origins: Origins,
     credentials: bool,
     max_age: Option<Duration>,
-}
-
-#[derive(Clone)]
-enum Origins {
-    Any,
-    Listed(Vec<String>),
-    Chosen(Arc<dyn Fn(&str) -> bool + Send + Sync>),
+    methods: HeaderValue,
+    allowed_headers: Option<HeaderValue>,
+    exposed_headers: Option<HeaderValue>,
 }
 
 impl Cors {
     /// Pages of any origin.
     pub fn any() -> Self {
-        Self::new(Origins::Any)
+        Self::new(Origins::any())
     }
 
     /// Pages of these origins, written as browsers do: `https://example.com`, with a port if it is not the usual one.
     pub fn origins(origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self::new(Origins::Listed(origins.into_iter().map(Into::into).collect()))
+        Self::new(Origins::listed(origins))
     }
 
     /// Pages of the origins for which `allow` is true.
     pub fn matching(allow: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        Self::new(Origins::Chosen(Arc::new(allow)))
+        Self::new(Origins::matching(allow))
     }
 
     fn new(origins: Origins) -> Self {
-        Self { origins, credentials: false, max_age: None }
+        Self {
+            origins,
+            credentials: false,
+            max_age: None,
+            methods: HeaderValue::from_static("GET,POST"),
+            allowed_headers: None,
+            exposed_headers: None,
+        }
     }
 
     /// Whether browsers may send cookies along. Default false.
+    ///
+    /// Not for [any](Cors::any) origin: browsers refuse `*` then, and a server that would repeat each origin instead
+    /// would let every site act in the name of its visitors. Making a server of that panics.
     #[must_use]
     pub fn credentials(mut self, credentials: bool) -> Self {
         self.credentials = credentials;
@@ -62,19 +67,55 @@ impl Cors {
         self
     }
 
+    /// Which methods pages may use. Default GET and POST: a client needs no other.
+    ///
+    /// # Panics
+    ///
+    /// When one of them is no header's value.
+    #[must_use]
+    pub fn methods(mut self, methods: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        self.methods = list(methods);
+        self
+    }
+
+    /// Which headers pages may send. Default: those that they ask for.
+    ///
+    /// # Panics
+    ///
+    /// When one of them is no header's value.
+    #[must_use]
+    pub fn allowed_headers(mut self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        self.allowed_headers = Some(list(names));
+        self
+    }
+
+    /// Which headers of answers pages may see. Default: those that browsers show anyway.
+    ///
+    /// # Panics
+    ///
+    /// When one of them is no header's value.
+    #[must_use]
+    pub fn exposed_headers(mut self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        self.exposed_headers = Some(list(names));
+        self
+    }
+
     /// Whether a page of this origin is let in.
     pub fn allows(&self, origin: &str) -> bool {
-        match &self.origins {
-            Origins::Any => true,
-            Origins::Listed(list) => list.iter().any(|listed| listed == origin),
-            Origins::Chosen(allow) => allow(origin),
-        }
+        self.origins.contains(origin)
+    }
+
+    /// See [`credentials`](Cors::credentials).
+    pub(super) fn assert_sound(&self) {
+        assert!(
+            !(self.credentials && self.origins.is_any()),
+            "Cors::any() does not go with credentials: name the origins that may send cookies"
+        );
     }
 
     /// Adds to an answer what browsers want to see, given the `Origin` of the request.
     pub(crate) fn add_headers(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
-        // With credentials a browser does not take `*`, so the origin is repeated then.
-        let any = matches!(self.origins, Origins::Any) && !self.credentials;
+        let any = self.origins.is_any();
         if !any {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
@@ -85,6 +126,9 @@ impl Cors {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         if self.credentials {
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+        if let Some(names) = &self.exposed_headers {
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, names.clone());
         }
     }
 
@@ -100,11 +144,15 @@ impl Cors {
         if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
             return Some(response);
         }
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST"));
-        let asked: &HeaderName = &header::ACCESS_CONTROL_REQUEST_HEADERS;
-        headers.append(header::VARY, HeaderValue::from(asked.clone()));
-        if let Some(names) = request.headers().get(asked) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, self.methods.clone());
+        if let Some(names) = &self.allowed_headers {
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+        } else {
+            let asked: &HeaderName = &header::ACCESS_CONTROL_REQUEST_HEADERS;
+            headers.append(header::VARY, HeaderValue::from(asked.clone()));
+            if let Some(names) = request.headers().get(asked) {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+            }
         }
         if let Some(max_age) = self.max_age {
             headers.insert(header::ACCESS_CONTROL_MAX_AGE, max_age.as_secs().into());
@@ -113,14 +161,9 @@ impl Cors {
     }
 }
 
-impl fmt::Debug for Origins {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origins::Any => f.write_str("Any"),
-            Origins::Listed(list) => f.debug_list().entries(list).finish(),
-            Origins::Chosen(_) => f.write_str("Chosen"),
-        }
-    }
+fn list(parts: impl IntoIterator<Item = impl AsRef<str>>) -> HeaderValue {
+    let parts: Vec<_> = parts.into_iter().map(|part| part.as_ref().to_owned()).collect();
+    HeaderValue::try_from(parts.join(",")).expect("names of headers and methods are plain text")
 }
 
 #[cfg(test)]
@@ -150,7 +193,7 @@ mod tests {
             (&chosen, Some("https://x.a.test"), (Some("https://x.a.test"), false)),
             (&chosen, Some("https://a.test"), (None, false)),
             (&Cors::any(), Some("http://x.test"), (Some("*"), false)),
-            (&Cors::any().credentials(true), Some("http://x.test"), (Some("http://x.test"), true)),
+            (&Cors::origins(["*"]), Some("http://x.test"), (Some("*"), false)),
         ] {
             let (allowed, credentials) = expected;
             assert_eq!(answer(cors, origin), (allowed.map(str::to_owned), credentials), "{cors:?} {origin:?}");
@@ -183,5 +226,28 @@ mod tests {
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
         assert!(!response.headers().contains_key("access-control-allow-origin"));
         assert!(ask(Method::GET, "http://a.test").is_none());
+    }
+
+    #[test]
+    fn what_is_named_takes_the_place_of_what_was_asked_for() {
+        let cors = Cors::any().methods(["GET", "POST", "PUT"]).allowed_headers(["x-a", "x-b"]).exposed_headers(["x-c"]);
+        let request = http::Request::options("/").header("origin", "http://a.test").body(()).unwrap();
+        let response = cors.preflight(&request).unwrap();
+        for (name, value) in [
+            ("access-control-allow-origin", "*"),
+            ("access-control-allow-methods", "GET,POST,PUT"),
+            ("access-control-allow-headers", "x-a,x-b"),
+            ("access-control-expose-headers", "x-c"),
+        ] {
+            assert_eq!(response.headers()[name], value);
+        }
+        assert!(!response.headers().contains_key("vary"));
+    }
+
+    #[test]
+    #[should_panic(expected = "name the origins")]
+    fn cookies_of_any_origin_are_a_mistake() {
+        let cors = Some(Cors::any().credentials(true));
+        let _ = crate::engine::Engine::new(crate::engine::EngineConfig { cors, ..Default::default() }, async |_| {});
     }
 }

@@ -1,9 +1,9 @@
 //! The engine: which sessions there are, and what happens to an HTTP request for one of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
@@ -15,6 +15,8 @@ use tokio_util::task::TaskTracker;
 use super::config::EngineConfig;
 use super::connection::Connection;
 use super::flusher::Flusher;
+use super::hooks::{ConnectionError, ConnectionErrorHooks};
+use super::ids::random_id;
 use super::incoming::Incoming;
 use super::timers::Timers;
 
@@ -29,7 +31,10 @@ pub(super) struct Shared {
     pub(super) config: EngineConfig,
     pub(super) timers: Arc<Timers>,
     pub(super) flusher: Arc<Flusher>,
+    pub(super) connection_errors: ConnectionErrorHooks,
     sessions: Mutex<HashMap<ByteString, Arc<Connection>>>,
+    /// Ids of the application's making whose sessions are not open yet.
+    reserved: Mutex<HashSet<ByteString>>,
     accept: Accept,
     start: Instant,
     tasks: OnceLock<[AbortHandle; 2]>,
@@ -42,6 +47,10 @@ type Accept = Box<dyn Fn(Incoming) -> Pin<Box<dyn Future<Output = ()> + Send>> +
 
 impl Engine {
     /// An engine that runs `on_connection` for each session, in a task of the session's own.
+    ///
+    /// # Panics
+    ///
+    /// When the options contradict themselves; see [`Cors::credentials`](super::Cors::credentials).
     ///
     /// ```
     /// use socketio_server::engine::{Engine, EngineConfig, Incoming};
@@ -64,12 +73,17 @@ impl Engine {
         config: EngineConfig,
         accept: impl Fn(Incoming) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync + 'static,
     ) -> Self {
+        if let Some(cors) = &config.cors {
+            cors.assert_sound();
+        }
         Self {
             shared: Arc::new(Shared {
                 config,
                 timers: Arc::default(),
                 flusher: Arc::default(),
+                connection_errors: ConnectionErrorHooks::default(),
                 sessions: Mutex::default(),
+                reserved: Mutex::default(),
                 accept: Box::new(accept),
                 start: Instant::now(),
                 tasks: OnceLock::new(),
@@ -82,6 +96,14 @@ impl Engine {
     /// How many clients are connected.
     pub fn clients_count(&self) -> usize {
         self.shared.lock().len()
+    }
+
+    /// Has `hook` told of each request that is refused, with the code, message and context of the reference server's
+    /// event `connection_error`. Each hook that was given is told.
+    #[doc(alias = "connection_error")]
+    pub fn on_connection_error(&self, hook: impl Fn(&ConnectionError) + Send + Sync + 'static) -> &Self {
+        self.shared.connection_errors.add(hook);
+        self
     }
 
     /// Its options.
@@ -136,6 +158,13 @@ impl Shared {
         self.lock().insert(connection.id().clone(), connection.clone());
     }
 
+    /// Keeps an id for a session that is about to open; `None` if another has it.
+    pub(super) fn reserve(self: &Arc<Self>, sid: ByteString) -> Option<NewId> {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = self.session(&sid).is_none() && reserved.insert(sid.clone());
+        free.then(|| NewId { sid, reserved_by: Some(self.clone()) })
+    }
+
     pub(super) fn forget(&self, sid: &ByteString) {
         let gone = self.lock().remove(sid);
         drop(gone); // Not under the lock: it may be the last reference.
@@ -162,6 +191,27 @@ impl Shared {
 
     pub(super) fn instant(&self, millis: u64) -> Instant {
         self.start + Duration::from_millis(millis)
+    }
+}
+
+/// The id of a session that is about to open. To be kept until it is among the sessions.
+pub(super) struct NewId {
+    pub(super) sid: ByteString,
+    reserved_by: Option<Arc<Shared>>,
+}
+
+impl NewId {
+    /// One that no other session can have.
+    pub(super) fn random() -> Self {
+        Self { sid: random_id(), reserved_by: None }
+    }
+}
+
+impl Drop for NewId {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.reserved_by {
+            shared.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.sid);
+        }
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use bytestring::ByteString;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -16,18 +15,17 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 use socketio_protocol::engine::{
-    Body as Payload, HandshakeError, Input, OpenPacket, Packet, PayloadEncoder, Query, TransportKind, Version,
-    decode_payload, jsonp,
+    BadRequest, Body as Payload, HandshakeError, Input, OpenPacket, Packet, PayloadEncoder, Query, TransportKind,
+    Version, decode_payload, jsonp,
 };
 use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, frame, handshake};
 
 use super::connection::{Connection, ProbeStep};
-use super::engine::{Engine, Shared};
+use super::engine::{Engine, NewId, Shared};
 use super::frame::Frame;
-use super::ids::random_id;
 use super::incoming::{Incoming, say_farewell};
-use super::io;
 use super::request::Request;
+use super::{io, origin};
 
 /// The body of every answer: it is known whole.
 pub type Body = Full<Bytes>;
@@ -37,7 +35,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 impl Engine {
     /// Whether a request for `path` is this engine's.
     pub fn owns(&self, path: &str) -> bool {
-        path.strip_prefix(self.shared.config.path.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        let config = &self.shared.config;
+        path.strip_prefix(config.path.as_str()).is_some_and(|rest| !config.add_trailing_slash || rest.starts_with('/'))
     }
 
     /// Answers one HTTP request for this engine, a request to upgrade to a WebSocket included.
@@ -54,23 +53,27 @@ impl Engine {
         }
         let origin = cors.and_then(|_| request.headers().get(header::ORIGIN).cloned());
         let upgrade = wants_web_socket(&request).then(|| hyper::upgrade::on(&mut request));
+        let is_upgrade = upgrade.is_some();
         let head = Request::new(&request);
-        let mut response = match self.shared.route(request, head, upgrade).await {
-            Ok(response) => response,
-            Err(Refused { error, upgrade: false }) => refuse(&error),
-            Err(Refused { error, upgrade: true }) => refuse_upgrade(&error),
+        let mut response = match self.shared.route(request, &head, upgrade).await {
+            Ok(mut response) => {
+                if let Some(headers) = &self.shared.config.headers
+                    && (response.status().is_success() || response.status().is_informational())
+                {
+                    headers.add(response.headers_mut(), &head);
+                }
+                response
+            }
+            Err(error) => {
+                self.shared.connection_errors.tell(&head, &error);
+                if is_upgrade { refuse_upgrade(&error) } else { refuse(&error) }
+            }
         };
         if let Some(cors) = cors {
             cors.add_headers(origin.as_ref(), response.headers_mut());
         }
         response
     }
-}
-
-/// A request that is turned away. One for a WebSocket is told in plain text.
-struct Refused {
-    error: HandshakeError,
-    upgrade: bool,
 }
 
 fn wants_web_socket<B>(request: &http::Request<B>) -> bool {
@@ -89,77 +92,81 @@ impl Shared {
     async fn route<B>(
         self: &Arc<Self>,
         request: http::Request<B>,
-        head: Request,
+        head: &Request,
         upgrade: Option<OnUpgrade>,
-    ) -> Result<Response<Body>, Refused>
+    ) -> Result<Response<Body>, HandshakeError>
     where
         B: HttpBody + Send + 'static,
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let is_upgrade = upgrade.is_some();
-        let refused = |error| Refused { error, upgrade: is_upgrade };
-        let asked = head.clone();
-        let query = Query::parse(asked.raw_query());
+        let query = Query::parse(head.raw_query());
         let transport = match query.transport() {
             Some(transport @ (TransportKind::Polling | TransportKind::WebSocket)) if self.config.serves(transport) => {
                 transport
             }
-            _ => return Err(refused(HandshakeError::UnknownTransport)),
+            _ => return Err(HandshakeError::UnknownTransport { transport: query.get("transport").map(str::to_owned) }),
         };
+        origin::check(&self.config, &request)?;
         let version = query.version();
 
         if let Some(sid) = query.sid() {
             let Some(connection) = self.session(sid) else {
-                return Err(refused(HandshakeError::UnknownSid));
+                return Err(HandshakeError::UnknownSid { sid: sid.to_owned() });
             };
             if version != Some(connection.version()) {
-                return Err(refused(HandshakeError::BadRequest));
+                let (protocol, previous_protocol) = (number(version), number(Some(connection.version())));
+                return Err(BadRequest::ProtocolMismatch { protocol, previous_protocol }.into());
             }
             return match (transport, upgrade) {
                 (TransportKind::WebSocket, Some(upgrade)) if self.config.allow_upgrades => {
-                    self.probe(&request, connection, upgrade).map_err(refused)
+                    self.probe(&request, connection, upgrade)
                 }
                 (TransportKind::Polling, None) => {
                     let jsonp = query.j().map(str::to_owned);
-                    self.poll_or_post(request, &head, connection, jsonp).await.map_err(refused)
+                    self.poll_or_post(request, head, connection, jsonp).await
                 }
-                _ => Err(refused(HandshakeError::BadRequest)),
+                (TransportKind::Polling, Some(_)) => Err(BadRequest::TransportHandshakeError.into()),
+                _ => Err(mismatch(transport, &connection)),
             };
         }
 
         if request.method() != Method::GET {
-            return Err(refused(HandshakeError::BadMethod));
+            return Err(HandshakeError::BadMethod { method: request.method().to_string() });
         }
-        if (transport == TransportKind::WebSocket) != is_upgrade {
-            return Err(refused(HandshakeError::BadRequest));
+        if (transport == TransportKind::WebSocket) != upgrade.is_some() {
+            return Err(BadRequest::TransportHandshakeError.into());
         }
         let Some(version) = version.filter(|version| *version == Version::V4 || self.config.allow_eio3) else {
-            return Err(refused(HandshakeError::UnsupportedVersion));
+            return Err(HandshakeError::UnsupportedVersion { protocol: 3 });
         };
         if let Some(allow_request) = &self.config.allow_request {
-            let verdict = allow_request.ask(head.clone()).await;
-            verdict.map_err(|message| refused(HandshakeError::Forbidden(Some(message))))?;
+            allow_request.ask(head.clone()).await?;
         }
+        let id = match &self.config.generate_id {
+            Some(generate_id) => {
+                let id = generate_id.ask(head.clone()).await?;
+                self.reserve(id.into()).ok_or(BadRequest::IdGenerationError)?
+            }
+            None => NewId::random(),
+        };
         if self.is_closed() {
-            return Err(refused(HandshakeError::BadRequest));
+            return Err(BadRequest::ServerClosed.into());
         }
         let base64 = query.b64();
-        let sid = random_id();
+        let cookie = self.config.cookie.as_ref().and_then(|cookie| cookie.header(&id.sid));
         let mut response = match upgrade {
-            Some(upgrade) => {
-                self.open_web_socket(&request, sid.clone(), head, version, base64, upgrade).map_err(refused)?
-            }
+            Some(upgrade) => self.open_web_socket(&request, id, head.clone(), version, base64, upgrade)?,
             None => {
-                let body = self.open_polling(sid.clone(), head, version, base64);
-                poll_response(body, query.j(), &asked)
+                let body = self.open_polling(&id, head.clone(), version, base64);
+                poll_response(body, query.j(), head)
             }
         };
-        if let Some(cookie) = self.config.cookie.as_ref().and_then(|cookie| cookie.header(&sid)) {
+        if let Some(cookie) = cookie {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
         if let Some(initial_headers) = &self.config.initial_headers {
-            initial_headers.add(response.headers_mut(), &asked);
+            initial_headers.add(response.headers_mut(), head);
         }
         Ok(response)
     }
@@ -178,11 +185,14 @@ impl Shared {
 
     // ---- polling ----------------------------------------------------------------------------------------------
 
-    fn open_polling(self: &Arc<Self>, sid: ByteString, head: Request, version: Version, base64: bool) -> Payload {
+    fn open_polling(self: &Arc<Self>, id: &NewId, head: Request, version: Version, base64: bool) -> Payload {
         let mut payload = PayloadEncoder::new(version, false);
-        Frame::control(&self.open_packet(&sid, TransportKind::Polling)).write_payload(&mut payload);
-        let connection =
-            Connection::new(sid, version, TransportKind::Polling, base64, head, self.clone(), Instant::now());
+        Frame::control(&self.open_packet(&id.sid, TransportKind::Polling)).write_payload(&mut payload);
+        if let Some(message) = &self.config.initial_packet {
+            Frame::message(message.clone()).write_payload(&mut payload);
+        }
+        let (sid, transport) = (id.sid.clone(), TransportKind::Polling);
+        let connection = Connection::new(sid, version, transport, base64, head, self.clone(), Instant::now());
         self.remember(&connection);
         let accepted = self.accept(Incoming::new(connection));
         self.sessions_at_work.spawn(accepted);
@@ -202,7 +212,7 @@ impl Shared {
         B::Error: Into<BoxError>,
     {
         if connection.transport() != TransportKind::Polling {
-            return Err(HandshakeError::BadRequest);
+            return Err(mismatch(TransportKind::Polling, &connection));
         }
         match *request.method() {
             Method::GET => Ok(poll(connection, jsonp.as_deref(), head).await),
@@ -296,7 +306,7 @@ impl Shared {
     fn open_web_socket<B>(
         self: &Arc<Self>,
         request: &http::Request<B>,
-        sid: ByteString,
+        id: NewId,
         head: Request,
         version: Version,
         base64: bool,
@@ -307,14 +317,17 @@ impl Shared {
         self.sessions_at_work.spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
             let (reader, writer, ahead) = io::split(upgraded);
-            let open = Frame::control(&shared.open_packet(&sid, TransportKind::WebSocket));
-            let transport = TransportKind::WebSocket;
+            let open = Frame::control(&shared.open_packet(&id.sid, TransportKind::WebSocket));
+            let initial = shared.config.initial_packet.clone();
+            let (sid, transport) = (id.sid.clone(), TransportKind::WebSocket);
             let connection = Connection::new(sid, version, transport, base64, head, shared.clone(), Instant::now());
             shared.remember(&connection);
+            drop(id);
             connection.opened(writer);
             let mut incoming = Incoming::new(connection);
             incoming.read_from(reader, BytesMut::from(ahead));
-            if incoming.connection().send_frame(&open, false).is_ok() {
+            let mut frames = std::iter::once(open).chain(initial.map(Frame::message));
+            if frames.all(|frame| incoming.connection().send_frame(&frame, false).is_ok()) {
                 shared.accept(incoming).await;
             }
         });
@@ -452,6 +465,19 @@ async fn write_all(writer: &mut io::Writer, mut bytes: &[u8]) -> std::io::Result
     poll_fn(|cx| writer.poll_flush(cx)).await
 }
 
+/// A request for another transport than the session has.
+fn mismatch(transport: TransportKind, connection: &Connection) -> HandshakeError {
+    match connection.transport() {
+        same if same == transport => BadRequest::TransportHandshakeError.into(),
+        previous_transport => BadRequest::TransportMismatch { transport, previous_transport }.into(),
+    }
+}
+
+/// As the reference server counts: what is not 4 is 3.
+fn number(version: Option<Version>) -> u8 {
+    if version == Some(Version::V4) { 4 } else { 3 }
+}
+
 // ---- answers --------------------------------------------------------------------------------------------------
 
 fn switching_protocols<B>(request: &http::Request<B>) -> Result<Response<Body>, HandshakeError> {
@@ -465,7 +491,7 @@ fn switching_protocols<B>(request: &http::Request<B>) -> Result<Response<Body>, 
     };
     let accept = handshake::check(request.method().as_str(), values).map_err(|error| {
         tracing::debug!(%error, "a request cannot become a WebSocket");
-        HandshakeError::BadRequest
+        BadRequest::TransportHandshakeError
     })?;
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();

@@ -28,12 +28,15 @@ export function serve(server, options) {
 
 function engineEcho(engine) {
   const reasons = new Map();
+  const refusals = [];
+  engine.on("connection_error", ({ code, message, context }) => refusals.push({ code, message, context }));
   engine.on("connection", (session) => {
     const { id, protocol } = session;
     session.on("close", (reason) => reasons.set(id, reason));
     session.on("message", (message) => {
       if (message === "close-me") session.close();
       else if (message === "who") session.send(JSON.stringify({ id, transport: session.transport.name, eio: protocol }));
+      else if (message === "refusals") session.send(JSON.stringify(refusals.splice(0)));
       else if (typeof message === "string" && message.startsWith("reason-of ")) {
         session.send(`reason ${reasons.get(message.slice("reason-of ".length)) ?? "none"}`);
       } else session.send(message);

@@ -64,8 +64,10 @@ fn digits_only(text: &str) -> bool {
 /// Sends every message back, but for the few that ask for something.
 fn engine_echo(config: EngineConfig) -> Engine {
     let reasons: Arc<Mutex<HashMap<String, &'static str>>> = Arc::default();
-    Engine::new(config, move |mut incoming: Incoming| {
-        let reasons = reasons.clone();
+    let refusals: Arc<Mutex<Vec<serde_json::Value>>> = Arc::default();
+    let refused = refusals.clone();
+    let engine = Engine::new(config, move |mut incoming: Incoming| {
+        let (reasons, refusals) = (reasons.clone(), refusals.clone());
         async move {
             while let Some(message) = incoming.recv().await {
                 let connection = incoming.connection();
@@ -80,6 +82,10 @@ fn engine_echo(config: EngineConfig) -> Engine {
                         let who = json!({ "id": connection.id(), "transport": transport, "eio": eio });
                         Message::Text(who.to_string().into())
                     }
+                    Message::Text(text) if text == "refusals" => {
+                        let refusals = std::mem::take(&mut *refusals.lock().expect("nothing panics under it"));
+                        Message::Text(serde_json::Value::Array(refusals).to_string().into())
+                    }
                     Message::Text(text) if let Some(sid) = text.strip_prefix("reason-of ") => {
                         let reason = reasons.lock().expect("nothing panics under it").get(sid).copied();
                         Message::Text(format!("reason {}", reason.unwrap_or("none")).into())
@@ -91,5 +97,11 @@ fn engine_echo(config: EngineConfig) -> Engine {
             let reason = incoming.closed().await.as_str();
             reasons.lock().expect("nothing panics under it").insert(incoming.connection().id().to_string(), reason);
         }
-    })
+    });
+    engine.on_connection_error(move |error| {
+        let context: serde_json::Value = serde_json::from_str(&error.error.context()).expect("it is JSON");
+        let refusal = json!({ "code": error.code(), "message": error.message(), "context": context });
+        refused.lock().expect("nothing panics under it").push(refusal);
+    });
+    engine
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use serde::Deserialize;
 use serde_json::json;
-use socketio_server::engine::{AllowRequest, Engine, EngineConfig, Incoming, InitialHeaders, Message, Request};
+use socketio_server::engine::{AddHeaders, AllowRequest, Engine, EngineConfig, Incoming, Message, Request};
 use socketio_server::{Ack, Bytes, ConnectError, Data, Event, Recovery, Server, Socket, Value, serve};
 use tokio::net::TcpListener;
 use tower_layer::Layer;
@@ -27,7 +27,7 @@ pub(crate) async fn engine_client(options: Options, listener: TcpListener) {
             Some(_) => Err("Forbidden".into()),
             None => Ok(()),
         })),
-        initial_headers: Some(InitialHeaders::new(add_cookies)),
+        initial_headers: Some(AddHeaders::new(add_cookies)),
         ..options.engine()
     };
     let posts = Posts::default();

@@ -1,0 +1,94 @@
+//! The options of a [`Builder`] that are about HTTP: who may connect, and what answers say besides packets.
+
+use std::future::Future;
+
+use http::HeaderMap;
+
+use crate::engine::{AddHeaders, AllowRequest, Cookie, Cors, GenerateId, Message, Origins, Request};
+use crate::server::Builder;
+
+impl Builder {
+    /// Whether the path ends with a slash. Default true: `/socket.io/` and what is below it is the server's. With
+    /// false it is all that begins with `/socket.io`.
+    #[must_use]
+    pub fn add_trailing_slash(mut self, add: bool) -> Self {
+        self.engine.add_trailing_slash = add;
+        self
+    }
+
+    /// Looks at each handshake before it is accepted; an error is the message of the refusal (403).
+    #[must_use]
+    pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
+    where
+        F: Fn(Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.engine.allow_request = Some(AllowRequest::new(allow));
+        self
+    }
+
+    /// Which pages may talk to the server, over each transport; others are refused (403). Default: those of the server
+    /// itself and of the origins that [`cors`](Builder::cors) grants. What is given here takes the place of both; with
+    /// [`Origins::any`] or `["*"]` nobody is refused. Clients that are no browsers send no origin, and are let in.
+    ///
+    /// Pages of other origins need [`cors`](Builder::cors) as well to use long-polling.
+    ///
+    /// The reference server refuses nobody for an origin. There a page of any site can open a WebSocket with the
+    /// cookies of its visitor.
+    #[must_use]
+    pub fn allowed_origins(mut self, origins: impl Into<Origins>) -> Self {
+        self.engine.allowed_origins = Some(origins.into());
+        self
+    }
+
+    /// Which pages of other origins may talk to the server. Default none.
+    #[must_use]
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.engine.cors = Some(cors);
+        self
+    }
+
+    /// Sets a cookie with the session id in the answer of each handshake. Default none.
+    #[must_use]
+    pub fn cookie(mut self, cookie: Cookie) -> Self {
+        self.engine.cookie = Some(cookie);
+        self
+    }
+
+    /// Names each new session of the engine; see [`GenerateId::new`]. Ids of sockets are others. Default: 20 characters
+    /// from 120 random bits.
+    #[doc(alias = "generateId")]
+    #[must_use]
+    pub fn generate_id<F, Fut>(mut self, generate: F) -> Self
+    where
+        F: Fn(Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, String>> + Send + 'static,
+    {
+        self.engine.generate_id = Some(GenerateId::new(generate));
+        self
+    }
+
+    /// Adds headers to the answer of each handshake.
+    #[must_use]
+    pub fn initial_headers(mut self, add: impl Fn(&mut HeaderMap, &Request) + Send + Sync + 'static) -> Self {
+        self.engine.initial_headers = Some(AddHeaders::new(add));
+        self
+    }
+
+    /// Adds headers to each answer: those of handshakes, of polls and POSTs that were taken, and the changes to
+    /// WebSocket. Refusals have none of them.
+    #[must_use]
+    pub fn headers(mut self, add: impl Fn(&mut HeaderMap, &Request) + Send + Sync + 'static) -> Self {
+        self.engine.headers = Some(AddHeaders::new(add));
+        self
+    }
+
+    /// A message that each client gets with the open packet, before any other. Default none. The stock clients take it
+    /// for a Socket.IO packet.
+    #[doc(alias = "initialPacket")]
+    #[must_use]
+    pub fn initial_packet(mut self, message: Message) -> Self {
+        self.engine.initial_packet = Some(message);
+        self
+    }
+}
