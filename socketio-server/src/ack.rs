@@ -9,11 +9,12 @@ use std::time::Duration;
 use bytestring::ByteString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use smallvec::SmallVec;
 use socketio_protocol::socket::{Args, ArgsError};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use crate::adapter::{AckItem, AckSource};
+use crate::adapter::{AckItem, AckSource, AckTally};
 use crate::error::{AckError, EmitError};
 use crate::handler::AckSlot;
 use crate::socket::Socket;
@@ -125,7 +126,8 @@ impl<R> std::fmt::Debug for AckFuture<R> {
 /// Awaited, it gives all of them at once, as [`Acks`]; [`next`](BroadcastAcks::next) gives each as it comes.
 #[must_use = "await it for the clients' answers"]
 pub struct BroadcastAcks<R> {
-    source: Result<AckSource, Option<EmitError>>,
+    /// One for each namespace; the namespaces of a pattern may be several.
+    sources: Result<SmallVec<[AckSource; 1]>, Option<EmitError>>,
     answer: PhantomData<fn() -> R>,
 }
 
@@ -180,8 +182,8 @@ impl<R> Acks<R> {
 }
 
 impl<R: DeserializeOwned> BroadcastAcks<R> {
-    pub(crate) fn new(source: Result<AckSource, EmitError>) -> Self {
-        Self { source: source.map_err(Some), answer: PhantomData }
+    pub(crate) fn new(sources: Result<SmallVec<[AckSource; 1]>, EmitError>) -> Self {
+        Self { sources: sources.map_err(Some), answer: PhantomData }
     }
 
     /// The next answer; `None` once all have come or the time is over.
@@ -190,16 +192,24 @@ impl<R: DeserializeOwned> BroadcastAcks<R> {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
-        let Ok(source) = &mut self.source else { return Poll::Ready(None) };
-        loop {
-            match ready!(source.poll_next(cx)) {
-                Some(AckItem::Answer { id, args }) => {
-                    return Poll::Ready(Some(Answer { id, value: args.to::<(R,)>().map(|(first,)| first) }));
+        let Ok(sources) = &mut self.sources else { return Poll::Ready(None) };
+        let mut waiting = false;
+        for source in sources {
+            loop {
+                match source.poll_next(cx) {
+                    Poll::Ready(Some(AckItem::Answer { id, args })) => {
+                        return Poll::Ready(Some(Answer { id, value: args.to::<(R,)>().map(|(first,)| first) }));
+                    }
+                    Poll::Ready(Some(AckItem::Gone { .. })) => {}
+                    Poll::Ready(None) => break,
+                    Poll::Pending => {
+                        waiting = true;
+                        break;
+                    }
                 }
-                Some(AckItem::Gone { .. }) => {}
-                None => return Poll::Ready(None),
             }
         }
+        if waiting { Poll::Pending } else { Poll::Ready(None) }
     }
 }
 
@@ -209,7 +219,7 @@ impl<R: DeserializeOwned + Send + 'static> IntoFuture for BroadcastAcks<R> {
 
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
-            if let Err(error) = &mut self.source {
+            if let Err(error) = &mut self.sources {
                 return Err(error.take().unwrap_or(EmitError::Closed));
             }
             let mut answers = Vec::new();
@@ -220,7 +230,8 @@ impl<R: DeserializeOwned + Send + 'static> IntoFuture for BroadcastAcks<R> {
                     answers.push(value);
                 }
             }
-            let tally = self.source.as_ref().map(AckSource::tally).unwrap_or_default();
+            let tallies = self.sources.iter().flatten().map(AckSource::tally);
+            let tally = tallies.reduce(AckTally::and).unwrap_or_default();
             Ok(Acks {
                 answers,
                 asked: tally.clients,

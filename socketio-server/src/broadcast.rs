@@ -1,10 +1,12 @@
 //! Sending to many: the operator that collects whom a packet is for, and how it is sent.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use smallvec::SmallVec;
 use socketio_protocol::cluster::{BusError, RemoteSocket};
 use socketio_protocol::socket::{Args, is_reserved};
 
@@ -12,6 +14,7 @@ use crate::ack::BroadcastAcks;
 use crate::adapter::{Answers, Emitted, Outgoing, Target};
 use crate::error::{EmitError, RequestError};
 use crate::namespace::Namespace;
+use crate::pattern::NamespacePattern;
 use crate::remote::RemoteSocketHandle;
 
 /// One room or several: a name, or an array, slice or `Vec` of names.
@@ -86,13 +89,46 @@ impl<T: AsRef<str>, const N: usize> IntoRooms for &[T; N] {
 #[derive(Debug, Clone)]
 #[must_use = "an operator does nothing until it emits"]
 pub struct Broadcast {
-    namespace: Namespace,
+    reach: Reach,
     target: Target,
+}
+
+/// In which namespaces.
+#[derive(Debug, Clone)]
+enum Reach {
+    Namespace(Namespace),
+    /// In each that there is when something is sent.
+    Pattern(NamespacePattern),
 }
 
 impl Broadcast {
     pub(crate) fn new(namespace: Namespace, target: Target) -> Self {
-        Self { namespace, target }
+        Self { reach: Reach::Namespace(namespace), target }
+    }
+
+    pub(crate) fn of_pattern(pattern: NamespacePattern, target: Target) -> Self {
+        Self { reach: Reach::Pattern(pattern), target }
+    }
+
+    fn namespaces(&self) -> SmallVec<[Namespace; 1]> {
+        match &self.reach {
+            Reach::Namespace(namespace) => SmallVec::from([namespace.clone()]),
+            Reach::Pattern(pattern) => pattern.namespaces().into(),
+        }
+    }
+
+    /// Does something in each of the namespaces.
+    fn each<E>(&self, act: impl FnMut(&Namespace) -> Result<Emitted, E>) -> Result<Emitted, E> {
+        Emitted::gather(self.namespaces(), act)
+    }
+
+    /// Asks something in each of the namespaces.
+    async fn ask_each<T, E, Fut>(&self, ask: impl Fn(Namespace) -> Fut) -> Result<Answers<T>, E>
+    where
+        Fut: Future<Output = Result<Answers<T>, E>>,
+    {
+        let asked = self.namespaces().into_iter().map(ask);
+        Ok(futures_util::future::try_join_all(asked).await?.into_iter().collect())
     }
 
     fn with(mut self, change: impl FnOnce(&mut Target)) -> Self {
@@ -157,7 +193,11 @@ impl Broadcast {
     ///
     /// Socket.IO protocol v5, "Sending and receiving data".
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
-        self.emit_encoded(&self.namespace.encode(event, args)?)
+        // Each namespace gets a packet of its own: with recovery, each has its own place in a history.
+        self.each(|namespace| {
+            let packet = namespace.encode(event, &args)?;
+            Ok(namespace.adapter().broadcast(&packet, &self.target)?)
+        })
     }
 
     /// Sends an event that [`Namespace::encode`] has encoded, which can be sent many times. One of another namespace is
@@ -167,8 +207,10 @@ impl Broadcast {
     ///
     /// As [`emit`](Broadcast::emit).
     pub fn emit_encoded(&self, packet: &Outgoing) -> Result<Emitted, EmitError> {
-        let packet = packet.within(self.namespace.parser(), self.namespace.name())?;
-        Ok(self.namespace.adapter().broadcast(&packet, &self.target)?)
+        self.each(|namespace| {
+            let packet = packet.within(namespace.parser(), namespace.name())?;
+            Ok(namespace.adapter().broadcast(&packet, &self.target)?)
+        })
     }
 
     /// [`emit`](Broadcast::emit)s the event `message`.
@@ -183,7 +225,8 @@ impl Broadcast {
     pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> BroadcastAcks<R> {
         BroadcastAcks::new(check_name(event).and_then(|()| {
             let args = Args::new_event(event, &args)?;
-            Ok(self.namespace.adapter().broadcast_with_ack(args, self.target.clone()))
+            let ask = |namespace: &Namespace| namespace.adapter().broadcast_with_ack(args.clone(), self.target.clone());
+            Ok(self.namespaces().iter().map(ask).collect())
         }))
     }
 
@@ -193,8 +236,11 @@ impl Broadcast {
     ///
     /// [`BusError`] when the other servers cannot be asked at all.
     pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocketHandle>, BusError> {
-        let sockets = self.namespace.adapter().fetch_sockets(&self.target).await?;
-        Ok(sockets.map(|socket: RemoteSocket| RemoteSocketHandle::new(self.namespace.clone(), socket)))
+        self.ask_each(async |namespace| {
+            let sockets = namespace.adapter().fetch_sockets(&self.target).await?;
+            Ok(sockets.map(|socket: RemoteSocket| RemoteSocketHandle::new(namespace.clone(), socket)))
+        })
+        .await
     }
 
     /// Has every selected socket join a room, or several.
@@ -203,7 +249,8 @@ impl Broadcast {
     ///
     /// [`EmitError::Adapter`] when the other servers cannot be told; sockets of this one have joined all the same.
     pub fn sockets_join(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
-        Ok(self.namespace.adapter().sockets_join(&self.target, &rooms.into_rooms())?)
+        let rooms = rooms.into_rooms();
+        self.each(|namespace| Ok(namespace.adapter().sockets_join(&self.target, &rooms)?))
     }
 
     /// Has every selected socket leave a room, or several.
@@ -212,7 +259,8 @@ impl Broadcast {
     ///
     /// As [`sockets_join`](Broadcast::sockets_join).
     pub fn sockets_leave(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
-        Ok(self.namespace.adapter().sockets_leave(&self.target, &rooms.into_rooms())?)
+        let rooms = rooms.into_rooms();
+        self.each(|namespace| Ok(namespace.adapter().sockets_leave(&self.target, &rooms)?))
     }
 
     /// Disconnects every selected socket from the namespace; with `close` the connections under them, too.
@@ -221,7 +269,7 @@ impl Broadcast {
     ///
     /// As [`sockets_join`](Broadcast::sockets_join).
     pub fn disconnect_sockets(&self, close: bool) -> Result<Emitted, EmitError> {
-        Ok(self.namespace.adapter().disconnect_sockets(&self.target, close)?)
+        self.each(|namespace| Ok(namespace.adapter().disconnect_sockets(&self.target, close)?))
     }
 }
 

@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use socketio_protocol::engine::{CloseReason, Message, Version};
 use socketio_protocol::socket::{Args, Kind, Limits, Packet, split_query};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::adapter::{Command, History, Resumed};
 use crate::engine::{Incoming, Received, random_id};
@@ -25,9 +26,10 @@ use crate::error::{ConnectError, DisconnectReason, HandlerErrorKind};
 use crate::handler::{AckSlot, Event, EventContext, Load, run, run_future, text_of};
 use crate::handlers::Found;
 use crate::handshake::Handshake;
-use crate::namespace::Namespace;
+use crate::namespace::{Guest, Namespace};
 use crate::parser::Decoder;
-use crate::server::ServerInner;
+use crate::pattern::NamespaceRequest;
+use crate::server::{Door, ServerInner};
 use crate::socket::Socket;
 
 /// See the [module documentation](self).
@@ -40,14 +42,25 @@ pub(crate) struct Client {
     left: HashSet<ByteString>,
     load: Arc<Load>,
     decided: Option<Decisions>,
+    /// How many tasks have been started to decide.
+    works: u64,
     refusals: usize,
 }
 
 /// A namespace that the client is in, or wants to be in.
 enum Entry {
+    /// The function of a pattern decides whether there is such a namespace for the client; its packets wait.
+    Asking(Box<Asking>),
     /// A middleware still looks at the socket; its packets wait.
     Connecting(Box<Newcomer>),
     Connected(Socket),
+}
+
+/// A namespace that is not found yet, and what came for it meanwhile.
+struct Asking {
+    name: ByteString,
+    waiting: Vec<Packet>,
+    work: Work,
 }
 
 /// A socket that is not in yet, and what came for it meanwhile.
@@ -56,10 +69,23 @@ struct Newcomer {
     /// The session that it goes on with.
     resumed: Option<Resumed>,
     waiting: Vec<Packet>,
+    /// None if nothing has to be waited for.
+    work: Option<Work>,
 }
 
-/// What middlewares that had to wait have decided.
-type Decisions = Arc<Mutex<Vec<(Socket, Result<(), ConnectError>)>>>;
+/// A task that decides on a client. It ends when nobody waits for it any more.
+struct Work {
+    number: u64,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What functions of the application that had to be waited for have decided, by the number of the [`Work`].
+type Decisions = Arc<Mutex<Vec<(u64, Decision)>>>;
+
+enum Decision {
+    Found(Option<Guest>, Args),
+    LetIn(Result<(), ConnectError>),
+}
 
 /// How many packets may wait for a middleware.
 const WAITING_PACKETS: usize = 256;
@@ -87,6 +113,7 @@ impl Client {
             left: HashSet::new(),
             load: Arc::default(),
             decided: None,
+            works: 0,
             refusals: 0,
             server,
         };
@@ -109,7 +136,7 @@ impl Client {
         let mut impatience = Some(Box::pin(sleep_until(Instant::now() + connect_timeout)));
         loop {
             let received = match &mut impatience {
-                Some(timer) if self.entries.iter().all(Entry::is_connecting) => tokio::select! {
+                Some(timer) if !self.entries.iter().any(Entry::is_connected) => tokio::select! {
                     received = self.incoming.next() => received,
                     () = timer => {
                         tracing::debug!("a client that joined no namespace in time is closed");
@@ -161,6 +188,7 @@ impl Client {
             match entry {
                 Entry::Connected(socket) => socket.end(DisconnectReason::Connection(reason)),
                 Entry::Connecting(newcomer) => newcomer.socket.refuse(),
+                Entry::Asking(_) => {}
             }
         }
     }
@@ -200,15 +228,19 @@ impl Client {
     }
 
     fn deliver(&mut self, packet: Packet) -> Result<(), Violation> {
-        let Some(at) = self.entries.iter().position(|entry| *entry.socket().namespace().name() == packet.nsp) else {
+        let Some(at) = self.entries.iter().position(|entry| *entry.name() == packet.nsp) else {
             return if self.left.contains(&packet.nsp) { Ok(()) } else { Err(Violation) };
         };
         match &mut self.entries[at] {
+            Entry::Asking(asking) if asking.waiting.len() < WAITING_PACKETS => {
+                asking.waiting.push(packet);
+                Ok(())
+            }
             Entry::Connecting(newcomer) if newcomer.waiting.len() < WAITING_PACKETS => {
                 newcomer.waiting.push(packet);
                 Ok(())
             }
-            Entry::Connecting(_) => Err(Violation),
+            Entry::Asking(_) | Entry::Connecting(_) => Err(Violation),
             Entry::Connected(socket) if socket.is_gone() => {
                 self.leave(at);
                 Ok(())
@@ -232,42 +264,79 @@ impl Client {
         }
     }
 
-    fn remember_left(&mut self, namespace: &Namespace) {
+    fn remember_left(&mut self, name: &ByteString) {
         if self.left.len() < LEFT_NAMESPACES {
-            self.left.insert(namespace.name().clone());
+            self.left.insert(name.clone());
         }
     }
 
     fn leave(&mut self, at: usize) {
         let entry = self.entries.swap_remove(at);
-        self.remember_left(entry.socket().namespace());
+        self.remember_left(entry.name());
     }
 
     // ---- entering a namespace ---------------------------------------------------------------------------------
 
     fn connect(&mut self, name: ByteString, auth: Args) {
         self.entries.retain(|entry| !matches!(entry, Entry::Connected(socket) if socket.is_gone()));
-        if self.entries.iter().any(|entry| *entry.socket().namespace().name() == name) {
+        if self.entries.iter().any(|entry| *entry.name() == name) {
             return; // Asked twice, connected once.
         }
         if self.entries.len() >= self.server.shared.config.max_namespaces_per_connection {
             return self.refuse(&name, &ConnectError::new("Too many namespaces"));
         }
-        let Some(namespace) = self.server.enter(&name) else {
-            self.refusals += 1;
-            if self.refusals > REFUSALS {
-                tracing::debug!("a client that asks for too many unknown namespaces is closed");
-                self.incoming.connection().close();
+        match self.server.enter(&name) {
+            Door::Open(guest) => self.arrive(guest.into_namespace(), auth, Vec::new()),
+            Door::Closed => self.refuse_unknown(&name),
+            Door::Ask => {
+                let handshake = Handshake::new(self.incoming.connection().request().clone(), auth.clone());
+                let request = NamespaceRequest::new(ByteString::from(&*name), Arc::new(handshake));
+                let server = self.server.clone();
+                let work = self.work(async move { Decision::Found(server.admit(&request).await, auth) }, || {
+                    Decision::Found(None, Args::none())
+                });
+                self.entries.push(Entry::Asking(Box::new(Asking { name, waiting: Vec::new(), work })));
             }
-            return self.refuse(&name, &ConnectError::new("Invalid namespace"));
-        };
+        }
+    }
+
+    fn refuse_unknown(&mut self, name: &ByteString) {
+        self.refusals += 1;
+        if self.refusals > REFUSALS {
+            tracing::debug!("a client that asks for too many unknown namespaces is closed");
+            self.incoming.connection().close();
+        }
+        self.refuse(name, &ConnectError::new("Invalid namespace"));
+    }
+
+    /// Has a task of its own decide, within the time that a client may take to connect.
+    fn work(
+        &mut self,
+        decision: impl Future<Output = Decision> + Send + 'static,
+        late: impl FnOnce() -> Decision + Send + 'static,
+    ) -> Work {
+        self.works += 1;
+        let (number, decided) = (self.works, self.decided.get_or_insert_default().clone());
+        let connection = self.incoming.connection().clone();
+        let time = self.server.shared.config.connect_timeout;
+        let task = tokio::spawn(async move {
+            let decision = tokio::time::timeout(time, decision).await.unwrap_or_else(|_| late());
+            decided.lock().unwrap_or_else(PoisonError::into_inner).push((number, decision));
+            connection.nudge();
+        });
+        Work { number, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// The namespace has been found; its middlewares look at the client. `waiting` came for it meanwhile.
+    fn arrive(&mut self, namespace: Namespace, auth: Args, waiting: Vec<Packet>) {
         let (socket, resumed) = self.socket(namespace, auth);
         let middlewares = socket.namespace().middlewares();
         let skip = resumed.is_some() && socket.namespace().history().is_some_and(History::skips_middlewares);
+        let mut newcomer = Newcomer { socket, resumed, waiting, work: None };
         if middlewares.is_empty() || skip {
-            return self.connected(Newcomer { socket, resumed, waiting: Vec::new() });
+            return self.connected(newcomer);
         }
-        let looked_at = socket.clone();
+        let looked_at = newcomer.socket.clone();
         let mut decision: Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>> = Box::pin(async move {
             let decided = AssertUnwindSafe(async {
                 for middleware in middlewares {
@@ -281,17 +350,11 @@ impl Client {
             })
         });
         match decision.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => self.decide(Newcomer { socket, resumed, waiting: Vec::new() }, result),
+            Poll::Ready(result) => self.decide(newcomer, result),
             Poll::Pending => {
-                let decided = self.decided.get_or_insert_default().clone();
-                let newcomer = Newcomer { socket: socket.clone(), resumed, waiting: Vec::new() };
+                let late = || Decision::LetIn(Err(ConnectError::new("timeout")));
+                newcomer.work = Some(self.work(async move { Decision::LetIn(decision.await) }, late));
                 self.entries.push(Entry::Connecting(Box::new(newcomer)));
-                tokio::spawn(async move {
-                    let result = decision.await;
-                    let connection = socket.conn().clone();
-                    decided.lock().unwrap_or_else(PoisonError::into_inner).push((socket, result));
-                    connection.nudge();
-                });
             }
         }
     }
@@ -338,16 +401,20 @@ impl Client {
                 let socket = newcomer.socket;
                 socket.refuse();
                 self.refuse(socket.namespace().name(), &error);
-                self.remember_left(socket.namespace());
+                self.remember_left(socket.namespace().name());
             }
         }
     }
 
     /// The socket is in: its rooms, then the client is told, then the application. All on this task, so that nothing
     /// the client sends after it was told can come before the handlers are there.
-    fn connected(&mut self, Newcomer { socket, resumed, waiting }: Newcomer) {
-        socket.connect(resumed.as_ref());
+    fn connected(&mut self, Newcomer { socket, resumed, waiting, .. }: Newcomer) {
         let namespace = socket.namespace().clone();
+        if namespace.is_removed() {
+            socket.refuse();
+            return self.refuse(namespace.name(), &ConnectError::new("Invalid namespace"));
+        }
+        socket.connect(resumed.as_ref());
         namespace.add(socket.clone());
         self.tell_connected(&socket);
         self.left.remove(namespace.name());
@@ -364,6 +431,9 @@ impl Client {
         for packet in waiting {
             // A violation in one of them would have been one when it came; what is left is harmless.
             let _ = self.deliver(packet);
+        }
+        if namespace.is_removed() {
+            socket.disconnect(false); // While it entered: whoever removed the namespace may not have seen it.
         }
     }
 
@@ -395,24 +465,30 @@ impl Client {
             .decided
             .as_ref()
             .map(|decided| std::mem::take(&mut *decided.lock().unwrap_or_else(PoisonError::into_inner)));
-        for (socket, result) in decided.into_iter().flatten() {
-            let at = self.entries.iter().position(|entry| *entry.socket() == socket);
-            if let Some(at) = at
-                && let Entry::Connecting(newcomer) = self.entries.swap_remove(at)
-            {
-                self.decide(*newcomer, result);
+        for (number, decision) in decided.into_iter().flatten() {
+            let at = self.entries.iter().position(|entry| entry.work() == Some(number));
+            match (at.map(|at| self.entries.swap_remove(at)), decision) {
+                (Some(Entry::Asking(asking)), Decision::Found(Some(guest), auth)) => {
+                    self.arrive(guest.into_namespace(), auth, asking.waiting);
+                }
+                (Some(Entry::Asking(asking)), Decision::Found(None, _)) => {
+                    self.refuse_unknown(&asking.name);
+                    self.remember_left(&asking.name);
+                }
+                (Some(Entry::Connecting(newcomer)), Decision::LetIn(result)) => self.decide(*newcomer, result),
+                _ => {} // Nobody waits for it any more.
             }
         }
         let mut close = false;
-        for entry in &self.entries {
-            for Command::Disconnect { close: and_close } in entry.socket().member().take_commands() {
-                entry.socket().disconnect(false);
+        for socket in self.entries.iter().filter_map(Entry::socket) {
+            for Command::Disconnect { close: and_close } in socket.member().take_commands() {
+                socket.disconnect(false);
                 close |= and_close;
             }
         }
         if close {
-            for entry in &self.entries {
-                entry.socket().disconnect(false);
+            for socket in self.entries.iter().filter_map(Entry::socket) {
+                socket.disconnect(false);
             }
             self.incoming.connection().close();
         }
@@ -428,15 +504,33 @@ impl Drop for Client {
 }
 
 impl Entry {
-    fn socket(&self) -> &Socket {
+    fn name(&self) -> &ByteString {
         match self {
-            Entry::Connecting(newcomer) => &newcomer.socket,
-            Entry::Connected(socket) => socket,
+            Entry::Asking(asking) => &asking.name,
+            Entry::Connecting(newcomer) => newcomer.socket.namespace().name(),
+            Entry::Connected(socket) => socket.namespace().name(),
         }
     }
 
-    fn is_connecting(&self) -> bool {
-        matches!(self, Entry::Connecting(_))
+    fn socket(&self) -> Option<&Socket> {
+        match self {
+            Entry::Asking(_) => None,
+            Entry::Connecting(newcomer) => Some(&newcomer.socket),
+            Entry::Connected(socket) => Some(socket),
+        }
+    }
+
+    /// The number of what decides on it.
+    fn work(&self) -> Option<u64> {
+        match self {
+            Entry::Asking(asking) => Some(asking.work.number),
+            Entry::Connecting(newcomer) => newcomer.work.as_ref().map(|work| work.number),
+            Entry::Connected(_) => None,
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self, Entry::Connected(_))
     }
 }
 

@@ -71,7 +71,7 @@ pub use handler::{Data, Event, EventContext, FromEvent, Handler, HandlerFuture, 
 pub use handshake::Handshake;
 pub use namespace::Namespace;
 pub use parser::Parser;
-pub use pattern::NamespacePattern;
+pub use pattern::{NamespacePattern, NamespaceRequest};
 pub use remote::RemoteSocketHandle;
 pub use reply::{Boxed, Fallible, Plain, Reply};
 pub use server::{Builder, Server};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::error::{ConnectError, DisconnectReason, EmitError, RequestError};
 use crate::handler::{Event, Handler, erase};
 use crate::handlers::{Found, Handlers, Listeners, Middleware, OnConnection, OnDisconnect};
 use crate::parser::Parser;
+use crate::pattern::NamespacePattern;
 use crate::remote::RemoteSocketHandle;
 use crate::server::Shared;
 use crate::server_event::{ServerAnswer, ServerHandler, ServerHandlers};
@@ -39,12 +40,14 @@ struct Inner {
     shared: Arc<Shared>,
     adapter: OnceLock<Arc<dyn Adapter>>,
     sockets: RwLock<HashMap<ByteString, Socket, foldhash::fast::RandomState>>,
-    /// Those of the pattern that the namespace was made by; they run first.
-    pattern: Option<Arc<RwLock<Handlers>>>,
+    /// The pattern that the namespace was made by; its handlers run first.
+    pattern: Option<NamespacePattern>,
     handlers: RwLock<Handlers>,
     server_handlers: Arc<ServerHandlers>,
     /// How many clients are in, or on their way in.
     guests: AtomicUsize,
+    /// The application has removed it.
+    removed: AtomicBool,
 }
 
 /// How many events of other servers may wait to be handled.
@@ -55,7 +58,7 @@ impl Namespace {
         name: ByteString,
         shared: Arc<Shared>,
         factory: &dyn AdapterFactory,
-        pattern: Option<Arc<RwLock<Handlers>>>,
+        pattern: Option<NamespacePattern>,
     ) -> Self {
         let local = Arc::new(MemoryAdapter::new(name.clone(), shared.config.parser, shared.config.history()));
         let namespace = Self(Arc::new(Inner {
@@ -67,6 +70,7 @@ impl Namespace {
             handlers: RwLock::default(),
             server_handlers: Arc::default(),
             guests: AtomicUsize::new(0),
+            removed: AtomicBool::new(false),
         }));
         let (events, incoming) = mpsc::channel(SERVER_EVENTS);
         let adapter = factory.create(local, events);
@@ -81,10 +85,11 @@ impl Namespace {
             return; // The adapter has dropped its end: there are no other servers.
         }
         let handlers = self.0.server_handlers.clone();
+        let of_pattern = self.0.pattern.as_ref().map(|pattern| pattern.server_handlers().clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 while let Some(event) = incoming.recv().await {
-                    handlers.run(event);
+                    ServerHandlers::run(of_pattern.iter().chain([&handlers]), event);
                 }
             });
         }
@@ -177,6 +182,9 @@ impl Namespace {
     }
 
     /// Looks at each client before it is let in; an error refuses it. Several run in order, the first error ends it.
+    ///
+    /// A client that has not been decided on within the [`connect_timeout`](crate::Builder::connect_timeout) is refused,
+    /// and one that goes meanwhile is forgotten; what still runs for it is dropped at its `.await`.
     ///
     /// ```
     /// # use socketio_server::{ConnectError, Server, Socket};
@@ -416,12 +424,26 @@ impl Namespace {
 
     /// What is registered for its sockets: with the pattern that it was made by, and with itself.
     fn handlers(&self) -> impl Iterator<Item = RwLockReadGuard<'_, Handlers>> {
-        let locks = self.0.pattern.as_deref().into_iter().chain([&self.0.handlers]);
-        locks.map(|handlers| handlers.read().unwrap_or_else(PoisonError::into_inner))
+        let of_pattern = self.0.pattern.iter().map(NamespacePattern::handlers);
+        // Chained lazily: one lock is let go before the next is taken.
+        of_pattern.chain(std::iter::once_with(|| self.0.handlers.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    pub(crate) fn is_made_by(&self, pattern: &Arc<RwLock<Handlers>>) -> bool {
-        self.0.pattern.as_ref().is_some_and(|own| Arc::ptr_eq(own, pattern))
+    /// The pattern that the namespace was made by.
+    pub(crate) fn pattern(&self) -> Option<&NamespacePattern> {
+        self.0.pattern.as_ref()
+    }
+
+    /// Has every socket of this server leave, and lets nobody in any more.
+    pub(crate) fn shut(&self) {
+        self.0.removed.store(true, Ordering::SeqCst);
+        self.local_sockets().iter().for_each(|socket| socket.disconnect(false));
+        self.adapter().close();
+    }
+
+    /// Whether the application has removed it.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.0.removed.load(Ordering::SeqCst)
     }
 
     pub(crate) fn parser(&self) -> Parser {
@@ -442,8 +464,7 @@ impl Namespace {
         self.0.sockets.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    /// A client is on its way in. It is a guest until [`guest_left`](Namespace::guest_left) is called for it.
-    pub(crate) fn guest_came(&self) {
+    fn guest_came(&self) {
         self.0.guests.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -487,6 +508,30 @@ impl Namespace {
             }
         }
         Ok(())
+    }
+}
+
+/// A client that is on its way into a namespace, which stays for as long. Dropped, the client has gone elsewhere.
+#[derive(Debug)]
+pub(crate) struct Guest(Option<Namespace>);
+
+impl Guest {
+    pub(crate) fn of(namespace: &Namespace) -> Self {
+        namespace.guest_came();
+        Self(Some(namespace.clone()))
+    }
+
+    /// The client is a socket from now on, which says [when it leaves](Namespace::guest_left).
+    pub(crate) fn into_namespace(mut self) -> Namespace {
+        self.0.take().expect("taken here only")
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if let Some(namespace) = self.0.take() {
+            namespace.guest_left();
+        }
     }
 }
 

@@ -1,16 +1,28 @@
 //! Namespaces that are made when a client asks for them.
 
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::time::Duration;
 
 use bytestring::ByteString;
+use futures_util::FutureExt;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use socketio_protocol::cluster::BusError;
 
-use crate::error::{ConnectError, DisconnectReason, EmitError};
+use crate::ack::BroadcastAcks;
+use crate::adapter::{Answers, Emitted, Target};
+use crate::broadcast::{Broadcast, IntoRooms};
+use crate::error::{ConnectError, DisconnectReason, EmitError, RequestError};
 use crate::handler::{Event, Handler, erase};
 use crate::handlers::Handlers;
+use crate::handshake::Handshake;
 use crate::namespace::Namespace;
+use crate::remote::RemoteSocketHandle;
 use crate::server::ServerInner;
+use crate::server_event::{ServerAnswer, ServerHandlers};
 use crate::socket::{Socket, erase_disconnect};
 
 /// All namespaces whose names pass a test; see [`Server::of_matching`](crate::Server::of_matching). Cheap to clone.
@@ -24,46 +36,249 @@ pub struct NamespacePattern(Arc<Inner>);
 struct Inner {
     server: Weak<ServerInner>,
     matches: Box<dyn Fn(&str) -> bool + Send + Sync>,
-    handlers: Arc<RwLock<Handlers>>,
+    /// Has the last word on each client, if there is one.
+    decide: Option<Decide>,
+    handlers: RwLock<Handlers>,
+    server_handlers: Arc<ServerHandlers>,
+}
+
+type Decide = Box<dyn Fn(NamespaceRequest) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+
+/// A client's wish to enter a namespace; see [`Server::of_matching_async`](crate::Server::of_matching_async).
+#[derive(Debug, Clone)]
+pub struct NamespaceRequest {
+    name: ByteString,
+    handshake: Arc<Handshake>,
+}
+
+impl NamespaceRequest {
+    pub(crate) fn new(name: ByteString, handshake: Arc<Handshake>) -> Self {
+        Self { name, handshake }
+    }
+
+    /// The name that the client asks for, with its slash.
+    pub fn name(&self) -> &ByteString {
+        &self.name
+    }
+
+    /// What the client said: its request, and in [`auth`](Handshake::auth) what it sent along with CONNECT, which for a
+    /// Socket.IO 2 client is the query behind the namespace's name.
+    pub fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
 }
 
 impl NamespacePattern {
     pub(crate) fn new(server: Weak<ServerInner>, matches: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Inner { server, matches: Box::new(matches), handlers: Arc::default() }))
+        Self::with(server, Box::new(matches), None)
+    }
+
+    pub(crate) fn new_async<F, Fut>(
+        server: Weak<ServerInner>,
+        matches: impl Fn(&str) -> bool + Send + Sync + 'static,
+        decide: F,
+    ) -> Self
+    where
+        F: Fn(NamespaceRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = bool> + Send + 'static,
+    {
+        Self::with(server, Box::new(matches), Some(Box::new(move |request| Box::pin(decide(request)))))
+    }
+
+    fn with(
+        server: Weak<ServerInner>,
+        matches: Box<dyn Fn(&str) -> bool + Send + Sync>,
+        decide: Option<Decide>,
+    ) -> Self {
+        let (handlers, server_handlers) = Default::default();
+        Self(Arc::new(Inner { server, matches, decide, handlers, server_handlers }))
     }
 
     pub(crate) fn matches(&self, name: &str) -> bool {
         (self.0.matches)(name)
     }
 
-    pub(crate) fn handlers(&self) -> &Arc<RwLock<Handlers>> {
-        &self.0.handlers
+    /// Whether each client has to be decided on.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.0.decide.is_some()
+    }
+
+    /// Whether a client whose namespace's name fits may enter. A function that panics lets nobody in.
+    pub(crate) async fn lets_in(&self, request: &NamespaceRequest) -> bool {
+        let Some(decide) = &self.0.decide else { return true };
+        let decided = AssertUnwindSafe(async { decide(request.clone()).await }).catch_unwind().await;
+        decided.unwrap_or_else(|_| {
+            tracing::error!(nsp = %request.name, "the function of a namespace pattern panicked");
+            false
+        })
+    }
+
+    pub(crate) fn handlers(&self) -> RwLockReadGuard<'_, Handlers> {
+        self.0.handlers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn server_handlers(&self) -> &Arc<ServerHandlers> {
+        &self.0.server_handlers
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Handlers> {
         self.0.handlers.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The namespaces that have been made and still are.
+    /// The namespaces that have been made on this server and still are.
     pub fn namespaces(&self) -> Vec<Namespace> {
         let server = self.0.server.upgrade();
-        server.map(|server| server.made_by(self.handlers())).unwrap_or_default()
+        server.map(|server| server.made_by(self)).unwrap_or_default()
     }
 
-    /// Sends `event` to every socket of each namespace that there is now; see
-    /// [`Broadcast::emit`](crate::Broadcast::emit).
+    // ---- sending ----------------------------------------------------------------------------------------------
+
+    /// Every socket of each namespace there is when something is sent. Everything that a [`Broadcast`] can do, it does
+    /// in each of the namespaces that this server has.
+    ///
+    /// ```
+    /// # async fn example(io: socketio_server::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// let boards = io.of_matching(|name| name.starts_with("/board-"));
+    /// boards.to("editors").emit("saved", ())?;
+    /// println!("{} people look at boards", boards.fetch_sockets().await?.len());
+    /// # Ok(()) }
+    /// ```
+    pub fn everyone(&self) -> Broadcast {
+        Broadcast::of_pattern(self.clone(), Target::default())
+    }
+
+    /// Sends `event` to every socket of each namespace that there is now; see [`Broadcast::emit`].
     ///
     /// # Errors
     ///
-    /// As [`Broadcast::emit`](crate::Broadcast::emit), the last one that occurred.
-    pub fn emit(&self, event: &str, args: impl Serialize) -> Result<(), EmitError> {
-        let mut result = Ok(());
-        for namespace in self.namespaces() {
-            if let Err(error) = namespace.emit(event, &args) {
-                result = Err(error);
-            }
-        }
-        result
+    /// As [`Broadcast::emit`], the last one that occurred.
+    pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
+        self.everyone().emit(event, args)
+    }
+
+    /// [`emit`](NamespacePattern::emit)s the event `message`.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](NamespacePattern::emit).
+    #[doc(alias = "write")]
+    pub fn send(&self, args: impl Serialize) -> Result<Emitted, EmitError> {
+        self.emit("message", args)
+    }
+
+    /// Sends `event` to every socket and collects the answers; see [`Broadcast::emit_with_ack`].
+    pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> BroadcastAcks<R> {
+        self.everyone().emit_with_ack(event, args)
+    }
+
+    /// The sockets of a room, or of any of several, in each namespace; see [`Broadcast::to`].
+    #[doc(alias = "in")]
+    pub fn to(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.everyone().to(rooms)
+    }
+
+    /// As [`to`](NamespacePattern::to): Node's `in`, which is a keyword here.
+    #[doc(alias = "in")]
+    pub fn within(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.everyone().to(rooms)
+    }
+
+    /// Everybody but the sockets of a room, or of any of several.
+    pub fn except(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.everyone().except(rooms)
+    }
+
+    /// Everybody on this server.
+    pub fn local(&self) -> Broadcast {
+        self.everyone().local()
+    }
+
+    /// Everybody who can take a packet at once.
+    pub fn volatile(&self) -> Broadcast {
+        self.everyone().volatile()
+    }
+
+    /// Everybody, compressed or not where compression is on.
+    pub fn compress(&self, compress: bool) -> Broadcast {
+        self.everyone().compress(compress)
+    }
+
+    /// Everybody, with a time limit for answers; see [`Broadcast::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> Broadcast {
+        self.everyone().timeout(timeout)
+    }
+
+    /// Every socket of each namespace; see [`Broadcast::fetch_sockets`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::fetch_sockets`].
+    pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocketHandle>, BusError> {
+        self.everyone().fetch_sockets().await
+    }
+
+    /// Has every socket join a room, or several; see [`Broadcast::sockets_join`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::sockets_join`].
+    pub fn sockets_join(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
+        self.everyone().sockets_join(rooms)
+    }
+
+    /// Has every socket leave a room, or several; see [`Broadcast::sockets_leave`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::sockets_join`].
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
+        self.everyone().sockets_leave(rooms)
+    }
+
+    /// Disconnects every socket; see [`Broadcast::disconnect_sockets`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::sockets_join`].
+    pub fn disconnect_sockets(&self, close: bool) -> Result<Emitted, EmitError> {
+        self.everyone().disconnect_sockets(close)
+    }
+
+    /// Sends `event` to the other servers in each namespace; see [`Namespace::server_side_emit`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Namespace::server_side_emit`], the last one that occurred.
+    pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, RequestError> {
+        Emitted::gather(self.namespaces(), |namespace| namespace.server_side_emit(event, &args))
+    }
+
+    /// Sends `event` to the other servers in each namespace and waits for what each answers; see
+    /// [`Namespace::server_side_emit_with_ack`]. A server counts once for each namespace.
+    ///
+    /// # Errors
+    ///
+    /// As [`Namespace::server_side_emit_with_ack`].
+    pub async fn server_side_emit_with_ack<R: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: impl Serialize,
+    ) -> Result<Answers<R>, RequestError> {
+        let namespaces = self.namespaces();
+        let asked = namespaces.iter().map(|namespace| namespace.server_side_emit_with_ack(event, &args));
+        Ok(futures_util::future::try_join_all(asked).await?.into_iter().collect())
+    }
+
+    // ---- listening --------------------------------------------------------------------------------------------
+
+    /// As [`Namespace::on_server_event`].
+    #[doc(alias = "serverSideEmit")]
+    pub fn on_server_event<H>(&self, event: &str, handler: H) -> &Self
+    where
+        H: Fn(Event, ServerAnswer) + Send + Sync + 'static,
+    {
+        self.server_handlers().add(event, Arc::new(handler));
+        self
     }
 
     /// As [`Namespace::on_connection`].
@@ -136,6 +351,14 @@ impl NamespacePattern {
     }
 }
 
+impl PartialEq for NamespacePattern {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for NamespacePattern {}
+
 impl std::fmt::Debug for NamespacePattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NamespacePattern").finish_non_exhaustive()
@@ -155,6 +378,16 @@ pub(crate) fn with_slash(name: &str) -> ByteString {
 mod tests {
     use super::*;
     use crate::Server;
+    use crate::server::Door;
+
+    /// The namespace that a client asks for, which becomes its guest.
+    fn enter(io: &Server, name: &'static str) -> Option<Namespace> {
+        match io.0.enter(&name.into()) {
+            Door::Open(guest) => Some(guest.into_namespace()),
+            Door::Ask => panic!("nobody has to be asked"),
+            Door::Closed => None,
+        }
+    }
 
     fn boards(cleanup: bool) -> (Server, NamespacePattern) {
         let io = Server::builder().cleanup_empty_child_namespaces(cleanup).build();
@@ -168,15 +401,15 @@ mod tests {
         let (io, pattern) = boards(false);
         let later = io.of_matching(|_| true);
         assert!(pattern.namespaces().is_empty());
-        let asked = io.0.enter(&"/board-1".into()).unwrap();
+        let asked = enter(&io, "/board-1").unwrap();
         assert_eq!(pattern.namespaces(), std::slice::from_ref(&asked));
         assert_eq!(io.of("board-1"), asked);
         let made = io.of("/board-2");
         assert!(pattern.namespaces().contains(&made), "the application asks as clients do");
         assert!(!pattern.namespaces().contains(&io.of("/board-static")), "it was there before");
-        assert_eq!(io.0.enter(&"/other".into()).as_ref(), later.namespaces().first());
+        assert_eq!(enter(&io, "/other").as_ref(), later.namespaces().first());
         let (io, _) = boards(false);
-        assert_eq!(io.0.enter(&"/other".into()), None);
+        assert_eq!(enter(&io, "/other"), None);
     }
 
     #[test]
@@ -194,8 +427,8 @@ mod tests {
     fn a_namespace_goes_with_its_last_guest_if_a_pattern_made_it() {
         for cleanup in [true, false] {
             let (io, pattern) = boards(cleanup);
-            let [first, second] = [(); 2].map(|()| io.0.enter(&"/board-1".into()).unwrap());
-            let fixed = io.0.enter(&"/board-static".into()).unwrap();
+            let [first, second] = [(); 2].map(|()| enter(&io, "/board-1").unwrap());
+            let fixed = enter(&io, "/board-static").unwrap();
             first.guest_left();
             fixed.guest_left();
             assert_eq!(pattern.namespaces().len(), 1, "someone is in, or on the way in");

@@ -11,10 +11,9 @@ use crate::adapter::{AdapterFactory, History, Recovery, SingleServer};
 use crate::client::Client;
 use crate::engine::{CloseReason, ConnectionError, Engine, EngineConfig, Incoming, TransportKind};
 use crate::error::{HandlerError, HandlerErrorKind};
-use crate::handlers::Handlers;
-use crate::namespace::Namespace;
+use crate::namespace::{Guest, Namespace};
 use crate::parser::Parser;
-use crate::pattern::{NamespacePattern, with_slash};
+use crate::pattern::{NamespacePattern, NamespaceRequest, with_slash};
 use crate::socket::Socket;
 
 /// A Socket.IO server. Cheap to clone; clones are the same server.
@@ -27,6 +26,7 @@ pub(crate) struct ServerInner {
     pub(crate) shared: Arc<Shared>,
     namespaces: RwLock<HashMap<ByteString, Namespace>>,
     patterns: RwLock<Vec<NamespacePattern>>,
+    new_namespace: RwLock<Vec<NewNamespace>>,
     root: OnceLock<Namespace>,
     factory: Box<dyn AdapterFactory>,
     engine: OnceLock<Engine>,
@@ -38,6 +38,17 @@ pub(crate) struct Shared {
     pub(crate) server: OnceLock<Weak<ServerInner>>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     error_hook: RwLock<Option<ErrorHook>>,
+}
+
+type NewNamespace = Arc<dyn Fn(&Namespace) + Send + Sync>;
+
+/// What a client finds where it asks for a namespace.
+#[derive(Debug)]
+pub(crate) enum Door {
+    Open(Guest),
+    /// The function of a pattern is to be [asked](ServerInner::admit).
+    Ask,
+    Closed,
 }
 
 type ErrorHook = Arc<dyn Fn(HandlerError) + Send + Sync>;
@@ -95,9 +106,97 @@ impl Server {
     /// ```
     #[doc(alias = "parentNsp")]
     pub fn of_matching(&self, matches: impl Fn(&str) -> bool + Send + Sync + 'static) -> NamespacePattern {
-        let pattern = NamespacePattern::new(Arc::downgrade(&self.0), matches);
+        self.add_pattern(NamespacePattern::new(Arc::downgrade(&self.0), matches))
+    }
+
+    /// As [`of_matching`](Server::of_matching), for clients that an async function lets in: it sees the name, what the
+    /// client sent along, and its handshake. It is asked for each client whose namespace's name passes the test, whether
+    /// the namespace is there already or not. If it says no, the next pattern that the name fits is asked; if none
+    /// lets the client in, it is told `Invalid namespace`, as for a name that does not exist.
+    ///
+    /// ```
+    /// # use socketio_server::{NamespaceRequest, Server};
+    /// # let io = Server::new();
+    /// # #[derive(Clone)] struct Database;
+    /// # impl Database { async fn is_tenant(&self, name: &str, key: &str) -> bool { true } }
+    /// # let database = Database;
+    /// #[derive(serde::Deserialize)]
+    /// struct Auth { key: String }
+    ///
+    /// let tenants = io.of_matching_async(
+    ///     |name| name.starts_with("/tenant-"),
+    ///     move |asked: NamespaceRequest| {
+    ///         let database = database.clone();
+    ///         async move {
+    ///             match asked.handshake().auth::<Auth>() {
+    ///                 Ok(auth) => database.is_tenant(asked.name(), &auth.key).await,
+    ///                 Err(_) => false,
+    ///             }
+    ///         }
+    ///     },
+    /// );
+    /// tenants.on_connection(async |_| println!("a tenant's client"));
+    /// ```
+    ///
+    /// It has the [`connect_timeout`](Builder::connect_timeout) to decide.
+    #[doc(alias = "parentNsp")]
+    pub fn of_matching_async<F, Fut>(
+        &self,
+        matches: impl Fn(&str) -> bool + Send + Sync + 'static,
+        decide: F,
+    ) -> NamespacePattern
+    where
+        F: Fn(NamespaceRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = bool> + Send + 'static,
+    {
+        self.add_pattern(NamespacePattern::new_async(Arc::downgrade(&self.0), matches, decide))
+    }
+
+    fn add_pattern(&self, pattern: NamespacePattern) -> NamespacePattern {
         self.0.patterns.write().unwrap_or_else(PoisonError::into_inner).push(pattern.clone());
         pattern
+    }
+
+    /// All namespaces that there are now, `/` among them, in no order.
+    ///
+    /// ```
+    /// # fn example(io: socketio_server::Server) -> Result<(), socketio_server::EmitError> {
+    /// for namespace in io.namespaces() {
+    ///     namespace.emit("maintenance", "in five minutes")?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "_nsps")]
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        self.0.namespaces().values().cloned().collect()
+    }
+
+    /// Has every socket that this server has in a namespace leave it, and forgets the namespace with its handlers. A
+    /// client that asks for it later is let in only if a pattern makes it anew. Returns whether there was such a
+    /// namespace; `/` stays.
+    ///
+    /// ```
+    /// # let io = socketio_server::Server::new();
+    /// io.of("/lottery");
+    /// assert!(io.remove_namespace("/lottery"));
+    /// assert!(!io.remove_namespace("/lottery"));
+    /// ```
+    pub fn remove_namespace(&self, name: &str) -> bool {
+        let name = with_slash(name);
+        let removed = if name == "/" { None } else { self.0.write().remove(&name) };
+        if let Some(namespace) = &removed {
+            namespace.shut();
+        }
+        removed.is_some()
+    }
+
+    /// Has `hook` told of each namespace that is made from now on, by [`of`](Server::of) or because a client asked for
+    /// it. What is to hold for all namespaces of a pattern is registered with the pattern: when this hook runs, another
+    /// client may be in already.
+    #[doc(alias = "new_namespace")]
+    pub fn on_new_namespace(&self, hook: impl Fn(&Namespace) + Send + Sync + 'static) -> &Self {
+        self.0.new_namespace.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(hook));
+        self
     }
 
     /// Its engine: clients as connections, without namespaces.
@@ -148,40 +247,89 @@ impl ServerInner {
         if let Some(namespace) = self.namespaces().get(&name) {
             return namespace.clone();
         }
-        let pattern = self.pattern(&name);
-        let mut namespaces = self.write();
-        namespaces.entry(name.clone()).or_insert_with(|| self.make(name, pattern)).clone()
+        let pattern = self.patterns(&name).next();
+        self.find_or_make(&name, pattern, Namespace::clone)
     }
 
     /// The namespace that a client asks for, with the client as its guest.
-    pub(crate) fn enter(&self, name: &ByteString) -> Option<Namespace> {
-        // Under the lock, so that a namespace that is being removed for want of guests is not entered.
-        let enter = |namespace: &Namespace| {
-            namespace.guest_came();
-            namespace.clone()
-        };
+    pub(crate) fn enter(&self, name: &ByteString) -> Door {
         if let Some(namespace) = self.namespaces().get(name) {
-            return Some(enter(namespace));
+            return match namespace.pattern().is_some_and(NamespacePattern::is_guarded) {
+                true => Door::Ask,
+                // Under the lock, so that a namespace that is being removed for want of guests is not entered.
+                false => Door::Open(Guest::of(namespace)),
+            };
         }
-        let pattern = self.pattern(name)?;
-        // The client's name may share the memory of all that it sent.
-        let name = ByteString::from(&**name);
-        Some(enter(self.write().entry(name.clone()).or_insert_with(|| self.make(name, Some(pattern)))))
+        match self.patterns(name).next() {
+            None => Door::Closed,
+            Some(pattern) if pattern.is_guarded() => Door::Ask,
+            pattern => Door::Open(self.find_or_make(name, pattern, Guest::of)),
+        }
     }
 
-    fn make(&self, name: ByteString, pattern: Option<NamespacePattern>) -> Namespace {
-        let handlers = pattern.map(|pattern| pattern.handlers().clone());
-        Namespace::new(name, self.shared.clone(), &*self.factory, handlers)
+    /// The namespace that a client asks for, if the patterns that its name fits let the client in.
+    pub(crate) async fn admit(&self, request: &NamespaceRequest) -> Option<Guest> {
+        let name = request.name();
+        let mut willing: Option<NamespacePattern> = None;
+        loop {
+            let there = self.namespaces().get(name).cloned();
+            let Some(namespace) = there else {
+                let mut patterns = self.patterns(name);
+                willing = loop {
+                    let pattern = patterns.next()?;
+                    if pattern.lets_in(request).await {
+                        break Some(pattern);
+                    }
+                };
+                drop(self.find_or_make(name, willing.clone(), Namespace::clone));
+                continue;
+            };
+            if let Some(pattern) = namespace.pattern().filter(|pattern| willing.as_ref() != Some(*pattern)) {
+                if !pattern.lets_in(request).await {
+                    return None;
+                }
+                willing = Some(pattern.clone());
+            }
+            // It may have been removed while the function was waited for.
+            if let Some(same) = self.namespaces().get(name).filter(|same| **same == namespace) {
+                return Some(Guest::of(same));
+            }
+        }
     }
 
-    /// The first pattern that a name fits.
-    fn pattern(&self, name: &str) -> Option<NamespacePattern> {
+    /// The namespace of a name, handed to `take` under the lock. Who watches is told if it is new.
+    fn find_or_make<T>(
+        &self,
+        name: &ByteString,
+        pattern: Option<NamespacePattern>,
+        take: impl FnOnce(&Namespace) -> T,
+    ) -> T {
+        let mut made = None;
+        let taken = {
+            let mut namespaces = self.write();
+            let namespace = namespaces.entry(ByteString::from(&**name)).or_insert_with(|| {
+                // A client's name may share the memory of all that it sent: this one is a copy.
+                let namespace = Namespace::new(ByteString::from(&**name), self.shared.clone(), &*self.factory, pattern);
+                made.insert(namespace).clone()
+            });
+            take(namespace)
+        };
+        if let Some(namespace) = made {
+            let hooks = self.new_namespace.read().unwrap_or_else(PoisonError::into_inner).clone();
+            hooks.iter().for_each(|hook| hook(&namespace));
+        }
+        taken
+    }
+
+    /// The patterns that a name fits, the first registered first.
+    fn patterns(&self, name: &str) -> impl Iterator<Item = NamespacePattern> + use<> {
         let patterns = self.patterns.read().unwrap_or_else(PoisonError::into_inner).clone();
-        patterns.into_iter().find(|pattern| pattern.matches(name))
+        let name = name.to_owned();
+        patterns.into_iter().filter(move |pattern| pattern.matches(&name))
     }
 
-    pub(crate) fn made_by(&self, pattern: &Arc<RwLock<Handlers>>) -> Vec<Namespace> {
-        self.namespaces().values().filter(|namespace| namespace.is_made_by(pattern)).cloned().collect()
+    pub(crate) fn made_by(&self, pattern: &NamespacePattern) -> Vec<Namespace> {
+        self.namespaces().values().filter(|namespace| namespace.pattern() == Some(pattern)).cloned().collect()
     }
 
     pub(crate) fn remove_if_empty(&self, namespace: &Namespace) {
@@ -342,7 +490,8 @@ impl Builder {
         self
     }
 
-    /// How long a client may be connected without entering a namespace. Default 45 s.
+    /// How long a client may be connected without entering a namespace, and how long middlewares may take to let it into
+    /// one. Default 45 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
@@ -443,6 +592,7 @@ impl Builder {
             }),
             namespaces: RwLock::default(),
             patterns: RwLock::default(),
+            new_namespace: RwLock::default(),
             root: OnceLock::new(),
             factory: self.factory,
             engine: OnceLock::new(),

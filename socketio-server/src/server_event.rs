@@ -42,11 +42,15 @@ impl ServerHandlers {
         self.0.write().unwrap_or_else(PoisonError::into_inner).entry(event.into()).or_default().push(handler);
     }
 
-    pub(crate) fn run(&self, event: ServerEvent) {
+    fn of(&self, event: &str) -> Vec<ServerHandler> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(event).cloned().unwrap_or_default()
+    }
+
+    /// Runs the handlers of an event that are registered with any of `all`, in order.
+    pub(crate) fn run<'a>(all: impl IntoIterator<Item = &'a Arc<Self>>, event: ServerEvent) {
         let answer = ServerAnswer(event.answer.map(|sender| Arc::new(Mutex::new(Some(sender)))));
         let event = Event::new(event.args);
-        let handlers = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&*event.name()).cloned();
-        for handler in handlers.into_iter().flatten() {
+        for handler in all.into_iter().flat_map(|handlers| handlers.of(&event.name())) {
             let run = std::panic::AssertUnwindSafe(|| handler(event.clone(), answer.clone()));
             if std::panic::catch_unwind(run).is_err() {
                 tracing::error!(event = %event.name(), "a handler of a server's event panicked");

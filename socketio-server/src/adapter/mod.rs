@@ -179,6 +179,17 @@ impl<T> Answers<T> {
     }
 }
 
+/// The answers to several questions as those to one: all that came, and the servers counted once for each question.
+impl<T> FromIterator<Answers<T>> for Answers<T> {
+    fn from_iter<I: IntoIterator<Item = Answers<T>>>(all: I) -> Self {
+        let none = Answers { received: Vec::new(), asked: 0, missing: 0 };
+        all.into_iter().fold(none, |mut sum, one| {
+            sum.received.extend(one.received);
+            Answers { received: sum.received, asked: sum.asked + one.asked, missing: sum.missing + one.missing }
+        })
+    }
+}
+
 impl<T> std::ops::Deref for Answers<T> {
     type Target = [T];
 
@@ -201,17 +212,46 @@ impl<T> IntoIterator for Answers<T> {
 /// It has been queued for the clients of this server; awaiting it tells whether the other servers' bus has taken it.
 /// Nobody has to.
 #[derive(Debug)]
-pub struct Emitted(Option<Published>);
+pub struct Emitted(Way);
+
+#[derive(Debug)]
+enum Way {
+    Here,
+    Published(Published),
+    /// In several namespaces; awaited one after the other.
+    Several(Vec<Emitted>),
+}
 
 impl Emitted {
     /// Done: nobody else has to be told.
     pub fn here() -> Self {
-        Self(None)
+        Self(Way::Here)
     }
 
     /// On its way to the other servers.
     pub fn published(published: Published) -> Self {
-        Self(Some(published))
+        Self(Way::Published(published))
+    }
+
+    /// Acts on each of `namespaces`, and on the others if one fails. The error is the last one.
+    pub(crate) fn gather<T, E>(
+        namespaces: impl IntoIterator<Item = T>,
+        mut act: impl FnMut(&T) -> Result<Emitted, E>,
+    ) -> Result<Self, E> {
+        let mut namespaces = namespaces.into_iter();
+        let Some(first) = namespaces.next() else { return Ok(Self::here()) };
+        let mut result = act(&first);
+        for namespace in namespaces {
+            result = match (result, act(&namespace)) {
+                (Ok(Self(Way::Several(mut several))), Ok(next)) => {
+                    several.push(next);
+                    Ok(Self(Way::Several(several)))
+                }
+                (Ok(one), Ok(next)) => Ok(Self(Way::Several(vec![one, next]))),
+                (_, Err(error)) | (Err(error), _) => Err(error),
+            };
+        }
+        result
     }
 }
 
@@ -220,8 +260,15 @@ impl Future for Emitted {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Some(published) => Pin::new(published).poll(cx),
-            None => Poll::Ready(Ok(())),
+            Way::Published(published) => Pin::new(published).poll(cx),
+            Way::Here => Poll::Ready(Ok(())),
+            Way::Several(several) => {
+                while let Some(last) = several.last_mut() {
+                    std::task::ready!(Pin::new(last).poll(cx))?;
+                    several.pop();
+                }
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -243,6 +290,16 @@ pub struct AckTally {
     pub silent_servers: usize,
     /// The sockets of this server that have not answered.
     pub unanswered: Vec<bytestring::ByteString>,
+}
+
+impl AckTally {
+    /// The two together.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.clients += other.clients;
+        self.silent_servers += other.silent_servers;
+        self.unanswered.extend(other.unanswered);
+        self
+    }
 }
 
 impl AckSource {

@@ -176,3 +176,5 @@ async fn what_comes_while_a_middleware_looks_waits_for_it() {
     assert!(client.next().await.starts_with("0{\"sid\":"), "what was too late did no harm");
     assert_eq!(io.local_count(), 2);
 }
+
+mod entering;
