@@ -94,6 +94,19 @@ describe("across the upgrade", () => {
     assert.deepEqual(await answer, ["late"]);
   });
 
+  test("a client that repeats what is not acknowledged has no need to", async () => {
+    for (let round = 0; round < 10; round++) {
+      const socket = client(`${server.url}/`, { retries: 3, ackTimeout: 2000 });
+      const sent = [];
+      socket.io.engine.on("packetCreate", ({ data }) => sent.push(data));
+      socket.on("connect", () => socket.emit("message-with-ack", 1));
+      await connected(socket);
+      await upgraded(socket);
+      assert.deepEqual(await ask(socket, "message-with-ack", 2), [null, 2]);
+      assert.deepEqual(sent.filter((data) => data !== undefined), ["0", '20["message-with-ack",1]', '21["message-with-ack",2]']);
+    }
+  });
+
   test("a client that cannot upgrade stays on polling", async () => {
     const socket = client(`${server.url}/`, { path: "/polling-only/" });
     await connected(socket);

@@ -257,6 +257,42 @@ describe("upgrade", () => {
     }
   });
 
+  test("in the first 100 ms after the probe nothing comes but its answer", async () => {
+    const { polling, frames } = await start();
+    let released = false;
+    const poll = polling.poll().then(({ body }) => (released = body));
+    await sleep(20);
+    frames.send("2probe");
+    assert.equal(await frames.next(), "3probe");
+    const answered = Date.now();
+    await poll;
+    assert.ok(Date.now() - answered >= 80, `released after ${Date.now() - answered} ms`);
+    assert.equal(released, "6");
+  });
+
+  const left = "it drops the probe, for which a stock client has stopped to poll: it waits for its own ping timeout";
+  better("a client that fails in the middle of its upgrade is told on the WebSocket", left, async () => {
+    const { polling, frames } = await start();
+    frames.send("2probe");
+    assert.equal(await frames.next(), "3probe");
+    await polling.post("no packet");
+    await sleep(50);
+    assert.equal(frames.ws.readyState, frames.ws.OPEN, "the client may be about to change to it");
+    frames.send("5");
+    const began = Date.now();
+    await frames.close();
+    assert.ok(Date.now() - began < 200, "at once, not by a missing pong");
+  });
+  better("a client that fails in the middle of its upgrade is told in its next poll", left, async () => {
+    const { polling, frames } = await start();
+    frames.send("2probe");
+    assert.equal(await frames.next(), "3probe");
+    await polling.post("no packet");
+    assert.deepEqual(await polling.packets(), ["1"]);
+    await frames.close();
+    assert.equal(await polling.gone(), true);
+  });
+
   test("what was queued for polling leaves over the WebSocket", async () => {
     const { polling, frames } = await start();
     frames.send("2probe");

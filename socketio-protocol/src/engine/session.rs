@@ -154,7 +154,8 @@ impl CloseReason {
 /// How long a closed polling session waits for the GET that tells the client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a waiting GET is released while a WebSocket probes. The client pauses its polling only between two GETs.
+/// How often a waiting GET is released once a probe was answered. The client waits for its GET before it sends the upgrade
+/// packet. The reference server's time: clients have seen nothing sooner, and their tests count what comes.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// ```text
@@ -194,6 +195,14 @@ struct Probe {
     deadline: Instant,
     /// Set once it was answered: when to release the waiting GET again.
     release: Option<Instant>,
+}
+
+impl Probe {
+    /// A client whose probe was answered has stopped polling, or is about to: to drop the probe then would leave it deaf
+    /// until its own heartbeat fails. It is told of the end once it has changed.
+    fn was_answered(&self) -> bool {
+        self.release.is_some()
+    }
 }
 
 /// Who is waited for.
@@ -261,10 +270,10 @@ impl Session {
         match input {
             Input::Tick => {}
             Input::Received(packet) => self.received(now, packet),
-            Input::Undecodable => self.end(CloseReason::ParseError),
-            Input::TransportClosed => self.end(CloseReason::TransportClose),
-            Input::TransportFailed(how) => self.end(CloseReason::TransportError(how)),
-            Input::PollOpened => self.poll_opened(),
+            Input::Undecodable => self.end(now, CloseReason::ParseError),
+            Input::TransportClosed => self.end(now, CloseReason::TransportClose),
+            Input::TransportFailed(how) => self.end(now, CloseReason::TransportError(how)),
+            Input::PollOpened => self.poll_opened(now),
             Input::PollAnswered => {
                 if let State::Polling { poll_waits, .. } = &mut self.state {
                     *poll_waits = false;
@@ -273,10 +282,10 @@ impl Session {
             Input::PollAborted => {
                 if let State::Polling { poll_waits, .. } = &mut self.state {
                     *poll_waits = false;
-                    self.end(CloseReason::TransportError("poll connection closed prematurely"));
+                    self.end(now, CloseReason::TransportError("poll connection closed prematurely"));
                 }
             }
-            Input::PostOpened => self.post_opened(),
+            Input::PostOpened => self.post_opened(now),
             Input::PostAnswered => {
                 if let State::Polling { post_runs, .. } = &mut self.state {
                     *post_runs = false;
@@ -284,7 +293,7 @@ impl Session {
             }
             Input::PostAborted => {
                 if let State::Polling { .. } = self.state {
-                    self.end(CloseReason::TransportError("data request connection closed prematurely"));
+                    self.end(now, CloseReason::TransportError("data request connection closed prematurely"));
                 }
             }
             Input::ProbeOpened => self.probe_opened(now),
@@ -297,7 +306,7 @@ impl Session {
             Input::Close => self.close(now),
             Input::ToldClosed => {
                 if let State::Closing { .. } = self.state {
-                    self.end(CloseReason::ForcedClose);
+                    self.end(now, CloseReason::ForcedClose);
                 }
             }
         }
@@ -331,11 +340,11 @@ impl Session {
             State::Closed => return,
             State::Closing { until, .. } => {
                 if now >= *until {
-                    self.end(CloseReason::ForcedClose);
+                    self.end(now, CloseReason::ForcedClose);
                 }
                 return;
             }
-            State::Polling { probe, .. } => {
+            State::Polling { probe, poll_waits, .. } => {
                 if probe.as_ref().is_some_and(|probe| now >= probe.deadline) {
                     *probe = None;
                     self.outputs.push_back(Output::DropProbe);
@@ -343,7 +352,9 @@ impl Session {
                     && now >= *at
                 {
                     *at = now + RELEASE_INTERVAL;
-                    self.outputs.push_back(Output::ReleasePoll);
+                    if *poll_waits {
+                        self.outputs.push_back(Output::ReleasePoll);
+                    }
                 }
             }
             State::WebSocket => {}
@@ -357,7 +368,7 @@ impl Session {
             if self.heard > sent {
                 self.heartbeat = Heartbeat::PingDue(self.heard + self.timing.ping_interval);
             } else if now >= sent + self.timing.ping_timeout {
-                return self.end(CloseReason::PingTimeout);
+                return self.end(now, CloseReason::PingTimeout);
             }
         }
         match self.heartbeat {
@@ -366,7 +377,7 @@ impl Session {
                 self.outputs.push_back(Output::Send(Packet::Ping(ByteString::new())));
             }
             Heartbeat::ClientPings if now >= self.heard + self.timing.ping_interval + self.timing.ping_timeout => {
-                self.end(CloseReason::PingTimeout);
+                self.end(now, CloseReason::PingTimeout);
             }
             _ => {}
         }
@@ -382,7 +393,7 @@ impl Session {
             (Packet::Ping(data), Version::V3) => self.outputs.push_back(Output::Send(Packet::Pong(data))),
             (Packet::Pong(_), Version::V4) => {}
             (Packet::Ping(_), Version::V4) | (Packet::Pong(_), Version::V3) => {
-                self.end(CloseReason::TransportError("invalid heartbeat direction"));
+                self.end(now, CloseReason::TransportError("invalid heartbeat direction"));
             }
             (Packet::Close, _) => {
                 // The reference answers a waiting GET with a noop: the client asked for the end, it need not be told.
@@ -390,36 +401,30 @@ impl Session {
                     self.outputs.push_back(Output::ReleasePoll);
                     self.handle(now, Input::PollAnswered);
                 }
-                self.end(CloseReason::TransportClose);
+                self.end(now, CloseReason::TransportClose);
             }
             (Packet::Open(_) | Packet::Upgrade | Packet::Noop, _) => {}
         }
     }
 
-    fn poll_opened(&mut self) {
+    fn poll_opened(&mut self, now: Instant) {
         match &mut self.state {
             State::Polling { poll_waits: true, .. } => {
                 self.outputs.push_back(Output::Refuse(Refusal::Overlap));
-                self.end(CloseReason::TransportError("overlap from client"));
+                self.end(now, CloseReason::TransportError("overlap from client"));
             }
-            State::Polling { poll_waits, probe, .. } => {
-                *poll_waits = true;
-                if probe.as_ref().is_some_and(|probe| probe.release.is_some()) {
-                    // The client waits for its poll before it sends the upgrade packet.
-                    self.outputs.push_back(Output::ReleasePoll);
-                }
-            }
+            State::Polling { poll_waits, .. } => *poll_waits = true,
             State::Closing { .. } => self.outputs.push_back(Output::ClosePoll),
             State::WebSocket => self.outputs.push_back(Output::Refuse(Refusal::TransportMismatch)),
             State::Closed => self.outputs.push_back(Output::Refuse(Refusal::Closed)),
         }
     }
 
-    fn post_opened(&mut self) {
+    fn post_opened(&mut self, now: Instant) {
         match &mut self.state {
             State::Polling { post_runs: true, .. } => {
                 self.outputs.push_back(Output::Refuse(Refusal::Overlap));
-                self.end(CloseReason::TransportError("data request overlap from client"));
+                self.end(now, CloseReason::TransportError("data request overlap from client"));
             }
             State::Polling { post_runs, .. } => *post_runs = true,
             State::WebSocket => self.outputs.push_back(Output::Refuse(Refusal::TransportMismatch)),
@@ -454,14 +459,10 @@ impl Session {
         match packet {
             Packet::Ping(data) if data == "probe" => {
                 probe.release = Some(now + RELEASE_INTERVAL);
-                let waits = *poll_waits;
                 self.heard(now);
-                if waits {
-                    self.outputs.push_back(Output::ReleasePoll);
-                }
                 self.outputs.push_back(Output::SendProbe(Packet::Pong(data)));
             }
-            Packet::Upgrade if probe.release.is_some() => {
+            Packet::Upgrade if probe.was_answered() => {
                 if *poll_waits {
                     self.outputs.push_back(Output::EndPoll);
                 }
@@ -484,27 +485,27 @@ impl Session {
                 if *poll_waits {
                     self.outputs.push_back(Output::ClosePoll);
                 }
-                // A client whose probe was answered has stopped polling, or is about to: to drop the probe would leave it
-                // deaf until its own heartbeat fails. It is told once it has changed.
-                let probe = probe.take();
-                let (answered, other) = match probe {
-                    Some(probe) if probe.release.is_some() => (Some(probe), None),
-                    probe => (None, probe),
-                };
-                if other.is_some() {
+                let answered = probe.take_if(|probe| probe.was_answered());
+                if probe.is_some() {
                     self.outputs.push_back(Output::DropProbe);
                 }
                 self.state = State::Closing { until: now + CLOSE_TIMEOUT, probe: answered };
                 self.outputs.push_back(Output::Close(CloseReason::ForcedClose));
             }
-            State::WebSocket => self.end(CloseReason::ForcedClose),
+            State::WebSocket => self.end(now, CloseReason::ForcedClose),
             State::Closing { .. } | State::Closed => {}
         }
     }
 
-    /// Ends the session now. A waiting GET is told.
-    fn end(&mut self, reason: CloseReason) {
+    /// Ends the session now. A waiting GET is told; without one, a client that changes to a WebSocket is told there.
+    fn end(&mut self, now: Instant, reason: CloseReason) {
         match std::mem::replace(&mut self.state, State::Closed) {
+            State::Polling { poll_waits: false, probe: Some(probe), .. }
+                if probe.was_answered() && reason != CloseReason::TransportClose =>
+            {
+                self.state = State::Closing { until: now + CLOSE_TIMEOUT, probe: Some(probe) };
+                return self.outputs.push_back(Output::Close(reason));
+            }
             State::Polling { poll_waits, probe, .. } => {
                 if poll_waits {
                     self.outputs.push_back(Output::EndPoll);
@@ -527,224 +528,4 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TIMING: Timing = Timing {
-        ping_interval: Duration::from_millis(300),
-        ping_timeout: Duration::from_millis(200),
-        upgrade_timeout: Duration::from_secs(1),
-    };
-
-    fn ms(n: u64) -> Duration {
-        Duration::from_millis(n)
-    }
-
-    struct Story {
-        start: Instant,
-        session: Session,
-    }
-
-    impl Story {
-        fn new(version: Version, transport: TransportKind) -> Self {
-            let start = Instant::now();
-            Self { start, session: Session::new(start, version, transport, TIMING) }
-        }
-
-        fn polling() -> Self {
-            Self::new(Version::V4, TransportKind::Polling)
-        }
-
-        /// What comes back when `input` happens `at` milliseconds after the start.
-        fn at(&mut self, at: u64, input: Input) -> Vec<Output> {
-            self.session.handle(self.start + ms(at), input);
-            std::iter::from_fn(|| self.session.poll()).collect()
-        }
-
-        fn deadline(&self) -> Option<u64> {
-            self.session.deadline().map(|at| at.duration_since(self.start).as_millis() as u64)
-        }
-    }
-
-    fn probe() -> Packet {
-        Packet::Ping("probe".into())
-    }
-
-    fn ping() -> Output {
-        Output::Send(Packet::Ping(ByteString::new()))
-    }
-
-    #[test]
-    fn the_first_ping_comes_one_interval_after_the_open_packet() {
-        let mut story = Story::new(Version::V4, TransportKind::WebSocket);
-        assert_eq!(story.deadline(), Some(300));
-        assert_eq!(story.at(299, Input::Tick), []);
-        assert_eq!(story.at(300, Input::Tick), [ping()]);
-        assert_eq!(story.deadline(), Some(500));
-    }
-
-    #[test]
-    fn a_client_that_leaves_a_ping_unanswered_is_closed() {
-        let mut story = Story::new(Version::V4, TransportKind::WebSocket);
-        story.at(300, Input::Tick);
-        assert_eq!(story.at(500, Input::Tick), [Output::Close(CloseReason::PingTimeout), Output::Forget]);
-        assert_eq!(story.deadline(), None);
-    }
-
-    #[test]
-    fn the_pong_sets_the_time_of_the_next_ping_and_any_message_counts_as_a_pong() {
-        for life in [Packet::Pong(ByteString::new()), Packet::Message(Message::Text("x".into()))] {
-            let mut story = Story::new(Version::V4, TransportKind::WebSocket);
-            story.at(300, Input::Tick);
-            story.at(310, Input::Received(life));
-            assert_eq!(story.at(500, Input::Tick), []);
-            assert_eq!(story.deadline(), Some(610));
-            assert_eq!(story.at(610, Input::Tick), [ping()]);
-        }
-    }
-
-    #[test]
-    fn a_v3_client_pings_is_answered_and_is_closed_when_it_stops() {
-        let mut story = Story::new(Version::V3, TransportKind::Polling);
-        assert_eq!(story.at(400, Input::Received(Packet::Ping("x".into()))), [Output::Send(Packet::Pong("x".into()))]);
-        assert_eq!(story.deadline(), Some(900));
-        assert_eq!(story.at(900, Input::Tick), [Output::Close(CloseReason::PingTimeout), Output::Forget]);
-    }
-
-    #[test]
-    fn a_v3_client_is_timed_after_its_upgrade_too() {
-        let mut story = Story::new(Version::V3, TransportKind::Polling);
-        story.at(10, Input::ProbeOpened);
-        story.at(20, Input::ProbeReceived(probe()));
-        assert_eq!(story.at(30, Input::ProbeReceived(Packet::Upgrade)), [Output::Upgraded]);
-        assert_eq!(story.at(530, Input::Tick), [Output::Close(CloseReason::PingTimeout), Output::Forget]);
-    }
-
-    #[test]
-    fn a_heartbeat_in_the_wrong_direction_is_an_error_of_the_transport() {
-        for (version, packet) in
-            [(Version::V4, Packet::Ping(ByteString::new())), (Version::V3, Packet::Pong(ByteString::new()))]
-        {
-            let mut story = Story::new(version, TransportKind::WebSocket);
-            let reason = CloseReason::TransportError("invalid heartbeat direction");
-            assert_eq!(story.at(1, Input::Received(packet)), [Output::Close(reason), Output::Forget]);
-        }
-    }
-
-    #[test]
-    fn the_waiting_poll_is_released_first_and_again_until_the_client_upgrades() {
-        let mut story = Story::polling();
-        assert_eq!(story.at(1, Input::PollOpened), []);
-        assert_eq!(story.at(2, Input::ProbeOpened), []);
-        assert_eq!(
-            story.at(3, Input::ProbeReceived(probe())),
-            [Output::ReleasePoll, Output::SendProbe(Packet::Pong("probe".into()))]
-        );
-        story.at(3, Input::PollAnswered);
-        assert_eq!(story.at(4, Input::PollOpened), [Output::ReleasePoll], "the next poll is released at once");
-        assert_eq!(story.at(103, Input::Tick), [Output::ReleasePoll]);
-        assert_eq!(story.deadline(), Some(203));
-        assert_eq!(story.at(104, Input::ProbeReceived(Packet::Upgrade)), [Output::EndPoll, Output::Upgraded]);
-        assert_eq!(story.at(105, Input::PollOpened), [Output::Refuse(Refusal::TransportMismatch)]);
-        assert_eq!(story.at(106, Input::ProbeOpened), [Output::Refuse(Refusal::TransportMismatch)]);
-    }
-
-    #[test]
-    fn a_failed_probe_leaves_the_session_as_it_was() {
-        for end in [Input::ProbeReceived(Packet::Upgrade), Input::ProbeReceived(Packet::Noop)] {
-            let mut story = Story::polling();
-            story.at(1, Input::ProbeOpened);
-            assert_eq!(story.at(2, end), [Output::DropProbe]);
-            assert_eq!(story.at(3, Input::PollOpened), []);
-            assert_eq!(story.at(4, Input::ProbeOpened), [], "another attempt is allowed");
-        }
-        let mut story = Story::polling();
-        story.session.timing.ping_interval = ms(5000);
-        story.session.heartbeat = Heartbeat::PingDue(story.start + ms(5000));
-        story.at(1, Input::ProbeOpened);
-        assert_eq!(story.at(1001, Input::Tick), [Output::DropProbe]);
-    }
-
-    #[test]
-    fn a_second_poll_or_post_while_one_runs_ends_the_session() {
-        let mut story = Story::polling();
-        story.at(1, Input::PollOpened);
-        assert_eq!(
-            story.at(2, Input::PollOpened),
-            [
-                Output::Refuse(Refusal::Overlap),
-                Output::EndPoll,
-                Output::Close(CloseReason::TransportError("overlap from client")),
-                Output::Forget
-            ]
-        );
-        let mut story = Story::polling();
-        story.at(1, Input::PostOpened);
-        assert_eq!(
-            story.at(2, Input::PostOpened),
-            [
-                Output::Refuse(Refusal::Overlap),
-                Output::Close(CloseReason::TransportError("data request overlap from client")),
-                Output::Forget
-            ]
-        );
-    }
-
-    #[test]
-    fn a_close_packet_over_polling_releases_the_waiting_poll() {
-        let mut story = Story::polling();
-        story.at(1, Input::PollOpened);
-        assert_eq!(
-            story.at(2, Input::Received(Packet::Close)),
-            [Output::ReleasePoll, Output::Close(CloseReason::TransportClose), Output::Forget]
-        );
-    }
-
-    #[test]
-    fn a_session_closed_between_two_polls_waits_for_the_next_to_tell() {
-        let mut story = Story::polling();
-        assert_eq!(story.at(1, Input::Close), [Output::Close(CloseReason::ForcedClose)]);
-        assert_eq!(story.at(2, Input::PostOpened), [Output::Refuse(Refusal::Closed)]);
-        assert_eq!(story.at(3, Input::PollOpened), [Output::ClosePoll], "with what was queued");
-        assert_eq!(story.at(4, Input::PollOpened), [Output::ClosePoll], "with the close packet");
-        assert_eq!(story.at(5, Input::ToldClosed), [Output::Forget]);
-        assert_eq!(story.at(6, Input::PollOpened), [Output::Refuse(Refusal::Closed)]);
-
-        let mut story = Story::polling();
-        story.at(1, Input::Close);
-        assert_eq!(story.at(30_001, Input::Tick), [Output::Forget]);
-    }
-
-    #[test]
-    fn a_session_closed_in_the_middle_of_an_upgrade_is_told_where_the_client_listens() {
-        let closing = || {
-            let mut story = Story::polling();
-            story.at(1, Input::ProbeOpened);
-            story.at(2, Input::ProbeReceived(probe()));
-            assert_eq!(story.at(3, Input::Close), [Output::Close(CloseReason::ForcedClose)]);
-            story
-        };
-        let upgrade = Input::ProbeReceived(Packet::Upgrade);
-        assert_eq!(closing().at(4, upgrade), [Output::Upgraded, Output::Forget]);
-        let mut story = closing();
-        assert_eq!(story.at(4, Input::PollOpened), [Output::ClosePoll]);
-        assert_eq!(story.at(4, Input::ToldClosed), [Output::DropProbe, Output::Forget]);
-        assert_eq!(closing().at(30_003, Input::Tick), [Output::DropProbe, Output::Forget]);
-
-        let mut story = Story::polling();
-        story.at(1, Input::ProbeOpened);
-        let unanswered = [Output::DropProbe, Output::Close(CloseReason::ForcedClose)];
-        assert_eq!(story.at(2, Input::Close), unanswered, "this client still polls");
-    }
-
-    #[test]
-    fn the_server_closes_a_waiting_poll_and_a_web_socket_at_once() {
-        let mut story = Story::polling();
-        story.at(1, Input::PollOpened);
-        assert_eq!(story.at(2, Input::Close), [Output::ClosePoll, Output::Close(CloseReason::ForcedClose)]);
-        assert_eq!(story.at(2, Input::ToldClosed), [Output::Forget]);
-        let end = [Output::Close(CloseReason::ForcedClose), Output::Forget];
-        let mut story = Story::new(Version::V4, TransportKind::WebSocket);
-        assert_eq!(story.at(2, Input::Close), end);
-    }
-}
+mod tests;

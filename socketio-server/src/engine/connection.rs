@@ -361,18 +361,11 @@ impl Connection {
                 Output::ReleasePoll => state.end_poll(PollEnd::Noop),
                 Output::EndPoll => state.end_poll(PollEnd::Close),
                 Output::ClosePoll => state.end_poll(PollEnd::CloseLater),
-                Output::SendProbe(_) | Output::DropProbe | Output::Upgraded => {
-                    if let Link::Polling { probe: Some(probe), .. } = &mut state.link {
-                        probe.outputs.push_back(output);
-                        if let Some(waker) = probe.waker.take() {
-                            waker.wake();
-                        }
-                    }
-                }
+                Output::SendProbe(_) | Output::DropProbe | Output::Upgraded => state.tell_probe(output),
                 Output::Refuse(refusal) => effects.refused = Some(refusal),
                 Output::Close(reason) => {
                     state.closed.get_or_insert(reason);
-                    if !matches!(reason, CloseReason::ForcedClose) && matches!(state.link, Link::WebSocket { .. }) {
+                    if !matches!(reason, CloseReason::ForcedClose) && !state.is_answering_poll() {
                         state.clear();
                     }
                     state.inbox_room.take().into_iter().chain(state.handled.take()).for_each(Waker::wake);
@@ -687,9 +680,30 @@ impl State {
             if self.session.poll_waits() {
                 self.end_poll(PollEnd::Close);
             }
-            self.session.handle(Instant::now(), Input::TransportClosed);
-            while self.session.poll().is_some() {}
+            self.session.handle(Instant::now(), Input::TransportFailed(reason.as_str()));
+            while let Some(output) = self.session.poll() {
+                if output == Output::DropProbe {
+                    self.tell_probe(output);
+                }
+            }
+            if matches!(self.link, Link::Polling { .. }) && !self.is_answering_poll() {
+                self.clear();
+            }
         }
+    }
+
+    fn tell_probe(&mut self, output: Output) {
+        if let Link::Polling { probe: Some(probe), .. } = &mut self.link {
+            probe.outputs.push_back(output);
+            if let Some(waker) = probe.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Whether a GET is about to be answered, with what is queued.
+    fn is_answering_poll(&self) -> bool {
+        matches!(self.link, Link::Polling { end: Some(_), .. })
     }
 
     fn end_poll(&mut self, how: PollEnd) {

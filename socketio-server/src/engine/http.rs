@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
@@ -316,6 +316,9 @@ impl Shared {
         let shared = self.clone();
         self.sessions_at_work.spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
+            if version == Version::V3 {
+                tokio::time::sleep(V3_PAUSE).await;
+            }
             let (reader, writer, ahead) = io::split(upgraded);
             let open = Frame::control(&shared.open_packet(&id.sid, TransportKind::WebSocket));
             let initial = shared.config.initial_packet.clone();
@@ -358,6 +361,10 @@ impl Shared {
         Ok(response)
     }
 }
+
+/// Between the 101 and the first packet for a client of version 3. Some of them listen for packets only after they have
+/// looked at the 101, and miss what comes in the same read.
+const V3_PAUSE: Duration = Duration::from_millis(5);
 
 /// Tells the session when the client goes away before its request is answered.
 struct Aborted {
