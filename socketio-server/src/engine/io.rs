@@ -1,7 +1,7 @@
 //! The byte stream under a WebSocket.
 //!
-//! A plain TCP stream is split without a lock, so that any thread can write to it at once; every other stream (TLS,
-//! a test's pipe) is written by the connection's own task.
+//! A plain TCP stream or unix socket is split without a lock, so that any thread can write to it at once; every other
+//! stream (TLS, a test's pipe) is written by the connection's own task.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,11 +14,17 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+#[cfg(unix)]
+use tokio::net::{UnixStream, unix};
+
+use super::activity::Observed;
 
 /// The end of a stream that bytes come from.
 #[derive(Debug)]
 pub(crate) enum Reader {
     Tcp(OwnedReadHalf),
+    #[cfg(unix)]
+    Unix(unix::OwnedReadHalf),
     Other(ReadHalf<TokioIo<Upgraded>>),
 }
 
@@ -26,37 +32,59 @@ pub(crate) enum Reader {
 #[derive(Debug)]
 pub(crate) enum Writer {
     Tcp(OwnedWriteHalf),
+    #[cfg(unix)]
+    Unix(unix::OwnedWriteHalf),
     Other(WriteHalf<TokioIo<Upgraded>>),
 }
 
 /// Takes the stream out of hyper's hands, with what hyper had read ahead. The read-ahead buffer is dropped when it is
 /// empty, since even an empty one holds 16 KiB.
 pub(crate) fn split(upgraded: Upgraded) -> (Reader, Writer, Bytes) {
-    match bare_tcp(upgraded) {
+    let upgraded = match bare_tcp(upgraded) {
         Ok((stream, read_ahead)) => {
             // Fails only on a stream that is broken already, which the first read will say.
             let _ = stream.set_nodelay(true);
             let (reader, writer) = stream.into_split();
-            let ahead = if read_ahead.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&read_ahead) };
-            (Reader::Tcp(reader), Writer::Tcp(writer), ahead)
+            return (Reader::Tcp(reader), Writer::Tcp(writer), own(&read_ahead));
         }
+        Err(upgraded) => upgraded,
+    };
+    #[cfg(unix)]
+    let upgraded = match bare::<UnixStream>(upgraded) {
+        Ok((stream, read_ahead)) => {
+            let (reader, writer) = stream.into_split();
+            return (Reader::Unix(reader), Writer::Unix(writer), own(&read_ahead));
+        }
+        Err(upgraded) => upgraded,
+    };
+    let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+    (Reader::Other(reader), Writer::Other(writer), Bytes::new())
+}
+
+/// The TCP stream itself: as our own listener or plain hyper has it, or as hyper-util's builder that tells HTTP/1 from
+/// HTTP/2 does (`axum::serve`), which wraps it in a type of its own.
+fn bare_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    bare(upgraded).or_else(|upgraded| {
+        let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
+        Ok((parts.io.into_inner(), parts.read_buf))
+    })
+}
+
+fn bare<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    match upgraded.downcast::<TokioIo<Observed<S>>>() {
+        Ok(Parts { io, read_buf, .. }) => Ok((io.into_inner().into_inner(), read_buf)),
         Err(upgraded) => {
-            let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
-            (Reader::Other(reader), Writer::Other(writer), Bytes::new())
+            let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>()?;
+            Ok((io.into_inner(), read_buf))
         }
     }
 }
 
-/// The TCP stream itself: as plain hyper has it (our own listener), or as hyper-util's builder that tells HTTP/1 from
-/// HTTP/2 does (`axum::serve`), which wraps it in a type of its own.
-fn bare_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(Parts { io, read_buf, .. }) => Ok((io.into_inner(), read_buf)),
-        Err(upgraded) => {
-            let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
-            Ok((parts.io.into_inner(), parts.read_buf))
-        }
-    }
+fn own(read_ahead: &Bytes) -> Bytes {
+    if read_ahead.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(read_ahead) }
 }
 
 impl Reader {
@@ -64,6 +92,8 @@ impl Reader {
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         match self {
             Reader::Tcp(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
+            #[cfg(unix)]
+            Reader::Unix(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
             Reader::Other(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
         }
     }
@@ -76,6 +106,8 @@ impl Writer {
         match self {
             Writer::Tcp(writer) if slices.len() == 1 => writer.try_write(&slices[0]),
             Writer::Tcp(writer) => writer.try_write_vectored(slices),
+            #[cfg(unix)]
+            Writer::Unix(writer) => writer.try_write_vectored(slices),
             Writer::Other(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -86,6 +118,8 @@ impl Writer {
             // One piece goes by `send`, which costs the kernel less than `writev`.
             Writer::Tcp(writer) if slices.len() == 1 => Pin::new(writer).poll_write(cx, &slices[0]),
             Writer::Tcp(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
+            #[cfg(unix)]
+            Writer::Unix(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
             Writer::Other(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
         }
     }
@@ -94,6 +128,8 @@ impl Writer {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Writer::Tcp(_) => Poll::Ready(Ok(())),
+            #[cfg(unix)]
+            Writer::Unix(_) => Poll::Ready(Ok(())),
             Writer::Other(writer) => Pin::new(writer).poll_flush(cx),
         }
     }
@@ -103,6 +139,8 @@ impl AsyncRead for Reader {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut tokio::io::ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Reader::Tcp(reader) => Pin::new(reader).poll_read(cx, buf),
+            #[cfg(unix)]
+            Reader::Unix(reader) => Pin::new(reader).poll_read(cx, buf),
             Reader::Other(reader) => Pin::new(reader).poll_read(cx, buf),
         }
     }

@@ -4,6 +4,7 @@
 //! other. Each session is a [`Connection`], to which anyone may send, and an [`Incoming`], from which one task
 //! receives. Namespaces, rooms and events are unknown here.
 
+mod activity;
 mod config;
 mod connection;
 mod cookie;
@@ -33,8 +34,9 @@ pub use self::http::Body;
 pub use self::ids::random_id;
 pub use self::incoming::Incoming;
 pub use self::origin::Origins;
-pub use self::request::{RemoteAddress, Request, Secure};
+pub use self::request::{RemoteAddress, Request, Secure, UnixPeer};
 pub use socketio_protocol::engine::{BadRequest, CloseReason, HandshakeError, Message, Timing, TransportKind, Version};
 
+pub(crate) use self::activity::{Activity, Answering, Observed};
 pub(crate) use self::http::not_found;
 pub(crate) use self::incoming::Received;

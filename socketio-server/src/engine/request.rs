@@ -27,6 +27,10 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoteAddress(pub SocketAddr);
 
+/// Marks a request that came over a unix socket, in the extensions of an [`http::Request`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnixPeer;
+
 /// Marks a request that came over TLS, in the extensions of an [`http::Request`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Secure;
