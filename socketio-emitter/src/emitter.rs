@@ -4,10 +4,11 @@ use std::{cell::Cell, fmt, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use socketio_protocol::cluster::emitter::{Channels, DEFAULT_PREFIX};
+use socketio_redis_client::TlsOptions;
 
 use crate::{
     Broadcast, EmitError, Emitted, IntoRooms, Plan, Receipt,
-    address::{Address, Connection},
+    address::{self, Connection},
     link::{self, Pause, Settings},
     plan::{self, Target, Written},
     queue::{Limits, Queue},
@@ -59,6 +60,7 @@ impl Emitter {
     pub fn builder(url: &str) -> Builder {
         Builder {
             url: url.to_owned(),
+            tls: TlsOptions::default(),
             key: DEFAULT_PREFIX.to_owned(),
             timeout: Duration::from_secs(5),
             retries: None,
@@ -79,8 +81,8 @@ impl Emitter {
     }
 
     /// Where Redis is, as a URL whose password is hidden.
-    pub fn address(&self) -> &str {
-        self.link.settings.address.as_str()
+    pub fn address(&self) -> String {
+        self.link.settings.address.to_string()
     }
 
     /// Only sockets of this room, or of any of several. An empty list is nobody.
@@ -288,6 +290,7 @@ impl Drop for Link {
 #[must_use = "a builder does nothing until it is asked to `connect` or to be `lazy`"]
 pub struct Builder {
     url: String,
+    tls: TlsOptions,
     key: String,
     timeout: Duration,
     retries: Option<u32>,
@@ -299,6 +302,13 @@ impl Builder {
     /// The prefix of all channels, the `key` of the servers' adapter; `socket.io` if not said.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();
+        self
+    }
+
+    /// How to trust a `rediss://` Redis, and who we are there. If not said, as the system trusts, and without a
+    /// certificate.
+    pub fn tls(mut self, options: TlsOptions) -> Self {
+        self.tls = options;
         self
     }
 
@@ -353,8 +363,8 @@ impl Builder {
     ///
     /// As [`Emitter::lazy`].
     pub fn lazy(self) -> Result<Emitter, EmitError> {
-        let Builder { url, key, timeout, retries, limits, max_message } = self;
-        let settings = Settings { address: Address::parse(&url)?, timeout, retries };
+        let Builder { url, tls, key, timeout, retries, limits, max_message } = self;
+        let settings = Settings { address: address::parse(&url, tls)?, timeout, retries };
         let channels = Arc::new(Channels::new(&key, "/"));
         let link = Arc::new(Link { queue: Arc::new(Queue::new(limits)), settings, key, max_message });
         Ok(Emitter { link, channels })

@@ -151,7 +151,12 @@ impl EmitError {
             Some(details) => format!("{code} {details}"),
             None => code.to_owned(),
         };
-        match code {
+        EmitError::from_words(address, reason)
+    }
+
+    /// What Redis said, starting with its code.
+    pub(crate) fn from_words(address: &str, reason: String) -> EmitError {
+        match reason.split(' ').next().unwrap_or_default() {
             "NOAUTH" | "WRONGPASS" => EmitError::Auth { address: address.to_owned(), reason },
             "NOPERM" => EmitError::Denied { reason },
             "READONLY" => EmitError::ReadOnly { reason },

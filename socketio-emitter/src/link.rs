@@ -14,11 +14,12 @@ use std::{
 
 use futures_util::StreamExt;
 use redis::{RedisError, Value};
+use socketio_redis_client::Address;
 use tokio::io::AsyncWriteExt;
 
 use crate::{
     EmitError,
-    address::{Address, Connection},
+    address::{self, Connection},
     batch::{Answers, Batch},
     queue::Queue,
 };
@@ -93,6 +94,7 @@ enum Carried {
 /// Sends over `connection` until it breaks, or the queue is closed and all is answered.
 async fn carry(queue: &Queue, settings: &Settings, connection: Connection) -> Carried {
     let Connection { answers, mut commands } = connection;
+    let address = settings.address.to_string();
     let mut answers = answers.ready_chunks(ANSWERS_AT_A_TIME);
     let mut sent = OnTheWay::default();
     let mut open = true;
@@ -104,7 +106,7 @@ async fn carry(queue: &Queue, settings: &Settings, connection: Connection) -> Ca
             biased;
             values = answers.next() => {
                 let values = values.unwrap_or_else(|| vec![Err(closed())]);
-                if let Err(error) = values.into_iter().try_for_each(|value| sent.answer(value?, queue, settings)) {
+                if let Err(error) = values.into_iter().try_for_each(|value| sent.answer(value?, queue, &address)) {
                     break EmitError::unanswered(&error);
                 }
             }
@@ -158,9 +160,9 @@ impl OnTheWay {
     }
 
     /// Takes the next answer.
-    fn answer(&mut self, value: Value, queue: &Queue, settings: &Settings) -> Result<(), RedisError> {
+    fn answer(&mut self, value: Value, queue: &Queue, address: &str) -> Result<(), RedisError> {
         let Some(sent) = self.batches.front_mut() else { return Err(unasked(&value)) };
-        sent.answers.push(value, settings.address.as_str());
+        sent.answers.push(value, address);
         if sent.answers.count() == sent.batch.count()
             && let Some(Sent { batch, answers, .. }) = self.batches.pop_front()
         {
@@ -200,7 +202,8 @@ async fn reconnect(queue: &Queue, settings: &Settings, pause: &mut Pause) -> Opt
     let mut reason = None;
     loop {
         attempts += 1;
-        let attempt = while_giving_up(queue, settings, reason.as_ref(), settings.address.connect(settings.timeout));
+        let attempt =
+            while_giving_up(queue, settings, reason.as_ref(), address::connect(&settings.address, settings.timeout));
         let error = match attempt.await {
             Ok(connection) => return Some(connection),
             Err(error) => after(attempts, error),
@@ -239,7 +242,7 @@ async fn while_giving_up<T>(
         }
         queue.seal();
         let silence = || EmitError::Unreachable {
-            address: settings.address.as_str().to_owned(),
+            address: settings.address.to_string(),
             reason: format!("no answer for {:?}", started.elapsed()),
             attempts: 1,
         };
@@ -257,7 +260,7 @@ pub(crate) async fn connect(
     let mut attempts = 0;
     loop {
         attempts += 1;
-        match address.connect(timeout).await {
+        match address::connect(address, timeout).await {
             Ok(connection) => return Ok(connection),
             Err(error) if !error.is_transient() || attempts > retries => return Err(after(attempts, error)),
             Err(_) => tokio::time::sleep(pause.next()).await,

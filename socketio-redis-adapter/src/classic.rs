@@ -10,11 +10,9 @@ use socketio_protocol::cluster::{
     classic::{self, Channels, Room},
 };
 
-use crate::{
-    backoff::random_id,
-    shared::{Shared, tell},
-    subscriber::{Listener, Sink, Topics},
-};
+use socketio_redis_client::{Listener, Sink, Topics, backoff::random_id};
+
+use crate::shared::{Shared, tell};
 
 /// Node.js' length for server ids in this family.
 const UID_LENGTH: usize = 6;

@@ -24,25 +24,18 @@
 //! waits in a bounded queue; when it is back, all subscriptions are made and confirmed again, and the server is told
 //! from when until when it may have missed something. A message is sent at most once.
 
-mod backoff;
 mod classic;
-mod link;
-mod publisher;
-mod resp;
 mod sharded;
 mod shared;
 mod stream_reader;
 mod streams;
-mod subscriber;
-mod url;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub use link::ConnectError;
-pub use publisher::{Publisher, QueueLimits};
 pub use socketio_protocol::cluster::sharded::SubscriptionMode;
 use socketio_protocol::cluster::{Bus, Channel, Inbox, classic::DEFAULT_PREFIX};
-pub use url::Address;
+use socketio_redis_client::Subscriber;
+pub use socketio_redis_client::{Address, ConnectError, Publisher, QueueLimits, TlsOptions};
 
 use crate::{shared::Shared, stream_reader::Reader, streams::StreamOptions};
 
@@ -82,10 +75,11 @@ impl RedisAdapter {
         RedisAdapter::builder(url).connect().await
     }
 
-    /// Starts from the defaults; `url` is `redis://[user:password@]host[:port][/database]`.
+    /// Starts from the defaults; the forms of `url` are those of an [`Address`].
     pub fn builder(url: &str) -> Builder {
         Builder {
             url: url.to_owned(),
+            tls: TlsOptions::default(),
             key: DEFAULT_PREFIX.to_owned(),
             requests_timeout: DEFAULT_TIMEOUT,
             publish_on_specific_response_channel: false,
@@ -125,6 +119,7 @@ impl fmt::Debug for RedisAdapter {
 #[must_use = "call `connect` or `lazy`"]
 pub struct Builder {
     url: String,
+    tls: TlsOptions,
     key: String,
     requests_timeout: Duration,
     publish_on_specific_response_channel: bool,
@@ -194,6 +189,12 @@ impl Builder {
         self
     }
 
+    /// How to trust a `rediss://` Redis, and who we are there. Default: as the system trusts, and without a certificate.
+    pub fn tls(mut self, options: TlsOptions) -> Builder {
+        self.tls = options;
+        self
+    }
+
     /// How long Redis may take to tell how many servers there are. Default 5 s.
     #[doc(alias = "requestsTimeout")]
     pub fn requests_timeout(mut self, timeout: Duration) -> Builder {
@@ -242,11 +243,11 @@ impl Builder {
     ///
     /// [`ConnectError::Url`] when the URL is not understood.
     pub fn lazy(self) -> Result<RedisAdapter, ConnectError> {
-        let address: Address = self.url.parse()?;
+        let address = self.url.parse::<Address>()?.with_tls(self.tls);
         let shared = Shared {
             prefix: self.key.into(),
             publisher: Publisher::start(address.clone(), "socketio-publisher", self.queue),
-            subscriber: subscriber::Subscriber::start(address.clone(), self.buffer),
+            subscriber: Subscriber::start(address.clone(), self.buffer),
             timeout: self.requests_timeout,
             specific_responses: self.publish_on_specific_response_channel,
         };

@@ -14,11 +14,9 @@ use socketio_protocol::cluster::{
     sharded::{self, Channels, SubscriptionMode, UID_LENGTH},
 };
 
-use crate::{
-    backoff::random_hex,
-    shared::{Shared, tell},
-    subscriber::{Listener, Sink, Topics},
-};
+use socketio_redis_client::{Listener, Sink, Topics, backoff::random_hex};
+
+use crate::shared::{Shared, tell};
 
 /// One namespace.
 pub(crate) struct Sharded {

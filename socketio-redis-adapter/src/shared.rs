@@ -3,9 +3,8 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use socketio_protocol::cluster::{BusError, BusStatus, Envelope, Inbox, MessageError};
+use socketio_redis_client::{Publisher, Subscriber, resp::Reply};
 use tokio::time::timeout;
-
-use crate::{publisher::Publisher, resp::Reply, subscriber::Subscriber};
 
 #[derive(Clone)]
 pub(crate) struct Shared {

@@ -13,6 +13,11 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use socketio_protocol::cluster::{BusError, BusStatus, Inbox, streams};
+use socketio_redis_client::{
+    Address, CONNECT_TIMEOUT, ConnectError, Link,
+    backoff::Backoff,
+    resp::{self, Reply, Scanner},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::watch,
@@ -20,15 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    ConnectError,
-    backoff::Backoff,
-    link::Link,
-    resp::{self, Reply, Scanner},
-    shared::tell,
-    streams::StreamOptions,
-    url::Address,
-};
+use crate::{shared::tell, streams::StreamOptions};
 
 /// How long Redis holds a read back when there is nothing; as in Node.js.
 const BLOCK: Duration = Duration::from_secs(5);
@@ -145,8 +142,8 @@ impl Task {
         let mut backoff = Backoff::default();
         let mut last_error = None;
         loop {
-            sleep(backoff.next()).await;
-            let error = match Link::open(&self.address, "socketio-streams").await {
+            sleep(backoff.next_wait()).await;
+            let error = match Link::open(&self.address, "socketio-streams", CONNECT_TIMEOUT).await {
                 Ok(link) => {
                     let since = Instant::now();
                     let error = self.read(link).await;

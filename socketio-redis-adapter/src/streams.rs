@@ -11,11 +11,11 @@ use socketio_protocol::cluster::{
     streams::{self, Carried, Channels, Entry, UID_LENGTH},
 };
 
+use socketio_redis_client::{Listener, Sink, Topics, backoff::random_hex};
+
 use crate::{
-    backoff::random_hex,
     shared::{Shared, tell},
     stream_reader::{Reader, Registered},
-    subscriber::{Listener, Sink, Topics},
 };
 
 /// How the streams are named and kept; the same on all servers of a cluster.

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use crate::program::{Program, free_port};
 
-/// A `redis-server` on a port of its own, without files, that ends with the test.
+/// A `redis-server` on a port of its own, without files unless options ask for them, that ends with the test.
 ///
 /// [`kill`](Self::kill), [`restart`](Self::restart), [`pause`](Self::pause) and [`resume`](Self::resume) play the outages
 /// that a cluster has to survive.
 #[derive(Debug)]
 pub struct TestRedis {
     port: u16,
+    options: Vec<String>,
     program: Option<Program>,
 }
 
@@ -24,8 +25,18 @@ impl TestRedis {
     ///
     /// When there is no `redis-server`.
     pub fn spawn() -> Self {
-        let port = free_port();
-        Self { port, program: Some(start(port)) }
+        Self::with(&[])
+    }
+
+    /// Starts a Redis with more options on its command line, such as `--unixsocket` and a path.
+    ///
+    /// # Panics
+    ///
+    /// When there is no `redis-server`, or it does not take the options.
+    pub fn with(options: &[&str]) -> Self {
+        let (port, options) = (free_port(), options.iter().map(|&option| option.to_owned()).collect::<Vec<_>>());
+        let program = Some(start(port, &options));
+        Self { port, options, program }
     }
 
     /// `redis://127.0.0.1:PORT`
@@ -46,7 +57,7 @@ impl TestRedis {
     /// Starts it again, empty, on the same port; one that still runs is killed first.
     pub fn restart(&mut self) {
         self.program = None;
-        self.program = Some(start(self.port));
+        self.program = Some(start(self.port, &self.options));
     }
 
     /// Lets it stand still: connections stay, nothing is answered.
@@ -64,10 +75,10 @@ impl TestRedis {
     }
 }
 
-fn start(port: u16) -> Program {
+fn start(port: u16, options: &[String]) -> Program {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
-    command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(std::env::temp_dir());
+    command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(std::env::temp_dir()).args(options);
     let mut program = Program::start(&mut command, "scripts/test.sh --setup-only installs redis-server.");
     program.wait_until("it answers PING", || answers(port));
     program
@@ -80,7 +91,8 @@ fn answers(port: u16) -> bool {
         stream.write_all(b"PING\r\n")?;
         let mut answer = [0; 5];
         stream.read_exact(&mut answer)?;
-        Ok(&answer == b"+PONG")
+        // One that wants a password is up as well.
+        Ok(matches!(&answer, b"+PONG" | b"-NOAU"))
     };
     ping().unwrap_or(false)
 }

@@ -25,10 +25,10 @@ use tokio::{
 
 use crate::{
     ConnectError,
+    address::Address,
     backoff::Backoff,
-    link::Link,
+    link::{CONNECT_TIMEOUT, Link},
     resp::{self, Reply, Scanner, Token},
-    url::Address,
 };
 
 /// A batch is closed once it is so large: memory moves in pieces, and little is lost with a link.
@@ -171,7 +171,7 @@ impl Publisher {
     }
 
     /// Queues a command that is answered with a number or an id.
-    pub(crate) fn send(&self, parts: &[&[u8]]) -> Result<Published, BusError> {
+    pub fn send(&self, parts: &[&[u8]]) -> Result<Published, BusError> {
         let shared = self.shared();
         let mut guard = shared.lock();
         let state = &mut *guard;
@@ -206,7 +206,7 @@ impl Publisher {
     }
 
     /// Sends a command and gives back its answer; fails at once when there is no link.
-    pub(crate) fn call(&self, parts: &[&[u8]]) -> impl Future<Output = Result<Reply, BusError>> + Send + use<> {
+    pub fn call(&self, parts: &[&[u8]]) -> impl Future<Output = Result<Reply, BusError>> + Send + use<> {
         let shared = self.shared();
         let (answer, answered) = oneshot::channel();
         if let LinkState::Down(error) = &*shared.link.borrow() {
@@ -328,10 +328,10 @@ async fn run(shared: Arc<Shared>, address: Address, name: &'static str) {
     let mut backoff = Backoff::default();
     let mut last_error = None;
     loop {
-        let wait = sleep(backoff.next());
+        let wait = sleep(backoff.next_wait());
         let attempt = async {
             wait.await;
-            Link::open(&address, name).await
+            Link::open(&address, name, CONNECT_TIMEOUT).await
         };
         let error = match meanwhile(&shared, last_error.as_ref(), attempt).await {
             Ok(link) => {
@@ -478,7 +478,7 @@ fn answer(received: &[u8], due: &mut VecDeque<Answers>, complained: &mut bool) -
                 let mut run = Vec::new();
                 let wanted = receipts.is_wanted();
                 while answered < sent {
-                    let outcome = match scanner.next().map_err(|_| bad())? {
+                    let outcome = match scanner.next_token().map_err(|_| bad())? {
                         Some(Token::Integer(receivers)) => Ok(u64::try_from(receivers).unwrap_or(0)),
                         // The id of a stream entry; who reads it is not known.
                         Some(Token::Bulk(Some(_))) => Ok(0),

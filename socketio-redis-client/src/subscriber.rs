@@ -31,10 +31,10 @@ use tokio::{
 
 use crate::{
     ConnectError,
+    address::Address,
     backoff::Backoff,
-    link::{Link, Stream},
+    link::{CONNECT_TIMEOUT, Link, Stream},
     resp::{self, NotResp, Scanner, Token},
-    url::Address,
 };
 
 /// So much is read at once.
@@ -55,7 +55,7 @@ const REFUSED_RETRY: Duration = Duration::from_secs(5);
 const GOOD_LINK: Duration = Duration::from_secs(2);
 
 /// Whom to tell. Called from the subscriber's task: must not block.
-pub(crate) trait Sink: Send + Sync + 'static {
+pub trait Sink: Send + Sync + 'static {
     /// A message on one of the listener's channels.
     fn message(&self, channel: &[u8], payload: Bytes);
     /// How the subscription is doing.
@@ -77,11 +77,13 @@ pub(crate) enum Standing {
 
 /// What one namespace wants to hear.
 #[derive(Default)]
-pub(crate) struct Topics {
-    pub(crate) patterns: Vec<String>,
-    pub(crate) channels: Vec<String>,
+pub struct Topics {
+    /// `PSUBSCRIBE`.
+    pub patterns: Vec<String>,
+    /// `SUBSCRIBE`.
+    pub channels: Vec<String>,
     /// Sharded channels; more of them may come and go.
-    pub(crate) shards: HashSet<String>,
+    pub shards: HashSet<String>,
 }
 
 impl Topics {
@@ -91,7 +93,7 @@ impl Topics {
 }
 
 /// A handle on one namespace's subscriptions.
-pub(crate) struct Listener {
+pub struct Listener {
     id: u64,
     commands: mpsc::UnboundedSender<Command>,
     standing: watch::Receiver<Standing>,
@@ -100,7 +102,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Waits for all confirmations.
-    pub(crate) async fn ready(&self) -> Result<(), BusError> {
+    pub async fn ready(&self) -> Result<(), BusError> {
         self.open()?;
         let mut standing = self.standing.clone();
         let settled = standing.wait_for(|standing| *standing != Standing::Pending).await;
@@ -112,22 +114,22 @@ impl Listener {
     }
 
     /// Subscribes to one more sharded channel, in the background.
-    pub(crate) fn add(&self, channel: String) {
+    pub fn add(&self, channel: String) {
         let _ = self.commands.send(Command::Add(self.id, channel));
     }
 
     /// Unsubscribes from a sharded channel.
-    pub(crate) fn remove(&self, channel: String) {
+    pub fn remove(&self, channel: String) {
         let _ = self.commands.send(Command::Remove(self.id, channel));
     }
 
     /// An error once it is closed.
-    pub(crate) fn open(&self) -> Result<(), BusError> {
+    pub fn open(&self) -> Result<(), BusError> {
         if self.closed.load(Ordering::Relaxed) { Err(BusError::Closed) } else { Ok(()) }
     }
 
     /// Unsubscribes.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         let _ = self.commands.send(Command::Close(self.id));
     }
@@ -142,7 +144,7 @@ enum Command {
 
 /// Opens listeners. The connection ends when the subscriber and all listeners are gone.
 #[derive(Clone)]
-pub(crate) struct Subscriber {
+pub struct Subscriber {
     commands: mpsc::UnboundedSender<Command>,
     next_id: Arc<AtomicU64>,
     link: watch::Receiver<Option<Result<(), ConnectError>>>,
@@ -150,7 +152,7 @@ pub(crate) struct Subscriber {
 
 impl Subscriber {
     /// Starts listening at `address`; `buffer` is how many bytes of messages may wait to be delivered.
-    pub(crate) fn start(address: Address, buffer: usize) -> Subscriber {
+    pub fn start(address: Address, buffer: usize) -> Subscriber {
         let (commands, received) = mpsc::unbounded_channel();
         let (link_state, link) = watch::channel(None);
         let task = Task {
@@ -168,7 +170,7 @@ impl Subscriber {
     }
 
     /// Waits until there is a link, or the first attempt to make one has failed.
-    pub(crate) async fn connected(&self) -> Result<(), ConnectError> {
+    pub async fn connected(&self) -> Result<(), ConnectError> {
         let mut link = self.link.clone();
         match link.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(Err(error))) => Err(error.clone()),
@@ -177,7 +179,7 @@ impl Subscriber {
     }
 
     /// Subscribes to `topics` in the background and from then on tells `sink`.
-    pub(crate) fn open(&self, topics: Topics, sink: Arc<dyn Sink>) -> Listener {
+    pub fn open(&self, topics: Topics, sink: Arc<dyn Sink>) -> Listener {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, standing) = watch::channel(Standing::Pending);
         let _ = self.commands.send(Command::Open { id, topics, sink, standing: sender });
@@ -264,11 +266,11 @@ impl Task {
     async fn run(mut self) {
         let mut backoff = Backoff::default();
         loop {
-            if !self.pause(backoff.next()).await {
+            if !self.pause(backoff.next_wait()).await {
                 return;
             }
             let since;
-            let error = match Link::open(&self.address, "socketio-subscriber").await {
+            let error = match Link::open(&self.address, "socketio-subscriber", CONNECT_TIMEOUT).await {
                 Ok(link) => {
                     since = Some(Instant::now());
                     self.last_heard = Instant::now();
@@ -607,7 +609,7 @@ enum Event {
 /// The event at the front of `bytes` and its length; `None` when it has not arrived whole.
 fn event(bytes: &[u8]) -> Result<Option<(Event, usize)>, NotResp> {
     let mut scanner = Scanner::new(bytes);
-    let Some(first) = scanner.next()? else { return Ok(None) };
+    let Some(first) = scanner.next_token()? else { return Ok(None) };
     let len = match first {
         Token::Array(len @ 2..=4) => len,
         Token::Error(reason) => return Ok(Some((Event::Refused { reason }, scanner.position()))),
@@ -616,7 +618,7 @@ fn event(bytes: &[u8]) -> Result<Option<(Event, usize)>, NotResp> {
     };
     let mut parts: [Option<Range<usize>>; 4] = Default::default();
     for part in parts.iter_mut().take(len) {
-        match scanner.next()? {
+        match scanner.next_token()? {
             Some(Token::Bulk(text)) => *part = text,
             Some(Token::Integer(_)) => {}
             Some(_) => return Err(NotResp),

@@ -16,7 +16,7 @@ const MAX_ARRAY: usize = 1 << 16;
 const MAX_LINE: usize = 64 << 10;
 
 /// Appends the command made of `parts` to `out`.
-pub(crate) fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
+pub fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
     header(out, b'*', parts.len());
     for part in parts {
         header(out, b'$', part.len());
@@ -45,7 +45,7 @@ fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
 
 /// One element of what Redis sends, as a place in the bytes.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Token {
+pub enum Token {
     /// `+OK`
     Status(Range<usize>),
     /// `-ERR …`
@@ -60,27 +60,28 @@ pub(crate) enum Token {
 
 /// Redis said something that is not RESP 2. The link is given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NotResp;
+pub struct NotResp;
 
 /// Reads tokens from the front of what has arrived.
 #[derive(Clone)]
-pub(crate) struct Scanner<'a> {
+pub struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// Starts at the front of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Scanner { bytes, at: 0 }
     }
 
     /// How many bytes were read.
-    pub(crate) fn position(&self) -> usize {
+    pub fn position(&self) -> usize {
         self.at
     }
 
     /// The next token; `None` when it has not arrived whole.
-    pub(crate) fn next(&mut self) -> Result<Option<Token>, NotResp> {
+    pub fn next_token(&mut self) -> Result<Option<Token>, NotResp> {
         let Some(line) = self.line()? else { return Ok(None) };
         let (kind, text) = (self.bytes[line.start], line.start + 1..line.end);
         let token = match kind {
@@ -141,21 +142,26 @@ impl<'a> Scanner<'a> {
 
 /// A whole answer, for commands whose answer is looked at.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Reply {
+pub enum Reply {
+    /// `+OK`
     Status(String),
+    /// `-ERR …`
     Error(String),
+    /// `:3`
     Integer(i64),
+    /// `$3…`; `None` for the null.
     Bulk(Option<Bytes>),
+    /// Several answers in one.
     Array(Vec<Reply>),
 }
 
 /// Reads the answer at the scanner's place; `None` when it has not arrived whole.
-pub(crate) fn reply(scanner: &mut Scanner<'_>) -> Result<Option<Reply>, NotResp> {
+pub fn reply(scanner: &mut Scanner<'_>) -> Result<Option<Reply>, NotResp> {
     reply_within(scanner, 6)
 }
 
 fn reply_within(scanner: &mut Scanner<'_>, depth: usize) -> Result<Option<Reply>, NotResp> {
-    let Some(token) = scanner.next()? else { return Ok(None) };
+    let Some(token) = scanner.next_token()? else { return Ok(None) };
     let text = |range: Range<usize>| String::from_utf8_lossy(&scanner.bytes[range]).into_owned();
     Ok(Some(match token {
         Token::Status(status) => Reply::Status(text(status)),

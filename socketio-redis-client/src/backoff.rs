@@ -7,18 +7,18 @@ const MOST: Duration = Duration::from_secs(2);
 
 /// Doubling waits with full jitter: a Redis that comes back is not met by all servers at the same moment.
 #[derive(Default)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     attempts: u32,
 }
 
 impl Backoff {
     /// Everything works: the next trouble is a first one.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.attempts = 0;
     }
 
     /// The next wait: nothing at first, then anything up to a bound that doubles from 50 ms to 2 s.
-    pub(crate) fn next(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let bound = match self.attempts {
             0 => Duration::ZERO,
             n => FIRST.saturating_mul(1 << (n - 1).min(10)).min(MOST),
@@ -34,7 +34,7 @@ fn random_fraction() -> f64 {
 }
 
 /// `len` characters of those that Socket.IO ids are made of.
-pub(crate) fn random_id(len: usize) -> String {
+pub fn random_id(len: usize) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = vec![0; len];
     getrandom::fill(&mut bytes).expect("the system gives random bytes");
@@ -42,7 +42,7 @@ pub(crate) fn random_id(len: usize) -> String {
 }
 
 /// `len` hexadecimal digits.
-pub(crate) fn random_hex(len: usize) -> String {
+pub fn random_hex(len: usize) -> String {
     let mut bytes = vec![0; len];
     getrandom::fill(&mut bytes).expect("the system gives random bytes");
     bytes.iter().map(|byte| char::from(b"0123456789abcdef"[usize::from(byte % 16)])).collect()
@@ -55,14 +55,14 @@ mod tests {
     #[test]
     fn the_first_try_is_at_once_and_no_wait_is_over_two_seconds() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.next(), Duration::ZERO);
+        assert_eq!(backoff.next_wait(), Duration::ZERO);
         for bound in [50, 100, 200, 400, 800, 1600, 2000, 2000] {
-            assert!(backoff.next() <= Duration::from_millis(bound));
+            assert!(backoff.next_wait() <= Duration::from_millis(bound));
         }
         for _ in 0..5000 {
-            assert!(backoff.next() <= MOST);
+            assert!(backoff.next_wait() <= MOST);
         }
         backoff.reset();
-        assert_eq!(backoff.next(), Duration::ZERO);
+        assert_eq!(backoff.next_wait(), Duration::ZERO);
     }
 }

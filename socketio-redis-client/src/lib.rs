@@ -1,0 +1,24 @@
+//! The way to a Redis, as Socket.IO servers and emitters need it.
+//!
+//! - [`Address`]: one server, the master behind Sentinels, a Redis Cluster; over TCP, TLS or a Unix socket; read from a URL.
+//! - [`Link`]: one connection, entered.
+//! - [`Publisher`]: sends in order through one link, batched and bounded, and nothing twice that may have been sent.
+//! - [`Subscriber`]: hears through one link that is made again for ever; every confirmation is checked, and what may have
+//!   been missed is told.
+//!
+//! It is a part of `socketio-redis-adapter` and `socketio-emitter`, which say what goes over these links.
+
+pub mod backoff;
+pub mod resp;
+
+mod address;
+mod link;
+mod publisher;
+mod subscriber;
+mod tls;
+
+pub use address::{Address, Host};
+pub use link::{CONNECT_TIMEOUT, ConnectError, Link, Stream};
+pub use publisher::{Publisher, QueueLimits};
+pub use subscriber::{Listener, Sink, Subscriber, Topics};
+pub use tls::TlsOptions;
