@@ -5,7 +5,11 @@
 //! one of them without waiting and without copying; whatever it does not know is left to the engine,
 //! which answers "Transport unknown" as it does for any path. The files lie in `client-dist`.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
+
+use crate::engine::{Encoding, ZLIB_HEADER, zlib_trailer};
 
 /// What is sent for a file of the client. The length is left to who sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,17 +41,16 @@ pub(crate) fn respond(
         // Node's server leaves this out; a cache between would give the packed file to one that cannot unpack it.
         ("vary", "accept-encoding"),
     ];
-    let gzip = accept_encoding.is_some_and(accepts_gzip);
-    if gzip {
-        headers.push(("content-encoding", "gzip"));
+    let encoding = accept_encoding.and_then(|accepted| Encoding::preferred(accepted, OFFERED));
+    if let Some(encoding) = encoding {
+        headers.push(("content-encoding", encoding.as_str()));
     }
-    let body = match (method, gzip) {
-        ("HEAD", _) => &[],
-        (_, true) => file.gzip,
-        (_, false) => file.plain,
-    };
-    Some(BundleResponse { status: 200, headers, body: Bytes::from_static(body) })
+    let body = if method == "HEAD" { Bytes::new() } else { file.body(encoding) };
+    Some(BundleResponse { status: 200, headers, body })
 }
+
+/// In the reference server's order, the smallest first.
+const OFFERED: &[Encoding] = &[Encoding::Br, Encoding::Gzip, Encoding::Deflate];
 
 /// Whether a browser has the version we serve, in any of the forms it may say so.
 fn is_current(if_none_match: &str) -> bool {
@@ -57,27 +60,14 @@ fn is_current(if_none_match: &str) -> bool {
     })
 }
 
-/// Whether `gzip` is welcome: named with a weight above 0, or not named and covered by `*`.
-fn accepts_gzip(accept_encoding: &str) -> bool {
-    let weight_of = |wanted: &str| {
-        accept_encoding.split(',').find_map(|coding| {
-            let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-            let weight = || {
-                let (key, value) = parameters.split_once('=')?;
-                key.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().unwrap_or(0.0))
-            };
-            name.trim().eq_ignore_ascii_case(wanted).then(|| weight().unwrap_or(1.0))
-        })
-    };
-    let weight: Option<f32> = weight_of("gzip").or_else(|| weight_of("x-gzip")).or_else(|| weight_of("*"));
-    weight.is_some_and(|weight| weight > 0.0)
-}
-
 /// One embedded file.
 struct File {
     name: &'static str,
     plain: &'static [u8],
     gzip: &'static [u8],
+    br: &'static [u8],
+    /// In zlib's format, once somebody has asked for it.
+    zlib: OnceLock<Bytes>,
 }
 
 impl File {
@@ -87,19 +77,40 @@ impl File {
             false => "application/javascript; charset=utf-8",
         }
     }
+
+    fn body(&self, encoding: Option<Encoding>) -> Bytes {
+        match encoding {
+            None => Bytes::from_static(self.plain),
+            Some(Encoding::Gzip) => Bytes::from_static(self.gzip),
+            Some(Encoding::Br) => Bytes::from_static(self.br),
+            Some(Encoding::Deflate) => self.zlib.get_or_init(|| self.to_zlib()).clone(),
+        }
+    }
+
+    /// The stream inside the gzip file, between other words.
+    fn to_zlib(&self) -> Bytes {
+        let stream = self.gzip.get(GZIP_HEADER..self.gzip.len() - GZIP_TRAILER).unwrap_or_default();
+        [&ZLIB_HEADER, stream, &zlib_trailer(self.plain)].concat().into()
+    }
 }
+
+/// What `gzip -n` writes around the stream: no name, and at the end checksum and length.
+const GZIP_HEADER: usize = 10;
+const GZIP_TRAILER: usize = 8;
 
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
-        &[$(File {
+        [$(File {
             name: $name,
             plain: include_bytes!(concat!("../client-dist/", $name)),
             gzip: include_bytes!(concat!("../client-dist/", $name, ".gz")),
+            br: include_bytes!(concat!("../client-dist/", $name, ".br")),
+            zlib: OnceLock::new(),
         }),*]
     };
 }
 
-static FILES: &[File] = files![
+static FILES: [File; 8] = files![
     "socket.io.js",
     "socket.io.js.map",
     "socket.io.min.js",
@@ -160,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_packed_file_is_made_of_the_plain_one() {
-        for file in FILES {
+        for file in &FILES {
             assert!(file.gzip.starts_with(&[0x1f, 0x8b, 8]), "{} is gzip", file.name);
             // A gzip file ends with the checksum and the length of what was packed.
             let mut end = crc32(file.plain).to_le_bytes().to_vec();
@@ -179,29 +190,41 @@ mod tests {
     }
 
     #[test]
-    fn who_accepts_gzip_gets_gzip() {
-        for (accept_encoding, gzip) in [
-            ("gzip, deflate, br, zstd", true),
-            ("GZIP", true),
-            ("x-gzip", true),
-            ("br;q=1.0, gzip;q=0.2", true),
-            ("*", true),
-            ("identity;q=1, *;q=0.5", true),
-            ("", false),
-            ("br", false),
-            ("identity", false),
-            ("gzip;q=0", false),
-            ("gzip; q=0.000", false),
-            ("gzip;q=0, *", false),
-            ("*;q=0", false),
-            ("gzip;q=much", false),
-            ("gzipped", false),
+    fn a_file_comes_in_the_form_that_the_client_likes_best() {
+        for (accept_encoding, encoding) in [
+            ("gzip, deflate, br, zstd", Some("gzip")),
+            ("br, gzip", Some("br")),
+            ("deflate", Some("deflate")),
+            ("br;q=0.1, gzip;q=0.2", Some("gzip")),
+            ("*", Some("br")),
+            ("", None),
+            ("identity", None),
+            ("gzip;q=0", None),
         ] {
             let response = get("socket.io.js", None, Some(accept_encoding)).expect("a known file");
-            let encoding = header(&response, "content-encoding");
-            assert_eq!(encoding, gzip.then_some("gzip"), "{accept_encoding:?}");
-            assert_eq!(response.body.starts_with(&[0x1f, 0x8b]), gzip, "{accept_encoding:?}");
+            assert_eq!(header(&response, "content-encoding"), encoding, "{accept_encoding:?}");
             assert_eq!(header(&response, "vary"), Some("accept-encoding"));
+            assert_eq!(response.body.len() == FILES[0].plain.len(), encoding.is_none(), "{accept_encoding:?}");
+        }
+    }
+
+    #[cfg(feature = "compression")]
+    #[test]
+    fn every_form_of_a_file_is_unpacked_to_the_plain_one() {
+        use std::io::Read;
+        for file in &FILES {
+            assert_eq!(file.gzip.get(3), Some(&0), "{}: no field follows the header", file.name);
+            let zlib = file.body(Some(Encoding::Deflate));
+            let forms: [(_, &mut dyn Read); 3] = [
+                ("gzip", &mut flate2::read::GzDecoder::new(file.gzip)),
+                ("br", &mut brotli::Decompressor::new(file.br, 4096)),
+                ("deflate", &mut flate2::read::ZlibDecoder::new(&*zlib)),
+            ];
+            for (form, reader) in forms {
+                let mut plain = Vec::new();
+                reader.read_to_end(&mut plain).expect("it is whole");
+                assert!(plain == file.plain, "{} as {form}", file.name);
+            }
         }
     }
 

@@ -83,6 +83,16 @@ impl Builder {
         self
     }
 
+    /// From how many bytes on the answer to a poll is compressed, as gzip, deflate or br, whichever the client likes
+    /// best; `None` for never. Packets that were all sent with `compress(false)` are not. Default 1024 bytes.
+    #[cfg(feature = "compression")]
+    #[doc(alias = "httpCompression")]
+    #[must_use]
+    pub fn http_compression(mut self, threshold: impl Into<Option<usize>>) -> Self {
+        self.engine.http_compression = threshold.into();
+        self
+    }
+
     /// A message that each client gets with the open packet, before any other. Default none. The stock clients take it
     /// for a Socket.IO packet.
     #[doc(alias = "initialPacket")]

@@ -243,6 +243,86 @@ async fn pages_of_the_server_itself_are_let_in() {
     assert_eq!(upgrade(addr, WEB_SOCKET, &own).await.1.status, 101);
 }
 
+#[cfg(feature = "compression")]
+mod compression {
+    use std::io::Read;
+
+    use socketio_server::{Data, Socket};
+
+    use super::*;
+
+    /// The answer to a poll for an event of `len` bytes, which was sent compressible or not.
+    async fn poll(builder: Builder, len: usize, compress: bool, more: &str, headers: &str) -> support::Answer {
+        let io = builder.build();
+        io.on("give", async move |socket: Socket, Data(len): Data<usize>| {
+            let _ = socket.compress(false).emit("mine", ());
+            let _ = socket.compress(compress).emit("take", "abcd".repeat(len / 4));
+        });
+        let addr = start(&io).await;
+        let session = format!("{POLLING}&sid={}", request(addr, &format!("GET {POLLING}"), "", "").await.sid());
+        request(addr, &format!("POST {session}"), "", "40").await;
+        request(addr, &format!("GET {session}"), "", "").await;
+        request(addr, &format!("POST {session}"), "", &format!(r#"42["give",{len}]"#)).await;
+        request(addr, &format!("GET {session}{more}"), headers, "").await
+    }
+
+    fn unpack(answer: &support::Answer) -> Vec<u8> {
+        let bytes = answer.bytes.as_slice();
+        let mut out = Vec::new();
+        match answer.header("content-encoding").as_deref() {
+            Some("gzip") => flate2::read::GzDecoder::new(bytes).read_to_end(&mut out),
+            Some("deflate") => flate2::read::ZlibDecoder::new(bytes).read_to_end(&mut out),
+            Some("br") => brotli::Decompressor::new(bytes, 4096).read_to_end(&mut out),
+            other => panic!("packed as {other:?}"),
+        }
+        .unwrap();
+        out
+    }
+
+    #[tokio::test]
+    async fn a_poll_is_answered_in_the_form_that_the_client_likes_best() {
+        for len in [2000, 900_000] {
+            let plain = poll(Server::builder(), len, true, "", "").await;
+            assert_eq!(plain.header("content-encoding"), None);
+            for (accept, form) in [("gzip, br", "gzip"), ("deflate", "deflate"), ("gzip;q=0.5, br", "br")] {
+                let headers = format!("Accept-Encoding: {accept}\r\n");
+                let answer = poll(Server::builder(), len, true, "", &headers).await;
+                assert_eq!(answer.header("content-encoding").as_deref(), Some(form));
+                assert_eq!(answer.header("content-type"), plain.header("content-type"));
+                assert!(answer.bytes.len() < len / 10);
+                assert!(unpack(&answer) == plain.bytes, "{len} bytes as {form}");
+                let answer = poll(Server::builder(), len, true, "&j=0", &headers).await;
+                assert!(unpack(&answer).starts_with(b"___eio[0](\""));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn short_answers_and_those_that_nobody_wants_compressed_are_left_alone() {
+        let built = Server::builder;
+        for (builder, len, compress, headers, packed) in [
+            (built(), 2000, true, "Accept-Encoding: gzip\r\n", true),
+            (built(), 2000, true, "Accept-Encoding: zstd\r\n", false),
+            (built(), 2000, false, "Accept-Encoding: gzip\r\n", false),
+            (built(), 900, true, "Accept-Encoding: gzip\r\n", false),
+            (built().http_compression(500), 900, true, "Accept-Encoding: gzip\r\n", true),
+            (built().http_compression(None), 2000, true, "Accept-Encoding: gzip\r\n", false),
+        ] {
+            let answer = poll(builder, len, compress, "", headers).await;
+            assert_eq!(answer.header("content-encoding").is_some(), packed, "{len} {compress} {headers}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_client_sends_is_never_unpacked() {
+        let addr = start(&Server::new()).await;
+        let session = format!("{POLLING}&sid={}", request(addr, &format!("GET {POLLING}"), "", "").await.sid());
+        let answer = request(addr, &format!("POST {session}"), "Content-Encoding: gzip\r\n", "40").await;
+        assert_eq!((answer.status, answer.body()), (200, "ok"), "the bytes are taken as they are");
+        assert!(request(addr, &format!("GET {session}"), "", "").await.body().starts_with("40{\"sid\":"));
+    }
+}
+
 /// A layer as an application writes it, in the place of the reference's `engine.use`.
 #[derive(Clone)]
 struct Stamp<S = ()>(S);

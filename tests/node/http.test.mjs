@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { describe, test } from "node:test";
 import zlib from "node:zlib";
+import Negotiator from "negotiator"; // What the reference server asks, too.
 import { better } from "./lib/better.mjs";
 import { ask, client, connected } from "./lib/client.mjs";
 import { Polling, request } from "./lib/http.mjs";
@@ -229,6 +230,44 @@ describe("compression and connections", () => {
       if (encoding === undefined) assert.equal(answer.body, text);
       else assert.deepEqual([encoding, unpack(answer.bytes).toString()], [asked, text]);
     }
+  });
+
+  test("the client chooses by weight, then by its own order", async () => {
+    const offered = (accept, forms) => new Negotiator({ headers: { "accept-encoding": accept } }).encodings(forms)[0];
+    const polling = await Polling.open(server.url);
+    const text = `4${"compress me ".repeat(1000)}`;
+    for (const accept of [
+      "gzip, deflate", "deflate, gzip", "gzip;q=0.2, deflate", "deflate;q=0.2, gzip;q=0.3", "*", "*;q=0.5, deflate;q=0.5",
+      "gzip;q=0, *;q=0.1", "identity, *;q=0.5", "GZIP", "gzip;q=0, deflate;q=0", "zstd", "",
+    ]) {
+      await polling.send(text);
+      const headers = { "accept-encoding": accept };
+      const { headers: answer } = await request(polling.url, { headers });
+      assert.equal(answer["content-encoding"], offered(accept, ["gzip", "deflate"]), `a poll with ${accept}`);
+      const file = await request(`${server.url}/socket.io/socket.io.js`, { headers });
+      assert.equal(file.headers["content-encoding"], offered(accept, ["br", "gzip", "deflate"]), `a file with ${accept}`);
+    }
+  });
+
+  test("the client's files are the same in each form", async () => {
+    const url = `${server.url}/socket.io/socket.io.msgpack.min.js`;
+    const { bytes: plain, headers } = await request(url);
+    assert.equal(headers.etag, '"4.8.4"');
+    for (const [accept, unpack] of [["gzip", zlib.gunzipSync], ["deflate", zlib.inflateSync], ["br", zlib.brotliDecompressSync]]) {
+      const { bytes, headers } = await request(url, { headers: { "accept-encoding": accept } });
+      assert.equal(headers["content-encoding"], accept);
+      assert.ok(unpack(bytes).equals(plain), accept);
+    }
+    const { status, bytes } = await request(url, { headers: { "if-none-match": 'W/"4.8.4"' } });
+    assert.deepEqual([status, bytes.length], [304, 0]);
+  });
+
+  better("polls are compressed as br, too", "its polls know gzip and deflate alone", async () => {
+    const polling = await Polling.open(server.url);
+    const text = `4${"compress me ".repeat(1000)}`;
+    await polling.send(text);
+    const { bytes, headers } = await request(polling.url, { headers: { "accept-encoding": "br, gzip" } });
+    assert.deepEqual([headers["content-encoding"], zlib.brotliDecompressSync(bytes).toString()], ["br", text]);
   });
 
   test("a small answer is not compressed", async () => {

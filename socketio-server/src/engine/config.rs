@@ -48,6 +48,9 @@ pub struct EngineConfig {
     pub initial_headers: Option<AddHeaders>,
     /// What adds headers to the answer of each request that is not refused. Default nothing.
     pub headers: Option<AddHeaders>,
+    /// From how many bytes on the answer to a poll is compressed for a client that can read that; `None` for never.
+    /// Without the feature `compression` none is. Default 1024.
+    pub http_compression: Option<usize>,
     /// The message that follows the open packet. Default none.
     pub initial_packet: Option<Message>,
 }
@@ -73,6 +76,7 @@ impl Default for EngineConfig {
             generate_id: None,
             initial_headers: None,
             headers: None,
+            http_compression: Some(1024),
             initial_packet: None,
         }
     }

@@ -112,6 +112,13 @@ enum PollEnd {
     CloseLater,
 }
 
+/// What a GET is answered.
+pub(super) struct PollBody {
+    pub(super) body: Body,
+    /// Whether one of the packets in it may be compressed.
+    pub(super) compress: bool,
+}
+
 /// What the session wants done on the WebSocket that probes.
 #[derive(Default)]
 struct Probe {
@@ -380,11 +387,11 @@ impl Connection {
     // ---- polling ----------------------------------------------------------------------------------------------
 
     /// The body for the GET that waits, once there is something to say.
-    pub(super) fn poll_body(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Body> {
+    pub(super) fn poll_body(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<PollBody> {
         let mut state = self.lock();
         let State { link: Link::Polling { poll, end, .. }, queue, .. } = &mut *state else {
             // The session became a WebSocket while this GET waited: the reference answers it with a close packet.
-            return Poll::Ready(close_body(self.version));
+            return Poll::Ready(PollBody { body: close_body(self.version), compress: false });
         };
         if queue.is_empty() && end.is_none() {
             match poll {
@@ -716,15 +723,16 @@ impl State {
     }
 
     /// Takes as much of the queue as one body may hold.
-    fn take_payload(&mut self, version: Version, base64: bool, max: usize, end: Option<PollEnd>) -> Body {
+    fn take_payload(&mut self, version: Version, base64: bool, max: usize, end: Option<PollEnd>) -> PollBody {
         let mut payload = PayloadEncoder::new(version, !base64);
-        let mut len = 0;
+        let (mut len, mut compress) = (0, false);
         while let Some(frame) = self.queue.front() {
             len += frame.payload_len();
             if !payload.is_empty() && len > max && end != Some(PollEnd::Close) {
                 break;
             }
             frame.write_payload(&mut payload);
+            compress |= frame.may_compress();
             self.queued_bytes -= frame.size();
             self.queue.pop_front();
         }
@@ -733,7 +741,7 @@ impl State {
             Some(PollEnd::Noop) if payload.is_empty() => payload.text(b"6"),
             _ => {}
         }
-        payload.finish()
+        PollBody { body: payload.finish(), compress }
     }
 
     /// Writes until the queue is empty or the stream full.

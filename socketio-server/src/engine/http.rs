@@ -20,7 +20,12 @@ use socketio_protocol::engine::{
 };
 use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, frame, handshake};
 
-use super::connection::{Connection, ProbeStep};
+#[cfg(feature = "compression")]
+use super::compression;
+use super::config::EngineConfig;
+use super::connection::{Connection, PollBody, ProbeStep};
+#[cfg(feature = "compression")]
+use super::encoding::Encoding;
 use super::engine::{Engine, NewId, Shared};
 use super::frame::Frame;
 use super::incoming::{Incoming, say_farewell};
@@ -159,7 +164,7 @@ impl Shared {
             Some(upgrade) => self.open_web_socket(&request, id, head.clone(), version, base64, upgrade)?,
             None => {
                 let body = self.open_polling(&id, head.clone(), version, base64);
-                poll_response(body, query.j(), head)
+                poll_response(&self.config, PollBody { body, compress: true }, query.j(), head).await
             }
         };
         if let Some(cookie) = cookie {
@@ -381,6 +386,7 @@ impl Drop for Aborted {
 }
 
 async fn poll(connection: Arc<Connection>, jsonp: Option<&str>, head: &Request) -> Response<Body> {
+    let shared = connection.shared.clone();
     if connection.handle(Input::PollOpened).is_some() {
         return empty(StatusCode::BAD_REQUEST);
     }
@@ -391,7 +397,8 @@ async fn poll(connection: Arc<Connection>, jsonp: Option<&str>, head: &Request) 
     })
     .await;
     guard.connection = None;
-    poll_response(body, jsonp, head)
+    let config = &shared.config;
+    poll_response(config, body, jsonp, head).await
 }
 
 /// Lets a WebSocket become the transport of a session that polls, if its client says the right words.
@@ -515,17 +522,47 @@ fn switching_protocols<B>(request: &http::Request<B>) -> Result<Response<Body>, 
     Ok(response)
 }
 
-fn poll_response(body: Payload, jsonp: Option<&str>, head: &Request) -> Response<Body> {
+async fn poll_response(
+    config: &EngineConfig,
+    PollBody { body, compress }: PollBody,
+    jsonp: Option<&str>,
+    head: &Request,
+) -> Response<Body> {
     let (kind, bytes) = match jsonp {
         Some(index) => ("text/plain; charset=UTF-8", jsonp::wrap(index, &String::from_utf8_lossy(&body.bytes)).into()),
         None if body.binary => ("application/octet-stream", body.bytes),
         None => ("text/plain; charset=UTF-8", body.bytes),
     };
+    let (bytes, encoding) = match config.http_compression {
+        Some(threshold) if compress && bytes.len() >= threshold => packed(bytes, head).await,
+        _ => (bytes, None),
+    };
     let mut response = response(StatusCode::OK, kind, bytes);
+    if let Some(encoding) = encoding {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
     if head.header("user-agent").is_some_and(|agent| agent.contains(";MSIE") || agent.contains("Trident/")) {
         response.headers_mut().insert("x-xss-protection", HeaderValue::from_static("0"));
     }
     response
+}
+
+/// A body as the client likes it, and the name of that form.
+#[cfg(feature = "compression")]
+async fn packed(body: Bytes, head: &Request) -> (Bytes, Option<&'static str>) {
+    let accepted = head.header("accept-encoding");
+    let Some(encoding) = accepted.and_then(|accepted| Encoding::preferred(accepted, compression::OFFERED)) else {
+        return (body, None);
+    };
+    match compression::pack(body.clone(), encoding).await {
+        Some(packed) => (packed, Some(encoding.as_str())),
+        None => (body, None),
+    }
+}
+
+#[cfg(not(feature = "compression"))]
+async fn packed(body: Bytes, _: &Request) -> (Bytes, Option<&'static str>) {
+    (body, None)
 }
 
 fn refuse(error: &HandshakeError) -> Response<Body> {

@@ -5,10 +5,14 @@
 //! receives. Namespaces, rooms and events are unknown here.
 
 mod activity;
+#[cfg(feature = "compression")]
+mod compression;
 mod config;
 mod connection;
 mod cookie;
 mod cors;
+#[cfg(any(feature = "client-bundle", feature = "compression"))]
+mod encoding;
 #[expect(clippy::module_inception, reason = "the type it is named after")]
 mod engine;
 mod flusher;
@@ -38,5 +42,7 @@ pub use self::request::{RemoteAddress, Request, Secure, UnixPeer};
 pub use socketio_protocol::engine::{BadRequest, CloseReason, HandshakeError, Message, Timing, TransportKind, Version};
 
 pub(crate) use self::activity::{Activity, Answering, Observed};
+#[cfg(feature = "client-bundle")]
+pub(crate) use self::encoding::{Encoding, ZLIB_HEADER, zlib_trailer};
 pub(crate) use self::http::not_found;
 pub(crate) use self::incoming::Received;

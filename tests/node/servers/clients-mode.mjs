@@ -12,6 +12,7 @@ export function serve(server, options) {
 
   const common = { connectTimeout: 1000, ...options };
   namespaces(socketServer(server, "/socket.io", {
+    serveClient: true,
     ...common,
     cookie: true,
     cors: { origin: "http://allowed.test", credentials: true },
