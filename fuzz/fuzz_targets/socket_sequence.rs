@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use socketio_protocol::socket::{Decoder, Limits, Packet, encode_packet};
 use socketio_protocol::{ByteString, Bytes};
 
-const LIMITS: Limits = Limits { max_attachments: 10, max_bytes: 4096 };
+const LIMITS: Limits = Limits { max_attachments: 10, max_bytes: 4096, max_args: 1_000 };
 
 fuzz_target!(|input: &[u8]| {
     let mut decoder = Decoder::new(LIMITS);

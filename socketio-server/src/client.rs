@@ -10,14 +10,14 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytestring::ByteString;
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use socketio_protocol::engine::{CloseReason, Message, Version};
-use socketio_protocol::socket::{Args, Kind, Limits, Packet, split_query};
-use tokio::time::{Instant, sleep_until};
+use socketio_protocol::socket::{Args, Kind, Packet, split_query};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::adapter::{Command, History, Resumed};
@@ -39,12 +39,19 @@ pub(crate) struct Client {
     decoder: Decoder,
     entries: SmallVec<[Entry; 1]>,
     /// Namespaces that the client was in: packets for them may still be on their way, and are nobody's fault.
-    left: HashSet<ByteString>,
+    #[expect(clippy::box_collection, reason = "most clients leave none, and a set has 48 bytes")]
+    left: Option<Box<HashSet<ByteString>>>,
     load: Arc<Load>,
     decided: Option<Decisions>,
     /// How many tasks have been started to decide.
     works: u64,
     refusals: usize,
+    /// Whether the client has been in a namespace.
+    entered: bool,
+    /// Until when it has to be in one; once it was, until when the attachments that are missing have to come.
+    due: Option<Instant>,
+    /// When the clock is looked at.
+    alarm: Option<Instant>,
 }
 
 /// A namespace that the client is in, or wants to be in.
@@ -87,14 +94,8 @@ enum Decision {
     LetIn(Result<(), ConnectError>),
 }
 
-/// How many packets may wait for a middleware.
-const WAITING_PACKETS: usize = 256;
-
 /// How many namespaces a client may leave without being closed for what it still sends to one.
 const LEFT_NAMESPACES: usize = 1024;
-
-/// How many unknown namespaces a client may ask for.
-const REFUSALS: usize = 64;
 
 /// The client broke the protocol: its connection is closed.
 struct Violation;
@@ -102,21 +103,23 @@ struct Violation;
 impl Client {
     pub(crate) async fn serve(server: Arc<ServerInner>, mut incoming: Incoming) {
         incoming.cork();
-        let limits = Limits {
-            max_attachments: server.shared.config.max_attachments,
-            max_bytes: server.shared.config.max_packet_bytes,
-        };
+        let config = &server.shared.config;
+        let connect_by = Instant::now() + config.limits.connect_timeout;
         let mut client = Self {
-            decoder: server.shared.config.parser.decoder(limits),
+            decoder: config.parser.decoder(config.limits.packet()),
             incoming,
             entries: SmallVec::new(),
-            left: HashSet::new(),
+            left: None,
             load: Arc::default(),
             decided: None,
             works: 0,
             refusals: 0,
+            entered: false,
+            due: None,
+            alarm: None,
             server,
         };
+        client.must_by(connect_by);
         if client.is_v2() {
             // A Socket.IO 2 client is in `/` without asking.
             client.connect("/".into(), Args::none());
@@ -131,29 +134,11 @@ impl Client {
     }
 
     async fn run(&mut self) -> CloseReason {
-        let config = &self.server.shared.config;
-        let (max_handlers, connect_timeout) = (config.max_waiting_handlers, config.connect_timeout);
-        let mut impatience = Some(Box::pin(sleep_until(Instant::now() + connect_timeout)));
+        let max_handlers = self.server.shared.config.limits.max_waiting_handlers;
         loop {
-            let received = match &mut impatience {
-                Some(timer) if !self.entries.iter().any(Entry::is_connected) => tokio::select! {
-                    received = self.incoming.next() => received,
-                    () = timer => {
-                        tracing::debug!("a client that joined no namespace in time is closed");
-                        return self.close();
-                    }
-                },
-                _ => {
-                    impatience = None;
-                    self.incoming.next().await
-                }
-            };
-            let result = match received {
+            let result = match self.incoming.next().await {
                 Received::Message(message) => self.message(message),
-                Received::Nudged => {
-                    self.orders();
-                    Ok(())
-                }
+                Received::Nudged => self.look_at_clock().map(|()| self.orders()),
                 Received::Closed(reason) => return reason,
             };
             if result.is_err() {
@@ -165,6 +150,9 @@ impl Client {
 
     /// Waits while too many handlers wait. The client is not read meanwhile: TCP tells it.
     async fn catch_up(&mut self, max_handlers: usize) {
+        if self.load.is_below(max_handlers) {
+            return;
+        }
         let load = self.load.clone();
         while !load.is_below(max_handlers) {
             self.incoming.uncork();
@@ -175,6 +163,59 @@ impl Client {
                     _ => self.orders(),
                 },
             }
+        }
+        self.alarm = None; // It may have gone off unheard.
+        if self.due.is_some() && self.entered {
+            self.attachments_are_due(); // They may have come while nothing was read.
+        }
+    }
+
+    // ---- time -------------------------------------------------------------------------------------------------
+
+    /// Closes the client at `at` unless it has done by then what it must.
+    fn must_by(&mut self, at: Instant) {
+        self.due = Some(at);
+        // An alarm that comes too early looks when to come again.
+        if self.alarm.is_none_or(|alarm| at < alarm) {
+            self.alarm = Some(at);
+            self.incoming.connection().nudge_at(Some(at));
+        }
+    }
+
+    fn attachments_are_due(&mut self) {
+        self.must_by(Instant::now() + self.server.shared.config.limits.attachments_timeout);
+    }
+
+    /// Closes a client that has taken too long.
+    fn look_at_clock(&mut self) -> Result<(), Violation> {
+        let Some(alarm) = self.alarm else { return Ok(()) };
+        let now = Instant::now();
+        if now < alarm {
+            return Ok(());
+        }
+        self.alarm = None;
+        match self.due {
+            Some(due) if due <= now => {
+                tracing::debug!(
+                    entered = self.entered,
+                    "a client that entered no namespace, or left a packet without its attachments, is closed"
+                );
+                Err(Violation)
+            }
+            Some(due) => {
+                self.must_by(due);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The client is in a namespace, for the first time.
+    fn enter(&mut self) {
+        (self.entered, self.due, self.alarm) = (true, None, None);
+        self.incoming.connection().nudge_at(None);
+        if self.decoder.waiting() {
+            self.attachments_are_due();
         }
     }
 
@@ -197,8 +238,18 @@ impl Client {
 
     fn message(&mut self, message: Message) -> Result<(), Violation> {
         match self.decoder.message(message) {
-            Ok(Some(packet)) => self.packet(packet),
-            Ok(None) => Ok(()),
+            Ok(Some(packet)) => {
+                if self.entered {
+                    self.due = None;
+                }
+                self.packet(packet)
+            }
+            Ok(None) => {
+                if self.due.is_none() {
+                    self.attachments_are_due();
+                }
+                Ok(())
+            }
             Err(error) => {
                 tracing::debug!(%error, "a client sent what is no Socket.IO packet");
                 Err(Violation)
@@ -229,14 +280,16 @@ impl Client {
 
     fn deliver(&mut self, packet: Packet) -> Result<(), Violation> {
         let Some(at) = self.entries.iter().position(|entry| *entry.name() == packet.nsp) else {
-            return if self.left.contains(&packet.nsp) { Ok(()) } else { Err(Violation) };
+            let left = self.left.as_ref().is_some_and(|left| left.contains(&packet.nsp));
+            return if left { Ok(()) } else { Err(Violation) };
         };
+        let max_waiting = self.server.shared.config.limits.max_waiting_packets;
         match &mut self.entries[at] {
-            Entry::Asking(asking) if asking.waiting.len() < WAITING_PACKETS => {
+            Entry::Asking(asking) if asking.waiting.len() < max_waiting => {
                 asking.waiting.push(packet);
                 Ok(())
             }
-            Entry::Connecting(newcomer) if newcomer.waiting.len() < WAITING_PACKETS => {
+            Entry::Connecting(newcomer) if newcomer.waiting.len() < max_waiting => {
                 newcomer.waiting.push(packet);
                 Ok(())
             }
@@ -265,8 +318,9 @@ impl Client {
     }
 
     fn remember_left(&mut self, name: &ByteString) {
-        if self.left.len() < LEFT_NAMESPACES {
-            self.left.insert(name.clone());
+        let left = self.left.get_or_insert_default();
+        if left.len() < LEFT_NAMESPACES {
+            left.insert(name.clone());
         }
     }
 
@@ -282,12 +336,16 @@ impl Client {
         if self.entries.iter().any(|entry| *entry.name() == name) {
             return; // Asked twice, connected once.
         }
-        if self.entries.len() >= self.server.shared.config.max_namespaces_per_connection {
-            return self.refuse(&name, &ConnectError::new("Too many namespaces"));
+        let limits = &self.server.shared.config.limits;
+        if self.entries.len() >= limits.max_namespaces_per_connection {
+            return self.turn_away(&name, "Too many namespaces");
+        }
+        if name.len() > limits.max_namespace_name {
+            return self.turn_away(&name, "Invalid namespace");
         }
         match self.server.enter(&name) {
             Door::Open(guest) => self.arrive(guest.into_namespace(), auth, Vec::new()),
-            Door::Closed => self.refuse_unknown(&name),
+            Door::Closed => self.turn_away(&name, "Invalid namespace"),
             Door::Ask => {
                 let handshake = Handshake::new(self.incoming.connection().request().clone(), auth.clone());
                 let request = NamespaceRequest::new(ByteString::from(&*name), Arc::new(handshake));
@@ -300,15 +358,6 @@ impl Client {
         }
     }
 
-    fn refuse_unknown(&mut self, name: &ByteString) {
-        self.refusals += 1;
-        if self.refusals > REFUSALS {
-            tracing::debug!("a client that asks for too many unknown namespaces is closed");
-            self.incoming.connection().close();
-        }
-        self.refuse(name, &ConnectError::new("Invalid namespace"));
-    }
-
     /// Has a task of its own decide, within the time that a client may take to connect.
     fn work(
         &mut self,
@@ -318,7 +367,7 @@ impl Client {
         self.works += 1;
         let (number, decided) = (self.works, self.decided.get_or_insert_default().clone());
         let connection = self.incoming.connection().clone();
-        let time = self.server.shared.config.connect_timeout;
+        let time = self.server.shared.config.limits.connect_timeout;
         let task = tokio::spawn(async move {
             let decision = tokio::time::timeout(time, decision).await.unwrap_or_else(|_| late());
             decided.lock().unwrap_or_else(PoisonError::into_inner).push((number, decision));
@@ -394,6 +443,16 @@ impl Client {
         (Socket::new(id, connection, Handshake::new(request, auth), namespace, load, pid), None)
     }
 
+    /// A namespace that the client cannot be in. It may ask for some of those, not for ever.
+    fn turn_away(&mut self, name: &ByteString, why: &str) {
+        self.refusals += 1;
+        self.refuse(name, &ConnectError::new(why));
+        if self.refusals > self.server.shared.config.limits.max_refused_namespaces {
+            tracing::debug!("a client that asks for too many namespaces that it cannot be in is closed");
+            self.incoming.connection().close();
+        }
+    }
+
     fn decide(&mut self, newcomer: Newcomer, result: Result<(), ConnectError>) {
         match result {
             Ok(()) => self.connected(newcomer),
@@ -417,7 +476,12 @@ impl Client {
         socket.connect(resumed.as_ref());
         namespace.add(socket.clone());
         self.tell_connected(&socket);
-        self.left.remove(namespace.name());
+        if let Some(left) = &mut self.left {
+            left.remove(namespace.name());
+        }
+        if !self.entered {
+            self.enter();
+        }
         self.entries.push(Entry::Connected(socket.clone()));
         for handler in namespace.connection_handlers() {
             let reporter = socket.clone();
@@ -472,7 +536,7 @@ impl Client {
                     self.arrive(guest.into_namespace(), auth, asking.waiting);
                 }
                 (Some(Entry::Asking(asking)), Decision::Found(None, _)) => {
-                    self.refuse_unknown(&asking.name);
+                    self.turn_away(&asking.name, "Invalid namespace");
                     self.remember_left(&asking.name);
                 }
                 (Some(Entry::Connecting(newcomer)), Decision::LetIn(result)) => self.decide(*newcomer, result),
@@ -527,10 +591,6 @@ impl Entry {
             Entry::Connecting(newcomer) => newcomer.work.as_ref().map(|work| work.number),
             Entry::Connected(_) => None,
         }
-    }
-
-    fn is_connected(&self) -> bool {
-        matches!(self, Entry::Connected(_))
     }
 }
 

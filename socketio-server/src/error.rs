@@ -5,7 +5,7 @@ use serde::Serialize;
 use socketio_protocol::cluster::BusError;
 use socketio_protocol::socket::{Args, ArgsError, EncodeError};
 
-use crate::adapter::MissingAnswers;
+use crate::adapter::{JoinError, MissingAnswers};
 use crate::engine::{CloseReason, SendError};
 
 /// Why an event was not emitted, or not to everyone.
@@ -18,6 +18,13 @@ pub enum EmitError {
     /// The client has left too much unread; it is closed for it.
     #[error("the client's queue is full; it is closed as a slow consumer")]
     Full,
+    /// As many questions as are allowed wait for the socket's answers; see
+    /// [`Limits::max_pending_acks`](crate::Limits::max_pending_acks).
+    #[error("{max} questions wait for the socket's answers already, the most that are allowed")]
+    TooManyAcks {
+        /// How many are allowed.
+        max: usize,
+    },
     /// The arguments cannot be written as JSON.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -203,6 +210,9 @@ pub enum HandlerErrorKind {
     /// The handler takes a state that the server was not given.
     #[error("the server has no state of type {0}; give it one with Builder::state")]
     MissingState(&'static str),
+    /// The socket was not allowed to [join](crate::Socket::join) a room.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The handler returned an error.
     #[error("{0}")]
     Returned(String),

@@ -60,7 +60,12 @@ impl Namespace {
         factory: &dyn AdapterFactory,
         pattern: Option<NamespacePattern>,
     ) -> Self {
-        let local = Arc::new(MemoryAdapter::new(name.clone(), shared.config.parser, shared.config.history()));
+        let local = Arc::new(MemoryAdapter::new(
+            name.clone(),
+            shared.config.parser,
+            shared.config.history(),
+            shared.config.limits.rooms(),
+        ));
         let namespace = Self(Arc::new(Inner {
             name,
             shared,

@@ -100,7 +100,7 @@ fn binary(packet: Vec<u8>) -> Frame {
 
 /// The arguments of an event in MessagePack; nothing if it is none.
 pub(crate) fn msgpack_args(packet: &Bytes) -> Args {
-    let limits = Limits { max_attachments: usize::MAX, max_bytes: usize::MAX };
+    let limits = Limits { max_attachments: usize::MAX, max_bytes: usize::MAX, max_args: usize::MAX };
     msgpack::decode(packet, limits).map_or_else(|_| Args::none(), |packet| packet.data)
 }
 
@@ -119,6 +119,16 @@ impl Decoder {
             (Decoder::Json(decoder), Message::Binary(data)) => decoder.binary(data),
             (Decoder::MsgPack(limits), Message::Binary(data)) => msgpack::decode(&data, *limits).map(Some),
             (Decoder::MsgPack(_), Message::Text(_)) => Err(MsgpackError::NotAPacket.into()),
+        }
+    }
+}
+
+impl Decoder {
+    /// Whether the rest of a packet has to follow.
+    pub(crate) fn waiting(&self) -> bool {
+        match self {
+            Decoder::Json(decoder) => decoder.waiting(),
+            Decoder::MsgPack(_) => false,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::adapter::{AdapterFactory, History, Recovery, SingleServer};
 use crate::client::Client;
 use crate::engine::{CloseReason, ConnectionError, Engine, EngineConfig, Incoming, TransportKind};
 use crate::error::{HandlerError, HandlerErrorKind};
+use crate::limits::Limits;
 use crate::namespace::{Guest, Namespace};
 use crate::parser::Parser;
 use crate::pattern::{NamespacePattern, NamespaceRequest, with_slash};
@@ -56,14 +57,8 @@ type ErrorHook = Arc<dyn Fn(HandlerError) + Send + Sync>;
 /// The options of the Socket.IO part; those of the engine are in [`EngineConfig`].
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    pub(crate) connect_timeout: Duration,
-    pub(crate) ack_timeout: Duration,
+    pub(crate) limits: Limits,
     pub(crate) serve_client: bool,
-    pub(crate) max_attachments: usize,
-    pub(crate) max_packet_bytes: usize,
-    pub(crate) max_namespaces_per_connection: usize,
-    pub(crate) max_rooms_per_socket: usize,
-    pub(crate) max_waiting_handlers: usize,
     pub(crate) parser: Parser,
     pub(crate) cleanup_empty_child_namespaces: bool,
     /// With how long a client that is gone may pass for connected.
@@ -398,14 +393,8 @@ impl Default for Builder {
         Self {
             engine: EngineConfig { path: "/socket.io".into(), ..EngineConfig::default() },
             config: Config {
-                connect_timeout: Duration::from_secs(45),
-                ack_timeout: Duration::from_secs(30),
+                limits: Limits::default(),
                 serve_client: true,
-                max_attachments: 10,
-                max_packet_bytes: 10_000_000,
-                max_namespaces_per_connection: 128,
-                max_rooms_per_socket: 1024,
-                max_waiting_handlers: 256,
                 parser: Parser::Json,
                 cleanup_empty_child_namespaces: false,
                 recovery: None,
@@ -455,7 +444,15 @@ impl Builder {
     /// The longest message or polling body that is accepted, in bytes. Default 1,000,000.
     #[must_use]
     pub fn max_http_buffer_size(mut self, bytes: usize) -> Self {
-        self.engine.max_http_buffer_size = bytes;
+        self.config.limits.max_http_buffer_size = bytes;
+        self
+    }
+
+    /// What one client may cost: all limits, in place of those set so far. The methods for single limits change them
+    /// further.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = limits;
         self
     }
 
@@ -485,8 +482,8 @@ impl Builder {
     /// 65,536 packets and 16 MiB.
     #[must_use]
     pub fn max_queue(mut self, packets: usize, bytes: usize) -> Self {
-        self.engine.max_queued_packets = packets;
-        self.engine.max_queued_bytes = bytes;
+        self.config.limits.max_queued_packets = packets;
+        self.config.limits.max_queued_bytes = bytes;
         self
     }
 
@@ -494,14 +491,14 @@ impl Builder {
     /// one. Default 45 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.config.connect_timeout = timeout;
+        self.config.limits.connect_timeout = timeout;
         self
     }
 
     /// How long a client may take to answer when nothing else is said. Default 30 s.
     #[must_use]
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
-        self.config.ack_timeout = timeout;
+        self.config.limits.ack_timeout = timeout;
         self
     }
 
@@ -515,28 +512,28 @@ impl Builder {
     /// How many attachments a client's packet may have. Default 10.
     #[must_use]
     pub fn max_attachments(mut self, max: usize) -> Self {
-        self.config.max_attachments = max;
+        self.config.limits.max_attachments = max;
         self
     }
 
     /// In how many rooms a socket may be besides its own. Default 1,024.
     #[must_use]
     pub fn max_rooms_per_socket(mut self, max: usize) -> Self {
-        self.config.max_rooms_per_socket = max;
+        self.config.limits.max_rooms_per_socket = max;
         self
     }
 
     /// In how many namespaces one client may be. Default 128.
     #[must_use]
     pub fn max_namespaces_per_connection(mut self, max: usize) -> Self {
-        self.config.max_namespaces_per_connection = max;
+        self.config.limits.max_namespaces_per_connection = max;
         self
     }
 
     /// How many handlers of one client may wait for something before the client is not read any more. Default 256.
     #[must_use]
     pub fn max_waiting_handlers(mut self, max: usize) -> Self {
-        self.config.max_waiting_handlers = max;
+        self.config.limits.max_waiting_handlers = max;
         self
     }
 
@@ -583,6 +580,7 @@ impl Builder {
         if let Some((_, silence)) = &mut self.config.recovery {
             *silence = self.engine.timing.ping_interval + self.engine.timing.ping_timeout;
         }
+        self.config.limits.apply(&mut self.engine);
         let inner = Arc::new(ServerInner {
             shared: Arc::new(Shared {
                 config: self.config,

@@ -13,10 +13,10 @@ use socketio_protocol::socket::{Args, Kind, Packet};
 use tokio::sync::oneshot;
 
 use crate::ack::AckFuture;
-use crate::adapter::{Command, Emitted, Member, Outgoing, Resumed, Session, Target};
+use crate::adapter::{Command, Emitted, JoinError, Member, Outgoing, Resumed, Session, Target};
 use crate::broadcast::{Broadcast, IntoRooms, check_name};
 use crate::engine::{Connection, SendError};
-use crate::error::{DisconnectReason, EmitError};
+use crate::error::{DisconnectReason, EmitError, HandlerError, HandlerErrorKind};
 use crate::handler::{Event, Handler, Load, erase, run_future};
 use crate::handlers::{Found, Listeners, OnDisconnect};
 use crate::handshake::Handshake;
@@ -225,7 +225,7 @@ impl Socket {
     /// # Ok(()) }
     /// ```
     pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> AckFuture<R> {
-        self.ask(event, &args, self.namespace().shared().config.ack_timeout, true)
+        self.ask(event, &args, self.namespace().shared().config.limits.ack_timeout, true)
     }
 
     fn ask<R, T: Serialize>(&self, event: &str, args: &T, timeout: Duration, compress: bool) -> AckFuture<R> {
@@ -237,7 +237,15 @@ impl Socket {
             let (parser, nsp) = (self.namespace().parser(), self.namespace().name());
             let packet = Outgoing::event(parser, nsp, Some(id), event, args)?;
             let (sender, receiver) = oneshot::channel();
-            self.acks().get_or_insert_default().insert(id, sender);
+            {
+                let max = self.namespace().shared().config.limits.max_pending_acks;
+                let mut acks = self.acks();
+                let acks = acks.get_or_insert_default();
+                if acks.len() >= max {
+                    return Err(EmitError::TooManyAcks { max });
+                }
+                acks.insert(id, sender);
+            }
             match self.conn().send_frame(packet.flagged(Some(compress)).frame(), false) {
                 Ok(()) => Ok(receiver),
                 Err(error) => {
@@ -273,7 +281,7 @@ impl Socket {
     }
 
     fn emitting(&self) -> Emitting<'_> {
-        let timeout = self.namespace().shared().config.ack_timeout;
+        let timeout = self.namespace().shared().config.limits.ack_timeout;
         Emitting { socket: self, volatile: false, compress: true, timeout }
     }
 
@@ -327,25 +335,41 @@ impl Socket {
     // ---- rooms ------------------------------------------------------------------------------------------------
 
     /// Puts the socket into a room, or several. At once on this server; a socket that is gone joins nothing.
+    ///
+    /// A room that it may not join is told to the [error hook](crate::Server::on_error), which hears of an event `join`
+    /// then; use [`try_join`](Socket::try_join) to hear of it here.
     pub fn join(&self, rooms: impl IntoRooms) {
-        let rooms = rooms.into_rooms();
-        match self.phase() {
-            CONNECTING => {
-                self.early_rooms().extend(rooms);
-            }
-            CONNECTED | LEAVING => {
-                let local = self.namespace().adapter().local();
-                let limit = self.namespace().shared().config.max_rooms_per_socket;
-                for room in rooms {
-                    if local.joined_count(self.id()) >= limit {
-                        tracing::warn!(socket = %self.id(), limit, "a socket is in too many rooms; it does not join another");
-                        return;
-                    }
-                    local.join(self.id(), &room);
-                }
-            }
-            _ => {}
+        if let Err(error) = self.try_join(rooms) {
+            self.namespace().shared().report(HandlerError {
+                nsp: self.namespace().name().clone(),
+                socket: self.id().clone(),
+                event: "join".into(),
+                kind: HandlerErrorKind::Join(error),
+            });
         }
+    }
+
+    /// As [`join`](Socket::join), and says when the socket may not: rooms are often named by clients.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] when it is in too many rooms or a name is too long, see [`Limits`](crate::Limits). It has joined the
+    /// rooms before that one.
+    pub fn try_join(&self, rooms: impl IntoRooms) -> Result<(), JoinError> {
+        for room in rooms.into_rooms() {
+            match self.phase() {
+                CONNECTING => {
+                    let mut early = self.early_rooms();
+                    if !early.contains(&room) {
+                        self.namespace().shared().config.limits.rooms().allow(&room, early.len())?;
+                        early.push(room);
+                    }
+                }
+                CONNECTED | LEAVING => self.namespace().adapter().local().join(self.id(), &room)?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Takes the socket out of a room, or several.
@@ -500,7 +524,7 @@ impl Socket {
         local.add(self.0.member.clone());
         self.0.phase.store(CONNECTED, Ordering::Release);
         for room in std::mem::take(&mut *self.early_rooms()) {
-            local.join(self.id(), &room);
+            let _ = local.join(self.id(), &room); // What may not be joined was refused when it was asked for.
         }
     }
 

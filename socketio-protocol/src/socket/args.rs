@@ -140,19 +140,20 @@ impl Args {
     ///
     /// [`DecodeError`] when the text is not JSON, or its placeholders do not fit the attachments.
     pub fn from_json(json: impl Into<ByteString>, attachments: Vec<Bytes>) -> Result<Self, DecodeError> {
-        Ok(Args::from_json_at(json.into(), 0, attachments.len())?.with(attachments))
+        Ok(Args::from_json_at(json.into(), 0, attachments.len())?.0.with(attachments))
     }
 
-    /// A payload from the JSON that begins at byte `start` of `text`, for which `count` attachments will come.
-    pub(super) fn from_json_at(text: ByteString, start: usize, count: usize) -> Result<Self, DecodeError> {
+    /// A payload from the JSON that begins at byte `start` of `text`, for which `count` attachments will come; and how
+    /// many elements it has behind its first.
+    pub(super) fn from_json_at(text: ByteString, start: usize, count: usize) -> Result<(Self, usize), DecodeError> {
         let json = text.get(start..).unwrap_or_default();
-        let place = json::check(json)?;
+        let (place, commas) = json::check_counting(json)?;
         if count > 0 {
             json::check_placeholders(json, count)?;
         }
         let (start, end) = (start + place.start, start + place.end);
         let form = if text.as_bytes().get(start) == Some(&b'[') { Form::List } else { Form::Single };
-        Ok(Args { text, start, end, attachments: None, form })
+        Ok((Args { text, start, end, attachments: None, form }, commas))
     }
 
     /// The same payload, its first element understood as the name of an event.

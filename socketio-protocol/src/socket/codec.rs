@@ -21,7 +21,8 @@ use super::{Args, Attachments, Kind, MsgpackError, Packet, PacketType, is_reserv
 
 /// What one packet may cost.
 ///
-/// Its JSON may be 128 levels deep, which is not to be changed.
+/// Its JSON may be 128 levels deep, which is not to be changed: reading is partly recursive, and so is what applications
+/// do with what they read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The number of attachments; 10 by default. Stock clients refuse packets with more, so a server that raises this
@@ -29,11 +30,13 @@ pub struct Limits {
     pub max_attachments: usize,
     /// Bytes of the text and the attachments together; 10,000,000 by default.
     pub max_bytes: usize,
+    /// Arguments of an event, its name not counted, or of an ack; 1,000 by default.
+    pub max_args: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_attachments: 10, max_bytes: 10_000_000 }
+        Limits { max_attachments: 10, max_bytes: 10_000_000, max_args: 1_000 }
     }
 }
 
@@ -75,7 +78,7 @@ impl Decoder {
         if bytes > self.limits.max_bytes {
             return Err(DecodeError::TooLarge { max: self.limits.max_bytes });
         }
-        let (packet, missing) = decode_text(text, self.limits.max_attachments)?;
+        let (packet, missing) = decode_text(text, self.limits)?;
         if missing == 0 {
             return Ok(Some(packet));
         }
@@ -111,7 +114,7 @@ impl Decoder {
 }
 
 /// Reads the text of a packet and how many attachments follow it.
-fn decode_text(text: ByteString, max_attachments: usize) -> Result<(Packet, usize), DecodeError> {
+fn decode_text(text: ByteString, limits: Limits) -> Result<(Packet, usize), DecodeError> {
     let bytes = text.as_bytes();
     let first = text.chars().next().ok_or(DecodeError::Empty)?;
     let packet_type =
@@ -127,8 +130,8 @@ fn decode_text(text: ByteString, max_attachments: usize) -> Result<(Packet, usiz
         // Leading zeros and "0" are refused; a number that does not fit is certainly too many.
         let announced = text.get(at..at + digits).filter(|digits| digits.starts_with(|first| first != '0'));
         attachments = announced.ok_or(DecodeError::IllegalAttachments)?.parse().unwrap_or(usize::MAX);
-        if attachments > max_attachments {
-            return Err(DecodeError::TooManyAttachments { announced: attachments, max: max_attachments });
+        if attachments > limits.max_attachments {
+            return Err(DecodeError::TooManyAttachments { announced: attachments, max: limits.max_attachments });
         }
         at += digits + 1;
     }
@@ -157,7 +160,11 @@ fn decode_text(text: ByteString, max_attachments: usize) -> Result<(Packet, usiz
     let mut data = Args::none();
     match bytes.get(at) {
         None if attachments == 0 => {}
-        Some(b'[' | b'{' | b'"') => data = Args::from_json_at(text, at, attachments)?,
+        Some(b'[' | b'{' | b'"') => {
+            let (payload, behind_first) = Args::from_json_at(text, at, attachments)?;
+            check_count(packet_type.kind(), behind_first, limits)?;
+            data = payload;
+        }
         // Attachments of nothing, or something that no payload begins with.
         None | Some(_) => {
             return Err(DecodeError::WrongPayload { kind: packet_type.kind() });
@@ -170,6 +177,17 @@ fn decode_text(text: ByteString, max_attachments: usize) -> Result<(Packet, usiz
 
 fn digits(bytes: &[u8], at: usize) -> usize {
     bytes.get(at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// Checks that a list with this many elements behind its first, which is the name of an event, is not too long.
+pub(super) fn check_count(kind: Kind, behind_first: usize, limits: Limits) -> Result<(), DecodeError> {
+    match kind {
+        Kind::Event if behind_first > limits.max_args => Err(DecodeError::TooManyArguments { max: limits.max_args }),
+        Kind::Ack if behind_first >= limits.max_args.max(1) => {
+            Err(DecodeError::TooManyArguments { max: limits.max_args })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks that `data` can be the payload of such a packet. None at all can be the payload of any.
@@ -411,6 +429,12 @@ pub enum DecodeError {
     #[error("packet is larger than the {max} bytes accepted")]
     TooLarge {
         /// How many bytes are accepted.
+        max: usize,
+    },
+    /// More arguments than accepted, see [`Limits`].
+    #[error("packet has more than the {max} arguments accepted")]
+    TooManyArguments {
+        /// How many are accepted.
         max: usize,
     },
     /// The ack id does not fit 64 bits or has leading zeros.

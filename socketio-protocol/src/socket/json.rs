@@ -32,13 +32,18 @@ pub(super) enum Fault {
 
 /// Checks that `text` is one JSON value and gives back where it is; only white space may stand around it.
 pub(super) fn check(text: &str) -> Result<Range<usize>, Fault> {
+    check_counting(text).map(|(place, _)| place)
+}
+
+/// As [`check`]; also says how many commas stand between the elements or members of the value itself.
+pub(super) fn check_counting(text: &str) -> Result<(Range<usize>, usize), Fault> {
     let mut reader = Reader::new(text);
     reader.peek()?;
     let start = reader.at;
-    reader.skip_value()?;
+    let commas = reader.skip_value()?;
     let end = reader.at;
     reader.skip_whitespace();
-    if reader.at == text.len() { Ok(start..end) } else { Err(reader.fault()) }
+    if reader.at == text.len() { Ok((start..end, commas)) } else { Err(reader.fault()) }
 }
 
 /// A place in JSON text.
@@ -289,11 +294,12 @@ impl<'a> Reader<'a> {
         self.at - start
     }
 
-    /// Skips one value and checks it while doing so.
-    pub(super) fn skip_value(&mut self) -> Result<(), Fault> {
+    /// Skips one value and checks it while doing so. Says how many commas stand between its own elements or members.
+    pub(super) fn skip_value(&mut self) -> Result<usize, Fault> {
         // What we are inside of, one bit a level, the innermost last: 1 for an object, 0 for an array.
         let mut objects = 0_u128;
         let mut depth = 0;
+        let mut commas = 0;
         loop {
             match self.peek()? {
                 b'"' => self.skip_string()?,
@@ -323,11 +329,12 @@ impl<'a> Reader<'a> {
             // A value is complete, and with it perhaps what it is in.
             loop {
                 if depth == 0 {
-                    return Ok(());
+                    return Ok(commas);
                 }
                 match (self.peek()?, objects & 1 == 1) {
                     (b',', in_object) => {
                         self.at += 1;
+                        commas += usize::from(depth == 1);
                         if in_object {
                             self.skip_key()?;
                         }
@@ -466,7 +473,7 @@ pub(super) fn check_placeholders(json: &str, count: usize) -> Result<(), Placeho
 fn visit(reader: &mut Reader<'_>, seen: &mut [bool]) -> Result<Result<(), PlaceholderFault>, Fault> {
     let (open, start) = (reader.peek()?, *reader);
     if open != b'[' && open != b'{' {
-        return reader.skip_value().map(Ok);
+        return reader.skip_value().map(|_| Ok(()));
     }
     reader.expect(open)?;
     let (mut first, mut marked) = (true, false);

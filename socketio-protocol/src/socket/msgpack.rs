@@ -8,8 +8,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::codec::{DecodeError, EncodeError, Limits, check_payload};
-use super::transcode::{is_undefined, read_args, read_map_header, write_map_header, write_str, write_uint};
+use super::codec::{DecodeError, EncodeError, Limits, check_count, check_payload};
+use super::transcode::{
+    is_undefined, read_args, read_list_len, read_map_header, write_map_header, write_str, write_uint,
+};
 use super::{Args, Kind, Packet, PacketType};
 
 /// Reads one packet, which fills `message`.
@@ -21,7 +23,7 @@ pub fn decode(message: &[u8], limits: Limits) -> Result<Packet, DecodeError> {
     if message.len() > limits.max_bytes {
         return Err(DecodeError::TooLarge { max: limits.max_bytes });
     }
-    let (mut kind, mut nsp, mut id, mut data) = (None, None, None, Args::none());
+    let (mut kind, mut nsp, mut id, mut data, mut elements) = (None, None, None, Args::none(), 0);
     let (members, mut at) = read_map_header(message)?;
     for _ in 0..members {
         let (key, read) = read_args(message.get(at..).unwrap_or_default())?;
@@ -35,7 +37,7 @@ pub fn decode(message: &[u8], limits: Limits) -> Result<Packet, DecodeError> {
             Some("type") => kind = value.value::<u8>().ok().flatten(),
             Some("nsp") => nsp = value.value::<String>().ok().flatten(),
             Some("id") if defined => id = Some(value.value().ok().flatten().ok_or(DecodeError::InvalidId)?),
-            Some("data") if defined => data = value,
+            Some("data") if defined => (data, elements) = (value, read_list_len(rest)),
             _ => {}
         }
     }
@@ -59,6 +61,7 @@ pub fn decode(message: &[u8], limits: Limits) -> Result<Packet, DecodeError> {
     }
     // What could not be the name of a namespace in a text is none here either.
     let nsp = nsp.filter(|nsp| nsp.starts_with('/') && !nsp.contains(',')).ok_or(MsgpackError::NotAPacket)?;
+    check_count(kind, elements.saturating_sub(1), limits)?;
     check_payload(kind, &mut data)?;
     Ok(Packet { kind, nsp: nsp.into(), id, data })
 }

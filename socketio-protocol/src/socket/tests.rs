@@ -101,7 +101,7 @@ proptest! {
         let args = Args::from_values(&values).unwrap();
         let mut text = Vec::new();
         let attachments = encode_event(&mut text, "/admin", Some(7), &name, &args).unwrap();
-        let mut decoder = Decoder::new(Limits { max_attachments: 100_000, max_bytes: usize::MAX });
+        let mut decoder = Decoder::new(Limits { max_attachments: 100_000, max_bytes: usize::MAX, max_args: usize::MAX });
         let mut packet = decoder.text(String::from_utf8(text).unwrap().into()).unwrap();
         for attachment in attachments {
             packet = decoder.binary(attachment).unwrap();
@@ -162,7 +162,7 @@ proptest! {
         json in json_like(),
         attachments in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..4),
     ) {
-        let mut decoder = Decoder::new(Limits { max_attachments: 3, max_bytes: 1_000 });
+        let mut decoder = Decoder::new(Limits { max_attachments: 3, max_bytes: 1_000, ..Limits::default() });
         let mut result = decoder.text((head + &json).into());
         for attachment in attachments {
             if let Ok(None) = result {

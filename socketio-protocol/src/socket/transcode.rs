@@ -254,6 +254,18 @@ pub(super) fn read_map_header(bytes: &[u8]) -> Result<(usize, usize), MsgpackErr
     Ok((members, bytes.len() - source.rest.len()))
 }
 
+/// How many elements the list at the front of `bytes` announces; 0 if it is no list.
+pub(super) fn read_list_len(bytes: &[u8]) -> usize {
+    let mut source = Source { rest: bytes, json: Vec::new(), attachments: Attachments::new(), lookalike: false };
+    let len = match source.byte() {
+        Ok(marker @ 0x90..=0x9f) => Ok(usize::from(marker & 15)),
+        Ok(0xdc) => source.length(2),
+        Ok(0xdd) => source.length(4),
+        _ => Ok(0),
+    };
+    len.unwrap_or(0)
+}
+
 /// Whether the value at the front of `bytes` is JavaScript's `undefined`, as notepack 2 writes it.
 pub(super) fn is_undefined(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xd4, 0])

@@ -44,6 +44,7 @@ pub enum Event {
 pub struct Decoder {
     role: Role,
     max_message: usize,
+    max_frames: u16,
     /// The frame whose header has been taken off the buffer.
     frame: Option<Frame>,
     /// The message whose first frames have come.
@@ -84,7 +85,14 @@ struct Message {
 impl Decoder {
     /// A decoder at the beginning of a connection. Messages of more than `max_message` bytes are an error.
     pub fn new(role: Role, max_message: usize) -> Decoder {
-        Decoder { role, max_message, frame: None, message: None, end: None }
+        Decoder { role, max_message, max_frames: MAX_FRAMES, frame: None, message: None, end: None }
+    }
+
+    /// The same decoder for messages of at most `frames` frames; 1,024 if nothing is said. Each frame costs us more than
+    /// it costs to send.
+    #[must_use]
+    pub fn max_frames(self, frames: u16) -> Decoder {
+        Decoder { max_frames: frames.max(1), ..self }
     }
 
     /// Takes the next message, ping, pong or close off the front of `buf`; `None` if more bytes are needed.
@@ -186,8 +194,8 @@ impl Decoder {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) if !fin => return Err(WsError::FragmentedControl),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(WsError::UnfinishedMessage),
             (Opcode::Continuation, None) => return Err(WsError::UnexpectedContinuation),
-            (Opcode::Continuation, Some(message)) if message.frames == MAX_FRAMES => {
-                return Err(WsError::TooManyFragments { max: MAX_FRAMES });
+            (Opcode::Continuation, Some(message)) if message.frames >= self.max_frames => {
+                return Err(WsError::TooManyFragments { max: self.max_frames });
             }
             _ => {}
         }

@@ -472,7 +472,7 @@ impl Inbox for Desk {
                 self.respond(asker, &Message::SocketsResponse { request, ids });
             }
             Message::ServerSideEmit { args, request } => self.server_side_emit(uid, args, request),
-            Message::JoinOne { sid, room, request } => self.one(asker, &sid, request, || local.join(&sid, &room)),
+            Message::JoinOne { sid, room, request } => self.one(asker, &sid, request, || local.order_join(&sid, &room)),
             Message::LeaveOne { sid, room, request } => self.one(asker, &sid, request, || local.leave(&sid, &room)),
             Message::DisconnectOne { sid, close, request } => {
                 let target = Target::socket(sid.as_str());

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::acks::{AckTable, LocalAcks};
 use super::member::{Command, Member};
 use super::recovery::History;
-use super::rooms::Rooms;
+use super::rooms::{JoinError, RoomLimits, Rooms};
 use super::{AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Outgoing, Target};
 use crate::engine::{SendError, Version};
 use crate::parser::Parser;
@@ -27,6 +27,7 @@ pub struct MemoryAdapter {
     nsp: ByteString,
     parser: Parser,
     history: Option<History>,
+    limits: RoomLimits,
     rooms: RwLock<Rooms<Arc<Member>>>,
     acks: Arc<AckTable>,
     observer: OnceLock<Box<dyn RoomObserver>>,
@@ -39,8 +40,8 @@ pub(crate) trait RoomObserver: std::fmt::Debug + Send + Sync {
 }
 
 impl MemoryAdapter {
-    pub(crate) fn new(nsp: ByteString, parser: Parser, history: Option<History>) -> Self {
-        Self { nsp, parser, history, rooms: RwLock::default(), acks: Arc::default(), observer: OnceLock::new() }
+    pub(crate) fn new(nsp: ByteString, parser: Parser, history: Option<History>, limits: RoomLimits) -> Self {
+        Self { nsp, parser, history, limits, rooms: RwLock::default(), acks: Arc::default(), observer: OnceLock::new() }
     }
 
     /// The namespace, with its slash.
@@ -86,10 +87,22 @@ impl MemoryAdapter {
     }
 
     /// Puts a socket of this server into a room.
-    pub fn join(&self, id: &str, room: &str) {
-        let created = self.write().join(id, room) == Some(true);
-        if created {
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] when the socket is in too many rooms, or the name is too long.
+    pub fn join(&self, id: &str, room: &str) -> Result<(), JoinError> {
+        let joined = self.write().join_within(self.limits, id, room)?;
+        if joined == Some(true) {
             self.created(room);
+        }
+        Ok(())
+    }
+
+    /// As [`join`](MemoryAdapter::join), for somebody who cannot be told of a refusal.
+    pub(super) fn order_join(&self, id: &str, room: &str) {
+        if let Err(error) = self.join(id, room) {
+            tracing::warn!(nsp = %self.nsp, socket = id, %error, "a socket does not join a room");
         }
     }
 
@@ -104,10 +117,6 @@ impl MemoryAdapter {
     /// The rooms a socket of this server is in, its own first.
     pub fn rooms_of(&self, id: &str) -> Vec<ByteString> {
         self.read().rooms_of(id)
-    }
-
-    pub(crate) fn joined_count(&self, id: &str) -> usize {
-        self.read().joined_count(id)
     }
 
     /// All rooms with a socket of this server.
@@ -200,7 +209,7 @@ impl MemoryAdapter {
     /// Has the selected sockets of this server join rooms.
     pub fn join_all(&self, target: &Target, rooms: &[ByteString]) {
         for id in self.ids(target) {
-            rooms.iter().for_each(|room| self.join(&id, room));
+            rooms.iter().for_each(|room| self.order_join(&id, room));
         }
     }
 

@@ -31,6 +31,8 @@ pub use self::memory::MemoryAdapter;
 pub use self::outgoing::Outgoing;
 pub use self::recovery::Recovery;
 pub(crate) use self::recovery::{History, Resumed, Session};
+pub use self::rooms::JoinError;
+pub(crate) use self::rooms::RoomLimits;
 pub use self::target::Target;
 
 /// What a namespace asks of its adapter. Membership is kept by the [`MemoryAdapter`] that each one is built on.

@@ -55,6 +55,54 @@ pub(crate) struct Selection<'a> {
     pub(crate) except: &'a [ByteString],
 }
 
+/// What a member may join.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RoomLimits {
+    /// The number of rooms, the member's own aside.
+    pub(crate) per_socket: usize,
+    /// The length of a name.
+    pub(crate) name_bytes: usize,
+}
+
+impl Default for RoomLimits {
+    fn default() -> Self {
+        Self { per_socket: 1024, name_bytes: 255 }
+    }
+}
+
+/// Why a socket does not join a room.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// It is in as many as it may; see [`Limits::max_rooms_per_socket`](crate::Limits::max_rooms_per_socket).
+    #[error("the socket is in {max} rooms already, the most that are allowed")]
+    TooManyRooms {
+        /// How many rooms are allowed.
+        max: usize,
+    },
+    /// The name is too long; see [`Limits::max_room_name`](crate::Limits::max_room_name).
+    #[error("the name of the room has {len} bytes, more than the {max} allowed")]
+    NameTooLong {
+        /// How long it is, in bytes.
+        len: usize,
+        /// How long it may be.
+        max: usize,
+    },
+}
+
+impl RoomLimits {
+    /// Whether somebody who is in `joined` rooms may join another.
+    pub(crate) fn allow(self, room: &str, joined: usize) -> Result<(), JoinError> {
+        if room.len() > self.name_bytes {
+            return Err(JoinError::NameTooLong { len: room.len(), max: self.name_bytes });
+        }
+        if joined >= self.per_socket {
+            return Err(JoinError::TooManyRooms { max: self.per_socket });
+        }
+        Ok(())
+    }
+}
+
 impl<M> Default for Rooms<M> {
     fn default() -> Self {
         Self {
@@ -116,6 +164,24 @@ impl<M> Rooms<M> {
         members.push(index);
         self.slot_mut(index)?.places.push(Place { room: number, at });
         Some(created)
+    }
+
+    /// As [`join`](Rooms::join), within limits.
+    pub(crate) fn join_within(&mut self, limits: RoomLimits, id: &str, room: &str) -> Result<Option<bool>, JoinError> {
+        if id != room
+            && let Err(refusal) = limits.allow(room, self.joined_count(id))
+            && !self.is_in(id, room)
+        {
+            return Err(refusal);
+        }
+        Ok(self.join(id, room))
+    }
+
+    /// Whether a member is in a room that is not its own.
+    fn is_in(&self, id: &str, room: &str) -> bool {
+        let slot = self.by_id.get(id).and_then(|index| self.slot(*index));
+        let (Some(slot), Some(number)) = (slot, self.by_name.get(room)) else { return false };
+        slot.places.iter().any(|place| place.room == *number)
     }
 
     /// Takes a member out of a room. `None` if it is not there; else whether the room is empty and gone now.
@@ -317,6 +383,27 @@ mod tests {
         assert_eq!((member, deleted.len()), (1, 0), "bob is still in red");
         assert_eq!(rooms.remove("bob").unwrap().1, ["red"]);
         assert_eq!(rooms.rooms_of("bob"), [""; 0]);
+    }
+
+    #[test]
+    fn a_member_joins_as_many_rooms_as_are_allowed_and_those_it_is_in_again() {
+        let mut rooms = three();
+        let limits = RoomLimits { per_socket: 2, name_bytes: 4 };
+        let long = JoinError::NameTooLong { len: 5, max: 4 };
+        assert_eq!(
+            rooms.join_within(limits, "ana", "éblue"),
+            Err(JoinError::NameTooLong { len: 6, max: 4 }),
+            "bytes count"
+        );
+        assert_eq!(rooms.join_within(limits, "ana", "green"), Err(long));
+        assert_eq!(rooms.join_within(limits, "ana", "blue"), Ok(Some(false)));
+        assert_eq!(rooms.join_within(limits, "ana", "gold"), Err(JoinError::TooManyRooms { max: 2 }));
+        assert!(!rooms.has_room("gold") && !rooms.has_room("green"));
+        assert_eq!(rooms.join_within(limits, "ana", "blue"), Ok(None), "it is there");
+        rooms.leave("ana", "ana");
+        assert_eq!(rooms.join_within(limits, "ana", "ana"), Ok(Some(false)), "its own does not count");
+        rooms.leave("ana", "red");
+        assert_eq!(rooms.join_within(limits, "ana", "gold"), Ok(Some(true)));
     }
 
     #[test]

@@ -20,6 +20,12 @@ pub struct EngineConfig {
     pub timing: Timing,
     /// The longest message or polling body that is accepted, in bytes. Default 1,000,000.
     pub max_http_buffer_size: usize,
+    /// The longest polling body, in bytes, in either direction. Default `None`: `max_http_buffer_size`.
+    pub max_polling_body: Option<usize>,
+    /// The longest WebSocket message that is accepted, in bytes. Default `None`: `max_http_buffer_size`.
+    pub max_websocket_message: Option<usize>,
+    /// The longest WebTransport message that is accepted, in bytes. Default `None`: `max_http_buffer_size`.
+    pub max_webtransport_message: Option<usize>,
     /// The transports on offer. Default polling and WebSocket.
     pub transports: Vec<TransportKind>,
     /// Whether a polling session may become a WebSocket. Default true.
@@ -30,10 +36,21 @@ pub struct EngineConfig {
     pub max_queued_packets: usize,
     /// How many bytes may wait for one client; past it the client is closed as a slow consumer. Default 16 MiB.
     pub max_queued_bytes: usize,
+    /// With how many bytes waiting for a WebSocket client a volatile packet is still queued. Default 0: only with none.
+    pub max_volatile_bytes: usize,
+    /// How long a WebSocket client may take none of the bytes that wait for it before it is closed as a slow consumer.
+    /// Default 10 s; three times as long on a stream that is not plain TCP.
+    pub write_timeout: Duration,
     /// How many packets one polling body may hold. Default 10,000.
     pub max_packets_per_payload: usize,
+    /// In how many frames a WebSocket message may come. Default 1,024.
+    pub max_fragments: u16,
     /// How long the body of a POST may take, from its first byte to its last. Default 30 s.
     pub body_timeout: Duration,
+    /// For how long a body may come as slowly as it likes. Default 5 s.
+    pub body_grace: Duration,
+    /// How many bytes of a body have to come per second, on the average, once the grace is over. Default 1,000.
+    pub min_body_rate: usize,
     /// The cookie that names the session, set by the answer of a handshake. Default none.
     pub cookie: Option<Cookie>,
     /// Which pages of other origins may talk to the server. Default none.
@@ -62,13 +79,21 @@ impl Default for EngineConfig {
             add_trailing_slash: true,
             timing: Timing::default(),
             max_http_buffer_size: 1_000_000,
+            max_polling_body: None,
+            max_websocket_message: None,
+            max_webtransport_message: None,
             transports: vec![TransportKind::Polling, TransportKind::WebSocket],
             allow_upgrades: true,
             allow_eio3: true,
             max_queued_packets: 65_536,
             max_queued_bytes: 16 << 20,
+            max_volatile_bytes: 0,
+            write_timeout: Duration::from_secs(10),
             max_packets_per_payload: 10_000,
+            max_fragments: 1024,
             body_timeout: Duration::from_secs(30),
+            body_grace: Duration::from_secs(5),
+            min_body_rate: 1000,
             cookie: None,
             cors: None,
             allowed_origins: None,
@@ -91,6 +116,16 @@ impl EngineConfig {
             }
             _ => &[],
         }
+    }
+
+    /// The longest message on `transport`, or the longest body of many.
+    pub(crate) fn max_payload(&self, transport: TransportKind) -> usize {
+        let own = match transport {
+            TransportKind::Polling => self.max_polling_body,
+            TransportKind::WebSocket => self.max_websocket_message,
+            TransportKind::WebTransport => self.max_webtransport_message,
+        };
+        own.unwrap_or(self.max_http_buffer_size)
     }
 
     pub(crate) fn serves(&self, transport: TransportKind) -> bool {

@@ -23,7 +23,7 @@ use super::engine::Shared;
 use super::frame::{Frame, Wire};
 use super::io::{Reader, Writer};
 use super::request::Request;
-use super::write::{Farewell, advance, write_some};
+use super::write::{Farewell, advance, probe, write_some};
 
 /// Why a packet was not queued for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +82,17 @@ struct State {
     nudged: bool,
     /// Under which deadline the timers hold this connection.
     armed: Option<Instant>,
+    /// Besides those of the session. Most of the time there are none.
+    deadlines: Option<Box<Deadlines>>,
+}
+
+/// What is looked at when its time has come.
+#[derive(Default)]
+struct Deadlines {
+    /// The connection's task wants to be nudged.
+    alarm: Option<Instant>,
+    /// The stream, which is blocked, has to have taken something.
+    progress: Option<Instant>,
 }
 
 /// What carries packets to the client.
@@ -182,6 +193,7 @@ impl Connection {
                 dirty: false,
                 blocked: false,
                 nudged: false,
+                deadlines: None,
             }),
             shared,
         });
@@ -237,23 +249,27 @@ impl Connection {
         if state.closed.is_some() {
             return Err(SendError::Closed);
         }
-        if volatile && !state.writable() {
+        let config = &self.shared.config;
+        if volatile && !state.writable(config.max_volatile_bytes) {
             return Err(SendError::Dropped);
         }
-        let config = &self.shared.config;
         if state.queue.len() >= config.max_queued_packets
             || state.queued_bytes.saturating_add(frame.size()) > config.max_queued_bytes
         {
-            tracing::warn!(sid = %self.id.get(..6).unwrap_or_default(), queued_bytes = state.queued_bytes, "a slow client is closed");
-            state.end(CloseReason::SlowConsumer);
-            drop(state);
-            self.shared.forget(&self.id);
-            self.task.wake();
+            self.end_slow(state);
             return Err(SendError::Full);
         }
         state.push(frame.clone());
         self.schedule(&mut state);
         Ok(())
+    }
+
+    fn end_slow(&self, mut state: MutexGuard<'_, State>) {
+        tracing::warn!(sid = %self.id.get(..6).unwrap_or_default(), queued_bytes = state.queued_bytes, "a slow client is closed");
+        state.end(CloseReason::SlowConsumer);
+        drop(state);
+        self.shared.forget(&self.id);
+        self.task.wake();
     }
 
     /// Closes the session. What is queued still leaves; nothing more is accepted.
@@ -279,6 +295,14 @@ impl Connection {
     pub(crate) fn nudge(&self) {
         self.lock().nudged = true;
         self.task.wake();
+    }
+
+    /// Nudges the connection's task when `at` has come. There is one such time; a new one takes its place.
+    pub(crate) fn nudge_at(self: &Arc<Self>, at: Option<Instant>) {
+        let mut state = self.lock();
+        state.deadlines().alarm = at;
+        state.forget_passed();
+        self.arm(&mut state);
     }
 
     /// Has a full stop put after this turn: what was sent while the queue was corked leaves now.
@@ -314,38 +338,65 @@ impl Connection {
         state.session.heard(self.shared.instant(self.heard.load(Ordering::Relaxed)));
         state.session.handle(now, input);
         let effects = self.apply(&mut state);
-        let rearm = match (state.session.deadline(), state.armed) {
-            (Some(at), Some(armed)) if at < armed => Some(at),
-            _ => None,
-        };
-        if rearm.is_some() {
-            state.armed = rearm;
-        }
+        self.arm(&mut state);
         drop(state);
-        if let Some(at) = rearm {
-            self.shared.timers.arm(at, self);
-        }
         if effects.forget {
             self.shared.forget(&self.id);
         }
         effects.refused
     }
 
+    /// Has the timers look earlier than they would, if there is a reason to.
+    fn arm(self: &Arc<Self>, state: &mut State) {
+        if let (Some(at), Some(armed)) = (state.deadline(), state.armed)
+            && at < armed
+        {
+            state.armed = Some(at);
+            self.shared.timers.arm(at, self);
+        }
+    }
+
     /// A deadline has come. Says when the next one is.
     pub(super) fn tick(self: &Arc<Self>, armed: Instant) {
-        if self.lock().armed != Some(armed) {
+        let mut state = self.lock();
+        if state.armed != Some(armed) {
             return; // Another, earlier deadline has taken over.
         }
+        self.check_deadlines(state);
         self.handle(Input::Tick);
-        let mut state = self.lock();
+        state = self.lock();
         if state.armed == Some(armed) {
-            state.armed = state.session.deadline();
-            let next = state.armed;
-            drop(state);
-            if let Some(at) = next {
+            state.armed = state.deadline();
+            if let Some(at) = state.armed {
                 self.shared.timers.arm(at, self);
             }
         }
+    }
+
+    /// Looks at the deadlines that are not the session's.
+    fn check_deadlines(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let Some(deadlines) = &mut state.deadlines else { return };
+        let now = Instant::now();
+        if deadlines.alarm.take_if(|at| *at <= now).is_some() {
+            state.nudged = true;
+            self.task.wake();
+        }
+        let Some(deadlines) = &mut state.deadlines else { return };
+        if deadlines.progress.take_if(|at| *at <= now).is_some() && state.closed.is_none() {
+            match state.probe(self.wire()) {
+                Ok(true) => {
+                    let next = now + self.shared.config.write_timeout;
+                    state.deadlines().progress = Some(next);
+                    self.task.wake();
+                }
+                Ok(false) => {
+                    state.clear();
+                    return self.end_slow(state);
+                }
+                Err(_) => self.write_failed(&mut state),
+            }
+        }
+        state.forget_passed();
     }
 
     fn apply(self: &Arc<Self>, state: &mut State) -> Effects {
@@ -405,7 +456,8 @@ impl Connection {
             Some(PollEnd::CloseLater) if !queue.is_empty() => None,
             end => end,
         };
-        let body = state.take_payload(self.version, self.base64, self.shared.config.max_http_buffer_size, end);
+        let body =
+            state.take_payload(self.version, self.base64, self.shared.config.max_payload(TransportKind::Polling), end);
         state.session.handle(Instant::now(), Input::PollAnswered);
         drop(state);
         if end == Some(PollEnd::CloseLater) {
@@ -531,10 +583,24 @@ impl Connection {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => self.write_failed(state),
             Poll::Pending => {
-                state.blocked = true;
+                self.stalled(state, true);
                 self.task.wake();
             }
         }
+    }
+
+    /// The stream is full. It is given time to take something, again each time it has.
+    fn stalled(self: &Arc<Self>, state: &mut State, progressed: bool) {
+        let was_blocked = std::mem::replace(&mut state.blocked, true);
+        if was_blocked && !progressed {
+            return;
+        }
+        let patience = match &state.link {
+            Link::WebSocket { writer, .. } if !writer.shows_progress() => OPAQUE_PATIENCE,
+            _ => 1,
+        };
+        state.deadlines().progress = Some(Instant::now() + self.shared.config.write_timeout * patience);
+        self.arm(state);
     }
 
     fn write_failed(self: &Arc<Self>, state: &mut State) {
@@ -600,10 +666,14 @@ impl Connection {
     }
 
     fn poll_flush(self: &Arc<Self>, state: &mut State, cx: &mut Context<'_>) {
+        let before = (state.queued_bytes, state.written);
         match state.write(self.wire(), Some(cx)) {
-            Poll::Ready(Ok(())) => state.blocked = false,
+            Poll::Ready(Ok(())) => state.unblock(),
             Poll::Ready(Err(_)) => self.write_failed(state),
-            Poll::Pending => state.blocked = true,
+            Poll::Pending => {
+                let progressed = before != (state.queued_bytes, state.written);
+                self.stalled(state, progressed);
+            }
         }
     }
 
@@ -668,14 +738,38 @@ impl State {
         self.queue = VecDeque::new();
         self.queued_bytes = 0;
         self.written = 0;
-        self.blocked = false;
+        self.unblock();
     }
 
-    /// Whether what is sent now can leave now: the reference's rule for volatile packets.
-    fn writable(&self) -> bool {
+    fn unblock(&mut self) {
+        if std::mem::take(&mut self.blocked)
+            && let Some(deadlines) = &mut self.deadlines
+        {
+            deadlines.progress = None;
+        }
+    }
+
+    /// Gives the memory back when there is nothing in it.
+    fn forget_passed(&mut self) {
+        self.deadlines.take_if(|deadlines| deadlines.alarm.is_none() && deadlines.progress.is_none());
+    }
+
+    fn deadlines(&mut self) -> &mut Deadlines {
+        self.deadlines.get_or_insert_default()
+    }
+
+    /// When there is something to look at if nothing happens before. `None` once the session is over.
+    fn deadline(&self) -> Option<Instant> {
+        let session = self.session.deadline()?;
+        let own = self.deadlines.as_ref().into_iter().flat_map(|own| [own.alarm, own.progress]);
+        Some(own.flatten().fold(session, Instant::min))
+    }
+
+    /// Whether what is sent now can leave now, the reference's rule for volatile packets, or soon enough.
+    fn writable(&self, max_queued: usize) -> bool {
         match &self.link {
             Link::Polling { poll, .. } => self.queue.is_empty() && (poll.is_some() && self.session.poll_waits()),
-            Link::WebSocket { .. } => self.queue.is_empty(),
+            Link::WebSocket { .. } => self.queue.is_empty() || self.queued_bytes < max_queued,
             Link::Gone => false,
         }
     }
@@ -764,7 +858,25 @@ impl State {
             None => Poll::Ready(Ok(())),
         }
     }
+
+    /// Whether a stream that is blocked takes anything now, however little; it is given all that it takes.
+    fn probe(&mut self, wire: Wire) -> io::Result<bool> {
+        let State { queue, link: Link::WebSocket { writer, .. }, written, queued_bytes, .. } = self else {
+            return Ok(true);
+        };
+        let mut progressed = false;
+        loop {
+            match probe(queue, *written, wire, writer)? {
+                0 => return Ok(progressed),
+                taken => *queued_bytes -= advance(queue, written, taken, wire),
+            }
+            progressed = true;
+        }
+    }
 }
+
+/// How many times longer a stream may take nothing if it shows only large steps.
+const OPAQUE_PATIENCE: u32 = 3;
 
 fn close_body(version: Version) -> Body {
     let mut payload = PayloadEncoder::new(version, false);

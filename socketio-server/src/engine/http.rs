@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 use socketio_protocol::engine::{
@@ -20,6 +20,7 @@ use socketio_protocol::engine::{
 };
 use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, frame, handshake};
 
+use super::body::BodyReader;
 #[cfg(feature = "compression")]
 use super::compression;
 use super::config::EngineConfig;
@@ -183,7 +184,7 @@ impl Shared {
             upgrades: self.config.upgrades(transport),
             ping_interval: timing.ping_interval,
             ping_timeout: timing.ping_timeout,
-            max_payload: self.config.max_http_buffer_size,
+            max_payload: self.config.max_payload(transport),
         };
         Packet::Open(open.to_json().into())
     }
@@ -293,17 +294,12 @@ impl Shared {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let max = self.config.max_http_buffer_size;
+        let max = self.config.max_payload(TransportKind::Polling);
         let body = request.into_body();
         if body.size_hint().lower() > max as u64 {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        match tokio::time::timeout(self.config.body_timeout, Limited::new(body, max).collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-            Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
-            Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
-        }
+        BodyReader::new(&self.config, max).read(body).await
     }
 
     // ---- WebSocket --------------------------------------------------------------------------------------------
@@ -351,7 +347,7 @@ impl Shared {
     ) -> Result<Response<Body>, HandshakeError> {
         let response = switching_protocols(request)?;
         let opened = connection.open_probe().is_ok();
-        let max = self.config.max_http_buffer_size;
+        let max = self.config.max_payload(TransportKind::WebSocket);
         tokio::spawn(async move {
             match upgrade.await {
                 // A session that is a WebSocket already, or is being probed, has this one closed.

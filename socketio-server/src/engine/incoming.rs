@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
-use socketio_protocol::engine::{CloseReason, Input, Message, Packet};
+use socketio_protocol::engine::{CloseReason, Input, Message, Packet, TransportKind};
 use socketio_protocol::websocket::{self, Decoder, Event, Opcode, Role};
 use tokio::io::AsyncReadExt;
 
@@ -54,8 +54,9 @@ impl Incoming {
 
     /// Reads from `reader` from now on, beginning with what was read ahead.
     pub(super) fn read_from(&mut self, reader: Reader, ahead: BytesMut) {
-        let max = self.connection.shared.config.max_http_buffer_size;
-        let decoder = Decoder::new(Role::Server, max);
+        let config = &self.connection.shared.config;
+        let max = config.max_payload(TransportKind::WebSocket);
+        let decoder = Decoder::new(Role::Server, max).max_frames(config.max_fragments);
         self.web_socket = Some(WebSocket { reader, decoder, rest: ahead, borrowed: false, ended: false, left: false });
     }
 

@@ -124,6 +124,26 @@ impl Writer {
         }
     }
 
+    /// Whether [`probe`](Writer::probe) can tell.
+    pub(crate) fn shows_progress(&self) -> bool {
+        cfg!(unix) && matches!(self, Writer::Tcp(_))
+    }
+
+    /// Writes what a full stream has room for. Tokio asks a stream again only when the kernel says that a good part of
+    /// its buffer is free, which on a slow line can take minutes; this asks the kernel itself.
+    pub(crate) fn probe(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            #[cfg(unix)]
+            Writer::Tcp(writer) => {
+                use std::os::fd::AsFd;
+                let stream: &TcpStream = writer.as_ref();
+                let mut stream = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
+                io::Write::write(&mut stream, bytes)
+            }
+            _ => Ok(0),
+        }
+    }
+
     /// Has what an encrypting stream holds back written.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

@@ -5,6 +5,7 @@
 //! receives. Namespaces, rooms and events are unknown here.
 
 mod activity;
+mod body;
 #[cfg(feature = "compression")]
 mod compression;
 mod config;

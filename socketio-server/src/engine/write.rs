@@ -36,6 +36,18 @@ pub(super) fn write_some(
     write_slices(&slices, writer, cx)
 }
 
+/// Writes once if a stream that is blocked has any room at all. Says how much left.
+pub(super) fn probe(queue: &VecDeque<Frame>, written: usize, wire: Wire, writer: &Writer) -> io::Result<usize> {
+    let mut slices = SmallVec::new();
+    if let Some(frame) = queue.front() {
+        frame.gather(wire, written, &mut slices);
+    }
+    match slices.first().map_or(Ok(0), |slice| writer.probe(slice)) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        result => result,
+    }
+}
+
 /// Up to this many bytes, many small frames are copied together: the kernel spends more on each piece of a `writev` than
 /// on the bytes of a small frame.
 const SCRATCH: usize = 16 << 10;

@@ -19,7 +19,7 @@ fn packet(kind: Kind, nsp: &'static str, id: Option<u64>, data: Args) -> Packet 
 
 /// Reads a text with limits of 10 attachments and 1,000 bytes.
 fn decode(text: &str) -> Result<Option<Packet>, DecodeError> {
-    Decoder::new(Limits { max_attachments: 10, max_bytes: 1_000 }).text(text.to_owned().into())
+    Decoder::new(Limits { max_bytes: 1_000, ..Limits::default() }).text(text.to_owned().into())
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn texts_and_attachments_out_of_turn_are_refused() {
 fn text_and_attachments_share_one_limit_of_bytes() {
     let too_large = DecodeError::TooLarge { max: 60 };
     let text = r#"52-["x",{"_placeholder":true,"num":0}]"#; // 38 bytes
-    let limits = Limits { max_attachments: 10, max_bytes: 60 };
+    let limits = Limits { max_bytes: 60, ..Limits::default() };
     let mut decoder = Decoder::new(limits);
     assert_eq!(decoder.text(text.into()), Ok(None));
     assert_eq!(decoder.binary(vec![0; 11].into()), Ok(None));
@@ -270,6 +270,25 @@ fn text_and_attachments_share_one_limit_of_bytes() {
     let mut decoder = Decoder::new(limits);
     assert_eq!(decoder.text(format!(r#"2["{}"]"#, "x".repeat(56)).into()), Err(too_large));
     assert!(decoder.text(format!(r#"2["{}"]"#, "x".repeat(55)).into()).is_ok());
+}
+
+#[test]
+fn arguments_are_counted_without_the_name_and_without_what_is_inside_them() {
+    let limits = Limits { max_args: 3, ..Limits::default() };
+    for (text, ok) in [
+        (r#"2["x",1,2,3]"#, true),
+        (r#"2["x",1,2,3,4]"#, false),
+        (r#"2["x",[1,2,3,4,5],{"a":1,"b":2,"c":3,"d":4},"1,2,3,4"]"#, true),
+        (r#"51-["x",1,2,{"_placeholder":true,"num":0}]"#, true),
+        (r#"51-["x",1,2,3,{"_placeholder":true,"num":0}]"#, false),
+        ("31[1,2,3]", true),
+        ("31[1,2,3,4]", false),
+        ("31[]", true),
+        (r#"0{"a":1,"b":2,"c":3,"d":4,"e":5}"#, true),
+    ] {
+        let expected = if ok { None } else { Some(DecodeError::TooManyArguments { max: 3 }) };
+        assert_eq!(Decoder::new(limits).text(text.into()).err(), expected, "{text}");
+    }
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn messages_that_are_no_packet_are_refused() {
 
 #[test]
 fn the_limits_are_those_of_the_text_parser() {
-    let limits = Limits { max_attachments: 2, max_bytes: 60 };
+    let limits = Limits { max_attachments: 2, max_bytes: 60, ..Limits::default() };
     let written = |count: usize, bytes: &'static [u8]| {
         let mut out = Vec::new();
         encode(&mut out, &Packet::new(Kind::Event, "/", event(vec![Bytes::from_static(bytes); count])));
@@ -110,6 +110,17 @@ fn the_limits_are_those_of_the_text_parser() {
     let too_many = DecodeError::TooManyAttachments { announced: 3, max: 2 };
     assert_eq!(decode(&written(3, b"a"), limits), Err(too_many));
     assert_eq!(decode(&written(1, &[0; 60]), limits), Err(DecodeError::TooLarge { max: 60 }));
+    let limits = Limits { max_args: 20, ..limits };
+    for (count, ok) in [(20, true), (21, false)] {
+        for kind in [Kind::Event, Kind::Ack] {
+            let args = Args::from_values(&vec![1.into(); count]).unwrap();
+            let data = if kind == Kind::Ack { args } else { Args::new_event("ev", &args).unwrap() };
+            let mut out = Vec::new();
+            encode(&mut out, &Packet::new(kind, "/", data).with_id(1));
+            let expected = if ok { None } else { Some(DecodeError::TooManyArguments { max: 20 }) };
+            assert_eq!(decode(&out, limits).err(), expected, "{kind:?} {count}");
+        }
+    }
     let mut trailing = written(0, b"");
     trailing.push(0);
     assert_eq!(decode(&trailing, limits), Err(MsgpackError::Trailing { bytes: 1 }.into()));
