@@ -32,6 +32,11 @@ fn websocket_frames() {
 }
 
 #[test]
+fn byte_for_byte_as_the_reference() {
+    NodeSuite::new("compare.test.mjs").server("SERVER_CMD", env!("CARGO_BIN_EXE_compare-server")).run();
+}
+
+#[test]
 fn the_stock_client_on_every_transport() {
     conformance("conformance.test.mjs");
 }

@@ -40,9 +40,10 @@ impl<'a> Query<'a> {
         self.get("EIO")
     }
 
-    /// The protocol version in `EIO`; `None` if it is missing or one we do not speak.
+    /// The protocol version in `EIO`: 3 if it is missing, as in the days when there was no other; `None` if it is one we
+    /// do not speak.
     pub fn version(&self) -> Option<Version> {
-        self.eio().and_then(Version::from_query)
+        self.eio().map_or(Some(Version::V3), Version::from_query)
     }
 
     /// The transport in `transport`; `None` if it is missing or unknown.
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_three_or_four_or_none() {
+    fn the_version_is_three_or_four_or_one_we_do_not_speak() {
         for (query, version) in [
             ("EIO=3", Some(Version::V3)),
             ("EIO=4", Some(Version::V4)),
@@ -123,8 +124,8 @@ mod tests {
             ("EIO=04", None),
             ("EIO=4x", None),
             ("EIO=", None),
-            ("eio=4", None),
-            ("", None),
+            ("eio=4", Some(Version::V3)),
+            ("", Some(Version::V3)),
         ] {
             assert_eq!(Query::parse(query).version(), version, "{query}");
         }

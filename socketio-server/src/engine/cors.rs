@@ -119,10 +119,12 @@ impl Cors {
         if !any {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
-        let Some(origin) = origin.filter(|origin| origin.to_str().is_ok_and(|origin| self.allows(origin))) else {
-            return;
+        let allowed = match origin.filter(|origin| origin.to_str().is_ok_and(|origin| self.allows(origin))) {
+            // Without an origin too: the answer is the same for all, and may come from a cache.
+            _ if any => HeaderValue::from_static("*"),
+            Some(origin) => origin.clone(),
+            None => return,
         };
-        let allowed = if any { HeaderValue::from_static("*") } else { origin.clone() };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         if self.credentials {
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
@@ -193,6 +195,7 @@ mod tests {
             (&chosen, Some("https://x.a.test"), (Some("https://x.a.test"), false)),
             (&chosen, Some("https://a.test"), (None, false)),
             (&Cors::any(), Some("http://x.test"), (Some("*"), false)),
+            (&Cors::any(), None, (Some("*"), false)),
             (&Cors::origins(["*"]), Some("http://x.test"), (Some("*"), false)),
         ] {
             let (allowed, credentials) = expected;

@@ -72,7 +72,7 @@ impl Engine {
             }
             Err(error) => {
                 self.shared.connection_errors.tell(&head, &error);
-                if is_upgrade { refuse_upgrade(&error) } else { refuse(&error) }
+                if is_upgrade { refuse_upgrade(&error, head.header("sec-websocket-version")) } else { refuse(&error) }
             }
         };
         if let Some(cors) = cors {
@@ -403,8 +403,10 @@ async fn probe(connection: &Arc<Connection>, upgraded: hyper::upgrade::Upgraded,
     let mut buffer = BytesMut::from(ahead);
     let mut decoder = Decoder::new(Role::Server, max);
     let version = connection.version();
+    let mut upgrading = false;
     loop {
-        loop {
+        // What follows the upgrade packet belongs to the session.
+        while !upgrading {
             let packet = match decoder.decode(&mut buffer) {
                 Ok(None) => break,
                 Ok(Some(Event::Text(text))) => Packet::decode_text(text, version).ok(),
@@ -418,11 +420,8 @@ async fn probe(connection: &Arc<Connection>, upgraded: hyper::upgrade::Upgraded,
                 let _ = write_all(&mut writer, &[0x88, 0]).await;
                 return;
             };
-            let upgrade = packet == Packet::Upgrade;
+            upgrading = packet == Packet::Upgrade;
             connection.handle(Input::ProbeReceived(packet));
-            if upgrade {
-                break; // What follows belongs to the session.
-            }
         }
         let step = poll_fn(|cx| {
             if let std::task::Poll::Ready(step) = connection.poll_probe(cx) {
@@ -569,13 +568,16 @@ fn refuse(error: &HandshakeError) -> Response<Body> {
     response
 }
 
-fn refuse_upgrade(error: &HandshakeError) -> Response<Body> {
+fn refuse_upgrade(error: &HandshakeError, web_socket_version: Option<&str>) -> Response<Body> {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = Response::new(Full::from(error.message().to_owned()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if web_socket_version != Some("13") {
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")); // RFC 6455, 4.4
+    }
     response
 }
 
