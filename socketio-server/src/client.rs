@@ -110,7 +110,7 @@ impl Client {
             incoming,
             entries: SmallVec::new(),
             left: None,
-            load: Arc::default(),
+            load: Arc::new(Load::new(server.shared.handlers.clone())),
             decided: None,
             works: 0,
             refusals: 0,
@@ -425,7 +425,7 @@ impl Client {
             if let Some(ghost) = history.live(&pid).and_then(|id| namespace.local_socket(&id)) {
                 ghost.give_way();
             }
-            let resumed = history.resume(&pid, offset.as_deref(), std::time::Instant::now())?;
+            let resumed = history.resume(&pid, offset.as_deref(), crate::engine::now())?;
             Some((Box::<str>::from(pid), resumed))
         });
         let request = connection.request().clone();

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use socketio_protocol::socket::Args;
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use crate::ack::Ack;
 use crate::error::{HandlerError, HandlerErrorKind};
@@ -262,12 +263,29 @@ pub(crate) struct Load {
     /// ever.
     asked: AtomicUsize,
     fewer: Notify,
+    /// The tasks of all handlers that wait, on any connection of the server.
+    tasks: TaskTracker,
 }
 
 /// How many times more handlers may wait than the limit says if it is the client's answers that they wait for.
 const ASKING: usize = 16;
 
 impl Load {
+    pub(crate) fn new(tasks: TaskTracker) -> Self {
+        Self { tasks, ..Self::default() }
+    }
+
+    /// Returns once no handler waits.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let fewer = self.fewer.notified();
+            if self.waiting.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            fewer.await;
+        }
+    }
+
     /// Returns once fewer than `limit` handlers wait.
     pub(crate) async fn below(&self, limit: usize) {
         loop {
@@ -317,7 +335,7 @@ pub(crate) fn run_future(future: HandlerFuture, load: &Arc<Load>, on_panic: impl
         Poll::Pending => {
             load.waiting.fetch_add(1, Ordering::AcqRel);
             let load = load.clone();
-            tokio::spawn(async move {
+            load.tasks.clone().spawn(async move {
                 let result = future.await;
                 load.waiting.fetch_sub(1, Ordering::AcqRel);
                 load.fewer.notify_waiters();

@@ -47,6 +47,7 @@ mod client;
 mod client_bundle;
 #[cfg(feature = "client-bundle")]
 mod client_files;
+mod drain;
 mod error;
 mod handler;
 mod handlers;
@@ -63,11 +64,14 @@ mod server;
 mod server_event;
 mod service;
 mod socket;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use ack::{Ack, AckFuture, Acks, AcksMissing, Answer, BroadcastAcks};
 pub use adapter::{Answers, Emitted, JoinError, MissingAnswers, Recovery};
 pub use broadcast::{Broadcast, IntoRooms};
 pub use bytes::Bytes;
+pub use drain::Drain;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError, HandlerError, HandlerErrorKind, RequestError};
 pub use handler::{Data, Event, EventContext, FromEvent, Handler, HandlerFuture, State};
 pub use handshake::Handshake;

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use std::time::Duration;
 
 use bytestring::ByteString;
+use tokio_util::task::TaskTracker;
 
 use crate::adapter::{AdapterFactory, History, Recovery, SingleServer};
 use crate::client::Client;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) server: OnceLock<Weak<ServerInner>>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     error_hook: RwLock<Option<ErrorHook>>,
+    /// The handlers that wait for something.
+    pub(crate) handlers: TaskTracker,
 }
 
 type NewNamespace = Arc<dyn Fn(&Namespace) + Send + Sync>;
@@ -222,8 +225,7 @@ impl Server {
     /// [`listen`](Server::listen). Returns once the clients have been told, or after two seconds.
     pub async fn close(&self) {
         self.engine().close_for(CloseReason::ServerShutdown);
-        let namespaces: Vec<_> = self.0.namespaces().values().cloned().collect();
-        for namespace in &namespaces {
+        for namespace in self.0.all() {
             for socket in namespace.local_sockets() {
                 socket.end(crate::DisconnectReason::Connection(CloseReason::ServerShutdown));
             }
@@ -236,6 +238,10 @@ impl Server {
 impl ServerInner {
     fn namespaces(&self) -> RwLockReadGuard<'_, HashMap<ByteString, Namespace>> {
         self.namespaces.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn all(&self) -> Vec<Namespace> {
+        self.namespaces().values().cloned().collect()
     }
 
     fn of(&self, name: ByteString) -> Namespace {
@@ -587,6 +593,7 @@ impl Builder {
                 server: OnceLock::new(),
                 states: self.states,
                 error_hook: RwLock::default(),
+                handlers: TaskTracker::new(),
             }),
             namespaces: RwLock::default(),
             patterns: RwLock::default(),

@@ -47,7 +47,7 @@ impl Serialize for OpenPacket<'_> {
 
 /// Why a request is refused, with what the reference server calls the *context*.
 ///
-/// Each of these is the request's doing. No session is touched by it.
+/// Each of these but [`ShuttingDown`](HandshakeError::ShuttingDown) is the request's doing. No session is touched by it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 pub enum HandshakeError {
@@ -76,6 +76,10 @@ pub enum HandshakeError {
         /// What it counts as: 3, whatever it is, unless it is 4.
         protocol: u8,
     },
+    /// The server takes no new sessions, as it is about to end. Another server may.
+    ShuttingDown,
+    /// Too many sessions, or attempts to open one; the text says which. A later attempt may do better.
+    TooMany(&'static str),
 }
 
 /// What is bad about a request. The client is told no more than `Bad request`.
@@ -104,8 +108,6 @@ pub enum BadRequest {
         /// What the session has.
         previous_protocol: u8,
     },
-    /// The server is being closed, and takes no new sessions.
-    ServerClosed,
 }
 
 impl BadRequest {
@@ -118,7 +120,6 @@ impl BadRequest {
             BadRequest::MiddlewareFailure => "MIDDLEWARE_FAILURE",
             BadRequest::IdGenerationError => "ID_GENERATION_ERROR",
             BadRequest::ProtocolMismatch { .. } => "PROTOCOL_MISMATCH",
-            BadRequest::ServerClosed => "SERVER_CLOSED",
         }
     }
 }
@@ -137,7 +138,8 @@ impl HandshakeError {
             HandshakeError::UnknownSid { .. } => 1,
             HandshakeError::BadMethod { .. } => 2,
             HandshakeError::BadRequest(_) => 3,
-            HandshakeError::Forbidden(_) => 4,
+            // The numbers of the reference end with 5; to clients these are refusals as well.
+            HandshakeError::Forbidden(_) | HandshakeError::ShuttingDown | HandshakeError::TooMany(_) => 4,
             HandshakeError::UnsupportedVersion { .. } => 5,
         }
     }
@@ -152,6 +154,8 @@ impl HandshakeError {
             HandshakeError::Forbidden(None) => "Forbidden",
             HandshakeError::Forbidden(Some(message)) => message,
             HandshakeError::UnsupportedVersion { .. } => "Unsupported protocol version",
+            HandshakeError::ShuttingDown => "Server shutting down",
+            HandshakeError::TooMany(what) => what,
         }
     }
 
@@ -159,6 +163,8 @@ impl HandshakeError {
     pub fn status(&self) -> u16 {
         match self {
             HandshakeError::Forbidden(_) => 403,
+            HandshakeError::TooMany(_) => 429,
+            HandshakeError::ShuttingDown => 503,
             _ => 400,
         }
     }
@@ -181,7 +187,9 @@ impl HandshakeError {
                 }
                 bad => json!({ "name": bad.name() }),
             },
-            HandshakeError::Forbidden(_) => json!({ "message": self.message() }),
+            HandshakeError::Forbidden(_) | HandshakeError::ShuttingDown | HandshakeError::TooMany(_) => {
+                json!({ "message": self.message() })
+            }
             HandshakeError::UnsupportedVersion { protocol } => json!({ "protocol": protocol }),
         };
         context.to_string()
@@ -272,6 +280,18 @@ mod tests {
                 400,
                 r#"{"code":5,"message":"Unsupported protocol version"}"#,
                 r#"{"protocol":3}"#,
+            ),
+            (
+                ShuttingDown,
+                503,
+                r#"{"code":4,"message":"Server shutting down"}"#,
+                r#"{"message":"Server shutting down"}"#,
+            ),
+            (
+                TooMany("Too many connections"),
+                429,
+                r#"{"code":4,"message":"Too many connections"}"#,
+                r#"{"message":"Too many connections"}"#,
             ),
         ] {
             assert_eq!((error.status(), error.to_json()), (status, json.into()));

@@ -365,7 +365,8 @@ impl Session {
     /// A pong, or anything else heard since the ping, starts the next interval when it was heard.
     fn check_heartbeat(&mut self, now: Instant) {
         if let Heartbeat::PongDue(sent) = self.heartbeat {
-            if self.heard > sent {
+            // At the same instant too: clocks are coarse, and a client may be near.
+            if self.heard >= sent {
                 self.heartbeat = Heartbeat::PingDue(self.heard + self.timing.ping_interval);
             } else if now >= sent + self.timing.ping_timeout {
                 return self.end(now, CloseReason::PingTimeout);

@@ -20,7 +20,7 @@ use bytestring::ByteString;
 use super::member::Member;
 use super::outgoing::Outgoing;
 use super::target::Target;
-use crate::engine::random_id;
+use crate::engine::{now, random_id};
 
 /// How clients are taken back; see [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +169,7 @@ impl History {
         let number = state.last;
         let packet = packet.with_offset(&self.offset(number));
         send(&packet);
-        let at = Instant::now();
+        let at = now();
         state.bytes += packet.frame().size();
         let (rooms, except) = (target.rooms.clone(), target.except.clone());
         state.events.push_back(Event { number, at, packet, rooms, except });
@@ -189,7 +189,7 @@ impl History {
     /// A client has left. It may come back to `session`, if that is given.
     pub(crate) fn leave(&self, pid: &str, session: Option<Session>) {
         let mut state = self.lock();
-        let (live, now) = (state.live.remove(pid), Instant::now());
+        let (live, now) = (state.live.remove(pid), now());
         if let (Some(live), Some(session)) = (live, session) {
             let until = now + self.options.max_disconnection_duration;
             state.away.insert(pid.into(), Away { session, since: live.since, until });

@@ -18,7 +18,9 @@ use futures_util::task::AtomicWaker;
 use socketio_protocol::engine::{
     Body, CloseReason, Input, Message, Output, Packet, PayloadEncoder, Refusal, Session, TransportKind, Version,
 };
+use socketio_protocol::websocket;
 
+use super::clock::now;
 use super::engine::Shared;
 use super::frame::{Frame, Wire};
 use super::io::{Reader, Writer};
@@ -277,12 +279,19 @@ impl Connection {
         self.handle(Input::Close);
     }
 
+    /// Closes the session for `reason`, and tells a WebSocket client that the server goes. What is queued still leaves.
+    pub(super) fn close_for(self: &Arc<Self>, reason: CloseReason) {
+        self.set_close_frame(websocket::close_frame(Some(GOING_AWAY), ""));
+        self.lock().closed.get_or_insert(reason);
+        self.handle(Input::Close);
+    }
+
     /// Closes the session for `reason`, without sending what is queued.
     pub(crate) fn discard(self: &Arc<Self>, reason: CloseReason) {
         let mut state = self.lock();
         state.clear();
         if state.closed.is_none() {
-            state.session.handle(Instant::now(), Input::Close);
+            state.session.handle(now(), Input::Close);
             self.apply(&mut state);
             state.closed = Some(reason);
         }
@@ -333,7 +342,7 @@ impl Connection {
 
     /// Tells the session what happened and does what it says.
     pub(super) fn handle(self: &Arc<Self>, input: Input) -> Option<Refusal> {
-        let now = Instant::now();
+        let now = now();
         let mut state = self.lock();
         state.session.heard(self.shared.instant(self.heard.load(Ordering::Relaxed)));
         state.session.handle(now, input);
@@ -376,7 +385,7 @@ impl Connection {
     /// Looks at the deadlines that are not the session's.
     fn check_deadlines(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let Some(deadlines) = &mut state.deadlines else { return };
-        let now = Instant::now();
+        let now = now();
         if deadlines.alarm.take_if(|at| *at <= now).is_some() {
             state.nudged = true;
             self.task.wake();
@@ -458,7 +467,7 @@ impl Connection {
         };
         let body =
             state.take_payload(self.version, self.base64, self.shared.config.max_payload(TransportKind::Polling), end);
-        state.session.handle(Instant::now(), Input::PollAnswered);
+        state.session.handle(now(), Input::PollAnswered);
         drop(state);
         if end == Some(PollEnd::CloseLater) {
             self.handle(Input::ToldClosed);
@@ -599,7 +608,7 @@ impl Connection {
             Link::WebSocket { writer, .. } if !writer.shows_progress() => OPAQUE_PATIENCE,
             _ => 1,
         };
-        state.deadlines().progress = Some(Instant::now() + self.shared.config.write_timeout * patience);
+        state.deadlines().progress = Some(now() + self.shared.config.write_timeout * patience);
         self.arm(state);
     }
 
@@ -682,7 +691,7 @@ impl Connection {
     pub(super) fn finish(self: &Arc<Self>) -> Option<Farewell> {
         let mut state = self.lock();
         if state.closed.is_none() {
-            state.session.handle(Instant::now(), Input::Close);
+            state.session.handle(now(), Input::Close);
             self.apply(&mut state);
         }
         state.inbox.clear();
@@ -781,7 +790,7 @@ impl State {
             if self.session.poll_waits() {
                 self.end_poll(PollEnd::Close);
             }
-            self.session.handle(Instant::now(), Input::TransportFailed(reason.as_str()));
+            self.session.handle(now(), Input::TransportFailed(reason.as_str()));
             while let Some(output) = self.session.poll() {
                 if output == Output::DropProbe {
                     self.tell_probe(output);
@@ -883,6 +892,9 @@ fn close_body(version: Version) -> Body {
     payload.text(b"1");
     payload.finish()
 }
+
+/// RFC 6455, section 7.4.1: "such as a server going down".
+const GOING_AWAY: u16 = 1001;
 
 /// A close frame without a code, as the reference server sends it.
 const NORMAL_CLOSE: Bytes = Bytes::from_static(&[0x88, 0]);

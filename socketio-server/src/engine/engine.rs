@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::clock::now;
 use super::config::EngineConfig;
 use super::connection::Connection;
 use super::flusher::Flusher;
@@ -38,6 +40,7 @@ pub(super) struct Shared {
     accept: Accept,
     start: Instant,
     tasks: OnceLock<[AbortHandle; 2]>,
+    draining: AtomicBool,
     closing: CancellationToken,
     /// The tasks of the sessions, and of streams that still have something to say.
     pub(super) sessions_at_work: TaskTracker,
@@ -85,8 +88,9 @@ impl Engine {
                 sessions: Mutex::default(),
                 reserved: Mutex::default(),
                 accept: Box::new(accept),
-                start: Instant::now(),
+                start: now(),
                 tasks: OnceLock::new(),
+                draining: AtomicBool::new(false),
                 closing: CancellationToken::new(),
                 sessions_at_work: TaskTracker::new(),
             }),
@@ -118,6 +122,11 @@ impl Engine {
         self.closed().await;
     }
 
+    /// Refuses new sessions from now on.
+    pub(crate) fn refuse_new(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+    }
+
     /// Is cancelled when the engine is closed.
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.shared.closing
@@ -131,8 +140,7 @@ impl Engine {
 
     pub(crate) fn close_for(&self, reason: CloseReason) {
         self.shared.closing.cancel();
-        let connections: Vec<_> = self.shared.lock().values().cloned().collect();
-        for connection in connections {
+        for connection in self.shared.connections() {
             connection.discard(reason);
         }
     }
@@ -148,6 +156,15 @@ impl Shared {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closing.is_cancelled()
+    }
+
+    /// Whether new sessions are refused.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire) || self.is_closed()
+    }
+
+    pub(super) fn connections(&self) -> Vec<Arc<Connection>> {
+        self.lock().values().cloned().collect()
     }
 
     pub(super) fn session(&self, sid: &str) -> Option<Arc<Connection>> {

@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
@@ -21,6 +21,7 @@ use socketio_protocol::engine::{
 use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, frame, handshake};
 
 use super::body::BodyReader;
+use super::clock::now;
 #[cfg(feature = "compression")]
 use super::compression;
 use super::config::EngineConfig;
@@ -156,8 +157,8 @@ impl Shared {
             }
             None => NewId::random(),
         };
-        if self.is_closed() {
-            return Err(BadRequest::ServerClosed.into());
+        if self.is_draining() {
+            return Err(HandshakeError::ShuttingDown);
         }
         let base64 = query.b64();
         let cookie = self.config.cookie.as_ref().and_then(|cookie| cookie.header(&id.sid));
@@ -198,7 +199,7 @@ impl Shared {
             Frame::message(message.clone()).write_payload(&mut payload);
         }
         let (sid, transport) = (id.sid.clone(), TransportKind::Polling);
-        let connection = Connection::new(sid, version, transport, base64, head, self.clone(), Instant::now());
+        let connection = Connection::new(sid, version, transport, base64, head, self.clone(), now());
         self.remember(&connection);
         let accepted = self.accept(Incoming::new(connection));
         self.sessions_at_work.spawn(accepted);
@@ -263,7 +264,7 @@ impl Shared {
                 return response;
             }
         };
-        connection.heard(Instant::now());
+        connection.heard(now());
         let body = if jsonp { jsonp::unwrap(&body).map(Bytes::from) } else { Some(body) };
         for packet in body
             .into_iter()
@@ -320,11 +321,14 @@ impl Shared {
             if version == Version::V3 {
                 tokio::time::sleep(V3_PAUSE).await;
             }
+            if shared.is_closed() {
+                return; // Nobody would end it any more.
+            }
             let (reader, writer, ahead) = io::split(upgraded);
             let open = Frame::control(&shared.open_packet(&id.sid, TransportKind::WebSocket));
             let initial = shared.config.initial_packet.clone();
             let (sid, transport) = (id.sid.clone(), TransportKind::WebSocket);
-            let connection = Connection::new(sid, version, transport, base64, head, shared.clone(), Instant::now());
+            let connection = Connection::new(sid, version, transport, base64, head, shared.clone(), now());
             shared.remember(&connection);
             drop(id);
             connection.opened(writer);
@@ -565,6 +569,10 @@ fn refuse(error: &HandshakeError) -> Response<Body> {
     let mut response = Response::new(Full::from(error.to_json()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if matches!(error, HandshakeError::ShuttingDown) {
+        // The next attempt is to come over a connection that may lead to another server.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

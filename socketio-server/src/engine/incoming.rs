@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use socketio_protocol::engine::{CloseReason, Input, Message, Packet, TransportKind};
 use socketio_protocol::websocket::{self, Decoder, Event, Opcode, Role};
 use tokio::io::AsyncReadExt;
 
+use super::clock::now;
 use super::connection::{Connection, Wake};
 use super::frame::Frame;
 use super::io::Reader;
@@ -148,7 +149,7 @@ impl Incoming {
             return Poll::Pending;
         };
         match ready!(web_socket.poll_fill(cx)) {
-            Ok(n) if n > 0 => self.connection.heard(Instant::now()),
+            Ok(n) if n > 0 => self.connection.heard(now()),
             result => {
                 web_socket.ended = true;
                 web_socket.left = true;

@@ -6,12 +6,14 @@
 
 mod activity;
 mod body;
+mod clock;
 #[cfg(feature = "compression")]
 mod compression;
 mod config;
 mod connection;
 mod cookie;
 mod cors;
+mod drain;
 #[cfg(any(feature = "client-bundle", feature = "compression"))]
 mod encoding;
 #[expect(clippy::module_inception, reason = "the type it is named after")]
@@ -43,6 +45,8 @@ pub use self::request::{RemoteAddress, Request, Secure, UnixPeer};
 pub use socketio_protocol::engine::{BadRequest, CloseReason, HandshakeError, Message, Timing, TransportKind, Version};
 
 pub(crate) use self::activity::{Activity, Answering, Observed};
+pub(crate) use self::clock::now;
+pub(crate) use self::drain::Busy;
 #[cfg(feature = "client-bundle")]
 pub(crate) use self::encoding::{Encoding, ZLIB_HEADER, zlib_trailer};
 pub(crate) use self::http::not_found;

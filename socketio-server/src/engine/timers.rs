@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::clock::now;
 use super::connection::Connection;
 
 /// Deadlines, soonest first.
@@ -59,7 +60,7 @@ impl Timers {
 
     /// Looks at every connection whose deadline has come. Says when the next one comes.
     fn run_due(&self) -> Option<Instant> {
-        let now = Instant::now();
+        let now = now();
         loop {
             let mut heap = self.heap.lock().expect("nothing panics under the timers' lock");
             match heap.peek() {

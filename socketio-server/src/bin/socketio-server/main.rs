@@ -11,6 +11,7 @@ mod options;
 mod page;
 mod reach;
 
+use std::future::IntoFuture;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use clap::Parser;
 use socketio_redis_adapter::{ConnectError, RedisAdapter};
 use socketio_server::Server;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
@@ -64,11 +66,20 @@ async fn run(options: Options) -> Result<(), Problem> {
     }
     tokio::select! {
         () = io.serve_with(listener, Page) => {}
-        () = asked_to_end => {
+        () = end(&io, asked_to_end, options.drain) => {}
+    }
+    Ok(())
+}
+
+/// Waits until somebody wants the process to end, and lets clients go without haste; at once if asked again.
+async fn end(io: &Server, mut asked: mpsc::UnboundedReceiver<()>, drain: Duration) {
+    asked.recv().await;
+    tokio::select! {
+        () = io.drain(drain).into_future() => {}
+        _ = asked.recv() => {
             let _ = tokio::time::timeout(GOODBYE, io.close()).await;
         }
     }
-    Ok(())
 }
 
 /// Says where everything is.
@@ -95,21 +106,28 @@ fn announce(addr: SocketAddr, reach: &Reach) {
     );
 }
 
-/// Returns a future that is ready once somebody wants the process to end: Ctrl-C, or SIGTERM.
-fn asked_to_end() -> io::Result<impl Future<Output = ()>> {
+/// Hears each time that somebody wants the process to end: Ctrl-C, or SIGTERM.
+fn asked_to_end() -> io::Result<mpsc::UnboundedReceiver<()>> {
+    let (asked, hearing) = mpsc::unbounded_channel();
     #[cfg(unix)]
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     #[cfg(unix)]
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    Ok(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    tokio::spawn(async move {
+        loop {
+            #[cfg(unix)]
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            #[cfg(not(unix))]
+            let _ = tokio::signal::ctrl_c().await;
+            if asked.send(()).is_err() {
+                return;
+            }
         }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-    })
+    });
+    Ok(hearing)
 }
 
 /// Why the server did not start.
@@ -123,5 +141,5 @@ enum Problem {
     Listen(String, io::Error),
 }
 
-/// How long clients may take to hear that the server ends.
+/// How long clients may take to hear that the server ends when it is asked a second time.
 const GOODBYE: Duration = Duration::from_secs(5);

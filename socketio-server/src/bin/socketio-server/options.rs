@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::time::Duration;
+
 use clap::Parser;
 
 /// A Socket.IO server with a page that shows events as they arrive.
@@ -30,6 +32,16 @@ pub(crate) struct Options {
     /// What the names of the channels start with; servers and emitters that belong together use the same
     #[arg(long, value_name = "PREFIX", env = "SOCKETIO_KEY", default_value = "socket.io", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) key: String,
+
+    /// How many seconds clients have to go when the server is asked to end (SIGTERM, Ctrl-C): new ones
+    /// are refused, and those that are here are disconnected one after another. Asked twice, it ends at once
+    #[arg(long, value_name = "SECONDS", env = "SOCKETIO_DRAIN", default_value = "10", value_parser = seconds)]
+    pub(crate) drain: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "expected a number of seconds, such as 10".to_owned())
 }
 
 /// An address to listen on. A number alone is a port of this machine.
@@ -76,5 +88,6 @@ mod tests {
     fn nothing_needs_to_be_said() {
         let options = Options::try_parse_from(["socketio-server"]).expect("no argument is required");
         assert!(!options.no_bus);
+        assert_eq!(options.drain, Duration::from_secs(10));
     }
 }

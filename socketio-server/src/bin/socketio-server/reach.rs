@@ -135,6 +135,13 @@ mod tests {
     }
 
     fn options(bus: &str) -> Options {
-        Options { listen: "127.0.0.1:0".into(), redis: None, bus: bus.into(), no_bus: false, key: "socket.io".into() }
+        Options {
+            listen: "127.0.0.1:0".into(),
+            redis: None,
+            bus: bus.into(),
+            no_bus: false,
+            key: "socket.io".into(),
+            drain: std::time::Duration::ZERO,
+        }
     }
 }

@@ -1,0 +1,88 @@
+//! Ending without haste: new sessions are refused, and those that are open end one after another, each when its client
+//! has what was queued for it.
+//!
+//! Clients whose connection ends come back at once, to another server if a load balancer knows of this one's end. If all
+//! ended together they would come back together. Requests for open sessions are answered to the end, so that polling
+//! clients, who come with a new request each time, are told as well.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socketio_protocol::engine::{CloseReason, TransportKind};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::connection::Connection;
+use super::engine::Engine;
+
+/// What is waited for before a session ends, besides what is queued for its client.
+pub(crate) type Busy = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Which part of the time the ends of sessions are spread over; the rest is for the last of them.
+const SPREAD: f64 = 0.75;
+
+/// Two sessions do not end further apart than this: a server with few clients need not take its time.
+const LONGEST_GAP: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether queues are empty and sessions gone.
+const LOOK: Duration = Duration::from_millis(10);
+
+impl Engine {
+    /// Closes every session with the reason `server shutting down`, spread over `deadline` and each after what is
+    /// queued for it has left, and refuses new ones from the beginning. What is left at the deadline is closed as
+    /// [`close`](Engine::close) does it.
+    pub async fn drain(&self, deadline: Duration) {
+        let end = Instant::now() + deadline;
+        self.refuse_new();
+        self.end_sessions(end, |_| Box::pin(std::future::ready(()))).await;
+        self.close().await;
+    }
+
+    /// Whether new sessions are refused, since [`drain`](Engine::drain) or [`close`](Engine::close) was called.
+    pub fn is_draining(&self) -> bool {
+        self.shared.is_draining()
+    }
+
+    /// Ends all sessions before `end`. `busy` says what to wait for in each.
+    pub(crate) async fn end_sessions(&self, end: Instant, busy: impl Fn(&Connection) -> Busy) {
+        let mut seen = HashSet::new();
+        let mut leaving = JoinSet::new();
+        loop {
+            // Those whose handshake was under way when the draining began come in a later round.
+            let mut round = self.shared.connections();
+            round.retain(|connection| !connection.is_closed() && seen.insert(connection.id().clone()));
+            let start = Instant::now();
+            let gap = end.saturating_duration_since(start).mul_f64(SPREAD)
+                / u32::try_from(round.len().max(1)).unwrap_or(u32::MAX);
+            let gap = gap.min(LONGEST_GAP);
+            for (turn, connection) in (0_u32..).zip(round) {
+                sleep_until(start + gap * turn).await;
+                leaving.spawn(leave(busy(&connection), connection, end));
+            }
+            while leaving.try_join_next().is_some() {}
+            if Instant::now() >= end || self.clients_count() == 0 {
+                break;
+            }
+            sleep(LOOK).await;
+        }
+        while leaving.join_next().await.is_some() {}
+    }
+}
+
+/// Ends a session once it may end, at the latest at `end`.
+async fn leave(busy: Busy, connection: Arc<Connection>, end: Instant) {
+    let _ = timeout_at(end, async {
+        busy.await;
+        // What waits for a polling client leaves with the next request, before its end is told.
+        while connection.transport() != TransportKind::Polling
+            && connection.queued_bytes() > 0
+            && !connection.is_closed()
+        {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    connection.close_for(CloseReason::ServerShutdown);
+}
