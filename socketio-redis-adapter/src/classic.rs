@@ -77,7 +77,7 @@ impl Channel for Classic {
     }
 
     fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>> {
-        Box::pin(self.shared.count(b"NUMSUB", self.names.channels.request()))
+        Box::pin(self.shared.count(self.names.channels.request(), false))
     }
 
     fn ready(&self) -> Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + '_>> {

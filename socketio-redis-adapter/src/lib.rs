@@ -34,8 +34,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 pub use socketio_protocol::cluster::sharded::SubscriptionMode;
 use socketio_protocol::cluster::{Bus, Channel, Inbox, classic::DEFAULT_PREFIX};
-use socketio_redis_client::Subscriber;
 pub use socketio_redis_client::{Address, ConnectError, Publisher, QueueLimits, TlsOptions};
+use socketio_redis_client::{Redis, Subscriber};
 
 use crate::{shared::Shared, stream_reader::Reader, streams::StreamOptions};
 
@@ -130,7 +130,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Speak as `createShardedAdapter` does, over the sharded channels of Redis 7 (one Redis, not a Redis Cluster).
+    /// Speak as `createShardedAdapter` does, over the sharded channels of Redis 7.
     #[doc(alias = "createShardedAdapter")]
     pub fn sharded(mut self, mode: SubscriptionMode) -> Builder {
         (self.sharded, self.streams) = (Some(mode), None);
@@ -244,17 +244,18 @@ impl Builder {
     /// [`ConnectError::Url`] when the URL is not understood.
     pub fn lazy(self) -> Result<RedisAdapter, ConnectError> {
         let address = self.url.parse::<Address>()?.with_tls(self.tls);
+        let redis = Redis::at(address.clone());
         let shared = Shared {
             prefix: self.key.into(),
-            publisher: Publisher::start(address.clone(), "socketio-publisher", self.queue),
-            subscriber: Subscriber::start(address.clone(), self.buffer),
+            publisher: Publisher::start(&redis, "socketio-publisher", self.queue),
+            subscriber: Subscriber::start(&redis, self.buffer),
             timeout: self.requests_timeout,
             specific_responses: self.publish_on_specific_response_channel,
         };
         let family = match (self.sharded, self.streams) {
             (Some(mode), None) => Family::Sharded(mode),
             (_, Some(options)) => {
-                let reader = Reader::start(address.clone(), &options);
+                let reader = Reader::start(&redis, &options);
                 Family::Streams(Arc::new(options), reader)
             }
             (None, None) => Family::Classic,

@@ -69,7 +69,7 @@ impl Channel for Sharded {
     }
 
     fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>> {
-        Box::pin(self.shared.count(b"SHARDNUMSUB", &self.names.channels.broadcast(None)))
+        Box::pin(async { self.shared.count(&self.names.channels.broadcast(None), true).await })
     }
 
     fn room_created(&self, room: &str) {

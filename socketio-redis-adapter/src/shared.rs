@@ -1,9 +1,9 @@
 //! What all namespaces of one adapter share, whatever the family.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use socketio_protocol::cluster::{BusError, BusStatus, Envelope, Inbox, MessageError};
-use socketio_redis_client::{Publisher, Subscriber, resp::Reply};
+use socketio_redis_client::{Publisher, Subscriber};
 use tokio::time::timeout;
 
 #[derive(Clone)]
@@ -16,23 +16,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// How many connections are subscribed to `channel`: `PUBSUB NUMSUB` or `PUBSUB SHARDNUMSUB`.
-    pub(crate) fn count(
-        &self,
-        question: &'static [u8],
-        channel: &str,
-    ) -> impl Future<Output = Result<usize, BusError>> + Send + use<> {
-        let answer = self.publisher.call(&[b"PUBSUB", question, channel.as_bytes()]);
-        let after = self.timeout;
-        async move {
-            let late = |_| BusError::Timeout { after_ms: after.as_millis().try_into().unwrap_or(u64::MAX) };
-            if let Reply::Array(pair) = timeout(after, answer).await.map_err(late)??
-                && let [_, Reply::Integer(count)] = pair.as_slice()
-            {
-                return Ok(usize::try_from(*count).unwrap_or(0));
+    /// How many servers there are: how many connections are subscribed to a channel of all of them.
+    pub(crate) async fn count(&self, channel: &str, sharded: bool) -> Result<usize, BusError> {
+        let count = async {
+            match sharded {
+                true => self.publisher.shard_subscribers(channel).await,
+                false => self.publisher.subscribers(channel).await,
             }
-            Err(BusError::Refused { reason: "the number of subscribers was not answered with a number".into() })
-        }
+        };
+        let late = |_| BusError::Timeout { after_ms: self.timeout.as_millis().try_into().unwrap_or(u64::MAX) };
+        Ok(usize::try_from(timeout(self.timeout, count).await.map_err(late)??).unwrap_or(usize::MAX))
     }
 }
 

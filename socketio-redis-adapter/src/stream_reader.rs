@@ -1,4 +1,5 @@
-//! Reads the streams of all namespaces, through one connection that is made again for ever, from where it stopped.
+//! Reads the streams of all namespaces, through one connection that is made again for ever, from where it stopped; in a
+//! Redis Cluster, where each stream has a node of its own, through one for each stream.
 //!
 //! What is added while the link is down is read afterwards, so an outage loses nothing, unless the stream was trimmed
 //! or emptied meanwhile: that is told as a gap. An entry that cannot be read is passed over.
@@ -14,7 +15,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use socketio_protocol::cluster::{BusError, BusStatus, Inbox, streams};
 use socketio_redis_client::{
-    Address, CONNECT_TIMEOUT, ConnectError, Link,
+    ConnectError, Link, Redis,
     backoff::Backoff,
     resp::{self, Reply, Scanner},
 };
@@ -35,11 +36,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const GOOD_LINK: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 64 << 10;
 
-/// The task that reads; ends with the last handle.
+/// The tasks that read; end with the last handle.
 pub(crate) struct Reader {
     namespaces: Namespaces,
-    positioned: watch::Receiver<bool>,
-    task: JoinHandle<()>,
+    positioned: Vec<watch::Receiver<bool>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 type Namespaces = Arc<RwLock<HashMap<String, Namespace>>>;
@@ -59,8 +60,10 @@ pub(crate) struct Registered {
 impl Registered {
     /// Waits until it is known from which entry on the streams are read.
     pub(crate) async fn ready(&self) -> Result<(), BusError> {
-        let mut positioned = self.reader.positioned.clone();
-        positioned.wait_for(|known| *known).await.map(drop).map_err(|_| BusError::Closed)
+        for mut positioned in self.reader.positioned.iter().cloned() {
+            positioned.wait_for(|known| *known).await.map_err(|_| BusError::Closed)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn close(&self) {
@@ -72,22 +75,29 @@ impl Registered {
 }
 
 impl Reader {
-    pub(crate) fn start(address: Address, options: &StreamOptions) -> Arc<Reader> {
+    pub(crate) fn start(redis: &Redis, options: &StreamOptions) -> Arc<Reader> {
         let namespaces = Namespaces::default();
-        let (tell_positioned, positioned) = watch::channel(false);
-        let streams = streams::all_streams(&options.name, options.count)
+        let streams: Vec<Stream> = streams::all_streams(&options.name, options.count)
             .into_iter()
             .map(|name| Stream { name, position: None, full: false })
             .collect();
-        let task = Task {
-            address,
-            streams,
-            read_count: options.read_count.max(1),
-            namespaces: namespaces.clone(),
-            positioned: tell_positioned,
-            last_heard: Instant::now(),
-        };
-        Arc::new(Reader { namespaces, positioned, task: tokio::spawn(task.run()) })
+        let at_a_time = if redis.address().is_cluster() { 1 } else { streams.len().max(1) };
+        let (mut positioned, mut tasks) = (Vec::new(), Vec::new());
+        let mut streams = streams.into_iter().peekable();
+        while streams.peek().is_some() {
+            let (tell_positioned, known) = watch::channel(false);
+            let task = Task {
+                redis: redis.clone(),
+                streams: streams.by_ref().take(at_a_time).collect(),
+                read_count: options.read_count.max(1),
+                namespaces: namespaces.clone(),
+                positioned: tell_positioned,
+                last_heard: Instant::now(),
+            };
+            positioned.push(known);
+            tasks.push(tokio::spawn(task.run()));
+        }
+        Arc::new(Reader { namespaces, positioned, tasks })
     }
 
     pub(crate) fn register(self: &Arc<Self>, nsp: &str, uid: String, inbox: Arc<dyn Inbox>) -> Registered {
@@ -99,12 +109,12 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
 struct Task {
-    address: Address,
+    redis: Redis,
     streams: Vec<Stream>,
     read_count: usize,
     namespaces: Namespaces,
@@ -143,7 +153,7 @@ impl Task {
         let mut last_error = None;
         loop {
             sleep(backoff.next_wait()).await;
-            let error = match Link::open(&self.address, "socketio-streams", CONNECT_TIMEOUT).await {
+            let error = match self.redis.open(&self.streams[0].name, "socketio-streams").await {
                 Ok(link) => {
                     let since = Instant::now();
                     let error = self.read(link).await;
@@ -164,11 +174,12 @@ impl Task {
     async fn read(&mut self, link: Link) -> ConnectError {
         let mut talk = Talk { link, received: BytesMut::with_capacity(READ_BYTES) };
         let Err(error) = self.read_on(&mut talk).await;
+        self.redis.refused(&error.to_string());
         match error.kind() {
             io::ErrorKind::TimedOut => {
-                ConnectError::Timeout { address: self.address.to_string(), after: ANSWER_TIMEOUT }
+                ConnectError::Timeout { address: self.redis.address().to_string(), after: ANSWER_TIMEOUT }
             }
-            _ => ConnectError::Unreachable { address: self.address.to_string(), reason: error.to_string() },
+            _ => ConnectError::Unreachable { address: self.redis.address().to_string(), reason: error.to_string() },
         }
     }
 

@@ -116,8 +116,8 @@ impl Channel for Streams {
     }
 
     fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>> {
-        let question: &[u8] = if self.options.sharded_pub_sub { b"SHARDNUMSUB" } else { b"NUMSUB" };
-        Box::pin(self.shared.count(question, &self.names.channels.broadcast(None)))
+        let sharded = self.options.sharded_pub_sub;
+        Box::pin(async move { self.shared.count(&self.names.channels.broadcast(None), sharded).await })
     }
 
     fn ready(&self) -> Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + '_>> {

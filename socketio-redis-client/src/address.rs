@@ -69,6 +69,14 @@ impl Address {
         matches!(self.place, Place::Cluster(_))
     }
 
+    /// The host of one server.
+    pub(crate) fn host(&self) -> Option<&Host> {
+        match &self.place {
+            Place::Host(host) => Some(host),
+            _ => None,
+        }
+    }
+
     /// One server of those that this names, entered in the same way.
     pub(crate) fn server(&self, host: Host) -> Address {
         Address { place: Place::Host(host), login: self.login.clone(), tls: self.tls.clone() }

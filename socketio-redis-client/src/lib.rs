@@ -13,12 +13,20 @@ pub mod resp;
 
 mod address;
 mod link;
+mod link_publisher;
+mod link_subscriber;
 mod publisher;
+mod slots;
+mod spread;
 mod subscriber;
+mod target;
 mod tls;
+mod topology;
 
 pub use address::{Address, Host};
 pub use link::{CONNECT_TIMEOUT, ConnectError, Link, Stream};
-pub use publisher::{Publisher, QueueLimits};
+pub use link_publisher::QueueLimits;
+pub use publisher::Publisher;
 pub use subscriber::{Listener, Sink, Subscriber, Topics};
+pub use target::Redis;
 pub use tls::TlsOptions;

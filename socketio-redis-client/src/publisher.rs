@@ -1,150 +1,49 @@
-//! Sends messages through one connection to Redis, in order, without anybody waiting.
+//! Sends messages to one server, or to the nodes of a cluster.
 //!
-//! [`Publisher::publish`] appends a ready command to the last [`Batch`] of a bounded queue. One task takes whole
-//! batches, writes each in as few system calls as it takes, and fills in the answers as they come. While a write is
-//! under way the next batch grows, so the more there is to send the less each message costs.
-//!
-//! A message is sent at most once. When the link breaks, what was being sent and had no answer yet fails: it may have
-//! arrived. What was still queued waits for the next link, within the queue's size and age.
+//! In a cluster a sharded message or a stream entry goes to the master of its slot, through a connection for each; all
+//! that is for plain channels goes through one node, so that its order is kept. What a node refuses because the slot has
+//! moved is sent to the right one; what waits for a node that is gone, too.
 
 use std::{
-    collections::VecDeque,
-    future::Future,
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use bytes::BytesMut;
-use socketio_protocol::cluster::{BusError, Published, Receipts};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::{Notify, oneshot, watch},
-    time::{MissedTickBehavior, interval, sleep, timeout},
-};
+use socketio_protocol::cluster::{BusError, Published};
+use tokio::time::{Duration, sleep};
 
 use crate::{
-    ConnectError,
-    address::Address,
-    backoff::Backoff,
-    link::{CONNECT_TIMEOUT, Link},
-    resp::{self, Reply, Scanner, Token},
+    Address, ConnectError, Redis,
+    address::Host,
+    link_publisher::{Detour, LinkPublisher, QueueLimits},
+    resp::{self, Reply},
+    topology::Topology,
 };
 
-/// A batch is closed once it is so large: memory moves in pieces, and little is lost with a link.
-const BATCH_BYTES: usize = 256 << 10;
-/// So much is read at once.
-const READ_BYTES: usize = 16 << 10;
-/// How often deadlines are looked at.
-const TICK: Duration = Duration::from_millis(500);
-/// A link that says nothing for so long although an answer is due is dead.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
-/// A link that was not used for so long is asked whether it is still there.
-const IDLE_PING: Duration = Duration::from_secs(5);
-/// How long what is queued may still be sent after the last [`Publisher`] is gone.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// A link that lived so long was a good one; the next trouble is a new one.
-const GOOD_LINK: Duration = Duration::from_secs(2);
+/// How long a slot that is being moved is left alone.
+const MOVING: Duration = Duration::from_millis(100);
 
-/// How much a [`Publisher`] keeps when it cannot send.
-#[derive(Debug, Clone, Copy)]
-pub struct QueueLimits {
-    /// So many messages. Default 65,536.
-    pub messages: usize,
-    /// So many bytes. Default 64 MiB. One message alone is taken whatever its size.
-    pub bytes: usize,
-    /// For so long while there is no link; then they fail. Default one minute.
-    pub age: Duration,
-}
+/// Sends messages in order, without anybody waiting. Cheap to clone; the connections end with the last clone, after what
+/// is queued has been sent.
+#[derive(Clone)]
+pub struct Publisher(Way);
 
-impl Default for QueueLimits {
-    fn default() -> Self {
-        QueueLimits { messages: 65_536, bytes: 64 << 20, age: Duration::from_secs(60) }
-    }
-}
-
-/// Sends messages through one connection to Redis. Cheap to clone; the connection ends with the last clone, after
-/// what is queued has been sent.
-#[derive(Clone, Debug)]
-pub struct Publisher {
-    owner: Arc<Owner>,
-}
-
-/// Ends the task when the last publisher is gone.
-#[derive(Debug)]
-struct Owner {
-    shared: Arc<Shared>,
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.wake.notify_one();
-    }
-}
-
-struct Shared {
-    state: Mutex<State>,
-    limits: QueueLimits,
-    wake: Notify,
-    link: watch::Sender<LinkState>,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let state = self.lock();
-        let mut shown = f.debug_struct("Shared");
-        shown.field("messages", &state.messages).field("bytes", &state.bytes).field("closed", &state.closed);
-        shown.finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum LinkState {
-    Connecting,
-    Up,
-    Down(ConnectError),
-}
-
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Batch>,
-    /// In the queue.
-    messages: usize,
-    bytes: usize,
-    /// The task has seen the queue empty and waits to be woken.
-    idle: bool,
-    closed: bool,
-}
-
-/// Commands that are written together.
-struct Batch {
-    commands: Vec<u8>,
-    answers: Answers,
-    since: Instant,
-    sealed: bool,
-}
-
-/// To whom the answers to a batch go.
-enum Answers {
-    /// So many messages, one number each.
-    Messages { receipts: Receipts, sent: usize, answered: usize },
-    /// One command, its answer as it is.
-    Call(Option<oneshot::Sender<Result<Reply, BusError>>>),
-    /// One command that only shows that Redis is there.
-    Ping,
+#[derive(Clone)]
+enum Way {
+    Server(LinkPublisher),
+    Cluster(Arc<Nodes>),
 }
 
 impl Publisher {
-    /// Starts publishing to `address`; the connection is made in the background and made again for ever.
+    /// Starts publishing to `redis`; connections are made in the background and made again for ever.
     ///
-    /// `name` is what Redis' `CLIENT LIST` shows. Has to be called inside a Tokio runtime, which carries the
-    /// connection.
-    pub fn start(address: Address, name: &'static str, limits: QueueLimits) -> Publisher {
-        let (link, _) = watch::channel(LinkState::Connecting);
-        let shared = Arc::new(Shared { state: Mutex::default(), limits, wake: Notify::new(), link });
-        tokio::spawn(run(shared.clone(), address, name));
-        Publisher { owner: Arc::new(Owner { shared }) }
+    /// `name` is what Redis' `CLIENT LIST` shows. `limits` are for each connection. Has to be called inside a Tokio
+    /// runtime, which carries the connections.
+    pub fn start(redis: &Redis, name: &'static str, limits: QueueLimits) -> Publisher {
+        Publisher(match redis.topology() {
+            None => Way::Server(LinkPublisher::start(redis.address().clone(), name, limits, None)),
+            Some(topology) => Way::Cluster(Nodes::start(topology.clone(), name, limits)),
+        })
     }
 
     /// Waits until there is a link, or the first attempt to make one has failed.
@@ -153,11 +52,9 @@ impl Publisher {
     ///
     /// Why there is none now. It is being tried again.
     pub async fn connected(&self) -> Result<(), ConnectError> {
-        let mut link = self.shared().link.subscribe();
-        let state = link.wait_for(|state| *state != LinkState::Connecting).await;
-        match state.as_deref() {
-            Ok(LinkState::Down(error)) => Err(error.clone()),
-            _ => Ok(()),
+        match &self.0 {
+            Way::Server(link) => link.connected().await,
+            Way::Cluster(nodes) => nodes.connected().await,
         }
     }
 
@@ -170,355 +67,238 @@ impl Publisher {
         self.send(&[b"PUBLISH", channel.as_bytes(), payload])
     }
 
-    /// Queues a command that is answered with a number or an id.
+    /// Queues a command that is answered with a number or an id. What follows the verb is its key or channel.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Full`]; the command has not been queued then.
     pub fn send(&self, parts: &[&[u8]]) -> Result<Published, BusError> {
-        let shared = self.shared();
-        let mut guard = shared.lock();
-        let state = &mut *guard;
-        let size: usize = parts.iter().map(|part| part.len()).sum();
-        if state.messages >= shared.limits.messages || (state.messages > 0 && state.bytes + size > shared.limits.bytes)
-        {
-            return Err(BusError::Full { queued: state.messages });
+        match &self.0 {
+            Way::Server(link) => link.send(parts),
+            Way::Cluster(nodes) => nodes.way_of(parts.iter().copied()).send(parts),
         }
-        let open = state.queue.back_mut().filter(|batch| !batch.sealed && batch.commands.len() < BATCH_BYTES);
-        let published = match open {
-            Some(Batch { commands, answers: Answers::Messages { receipts, sent, .. }, .. }) => {
-                let before = commands.len();
-                resp::command(commands, parts);
-                state.bytes += commands.len() - before;
-                *sent += 1;
-                receipts.published(*sent - 1)
-            }
-            _ => {
-                let mut commands = Vec::with_capacity(size + 64);
-                resp::command(&mut commands, parts);
-                state.bytes += commands.len();
-                let receipts = Receipts::new();
-                let published = receipts.published(0);
-                let answers = Answers::Messages { receipts, sent: 1, answered: 0 };
-                state.queue.push_back(Batch { commands, answers, since: Instant::now(), sealed: false });
-                published
-            }
-        };
-        state.messages += 1;
-        shared.wake_if_idle(guard);
-        Ok(published)
     }
 
-    /// Sends a command and gives back its answer; fails at once when there is no link.
-    pub fn call(&self, parts: &[&[u8]]) -> impl Future<Output = Result<Reply, BusError>> + Send + use<> {
-        let shared = self.shared();
-        let (answer, answered) = oneshot::channel();
-        if let LinkState::Down(error) = &*shared.link.borrow() {
-            let _ = answer.send(Err(error.clone().into()));
-        } else {
-            let mut commands = Vec::new();
-            resp::command(&mut commands, parts);
-            let answers = Answers::Call(Some(answer));
-            let mut state = shared.lock();
-            state.queue.push_back(Batch { commands, answers, since: Instant::now(), sealed: true });
-            shared.wake_if_idle(state);
+    /// Sends a command and gives back its answer; fails at once when there is no link. What follows the verb is its key.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`], also when Redis refuses the command.
+    pub async fn call(&self, parts: &[&[u8]]) -> Result<Reply, BusError> {
+        match &self.0 {
+            Way::Server(link) => link.call(parts).await,
+            Way::Cluster(nodes) => nodes.call(parts).await,
         }
-        async { answered.await.unwrap_or(Err(BusError::Closed)) }
+    }
+
+    /// How many connections are subscribed to a channel: `PUBSUB NUMSUB`, of all nodes together.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] when no node has answered with a number.
+    pub async fn subscribers(&self, channel: &str) -> Result<u64, BusError> {
+        let question: [&[u8]; 3] = [b"PUBSUB", b"NUMSUB", channel.as_bytes()];
+        match &self.0 {
+            Way::Server(link) => read_count(link.call(&question).await?),
+            Way::Cluster(nodes) => {
+                let asked: Vec<_> = nodes.all().iter().map(|link| link.call(&question)).collect();
+                let mut counted = Err(BusError::Closed);
+                for answer in futures_util::future::join_all(asked).await {
+                    match (answer.and_then(read_count), &mut counted) {
+                        (Ok(count), Ok(sum)) => *sum += count,
+                        // A node that is gone has no subscribers.
+                        (Err(_), Ok(_)) => {}
+                        (outcome, counted) => *counted = outcome,
+                    }
+                }
+                counted
+            }
+        }
+    }
+
+    /// How many connections are subscribed to a sharded channel: `PUBSUB SHARDNUMSUB`.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] when that is not answered with a number.
+    pub async fn shard_subscribers(&self, channel: &str) -> Result<u64, BusError> {
+        let question: [&[u8]; 3] = [b"PUBSUB", b"SHARDNUMSUB", channel.as_bytes()];
+        let answer = match &self.0 {
+            Way::Server(link) => link.call(&question),
+            Way::Cluster(nodes) => nodes.owner_of(channel.as_bytes()).call(&question),
+        };
+        read_count(answer.await?)
     }
 
     /// How many messages wait to be sent.
     pub fn queued(&self) -> usize {
-        self.shared().lock().messages
-    }
-
-    fn shared(&self) -> &Shared {
-        &self.owner.shared
+        match &self.0 {
+            Way::Server(link) => link.queued(),
+            Way::Cluster(nodes) => nodes.lock().links.values().map(LinkPublisher::queued).sum(),
+        }
     }
 }
 
-impl Shared {
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher").field("queued", &self.queued()).finish_non_exhaustive()
+    }
+}
+
+fn read_count(reply: Reply) -> Result<u64, BusError> {
+    if let Reply::Array(pair) = reply
+        && let [_, Reply::Integer(count)] = pair.as_slice()
+    {
+        return Ok(u64::try_from(*count).unwrap_or(0));
+    }
+    Err(BusError::Refused { reason: "the number of subscribers was not answered with a number".into() })
+}
+
+/// A connection for each node that is sent to.
+struct Nodes {
+    topology: Arc<Topology>,
+    name: &'static str,
+    limits: QueueLimits,
+    detour: Detour,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    links: HashMap<Host, LinkPublisher>,
+    /// Through which node plain channels are published to.
+    plain: Option<Host>,
+}
+
+impl Nodes {
+    fn start(topology: Arc<Topology>, name: &'static str, limits: QueueLimits) -> Arc<Nodes> {
+        Arc::new_cyclic(|this: &Weak<Nodes>| {
+            tokio::spawn(follow(this.clone(), topology.clone()));
+            let this = this.clone();
+            let detour: Detour = Arc::new(move |reason, command| match this.upgrade() {
+                Some(nodes) => nodes.detour(reason, command),
+                None => false,
+            });
+            Nodes { topology, name, limits, detour, state: Mutex::default() }
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the task if it sleeps: once for however many messages follow.
-    fn wake_if_idle(&self, mut state: MutexGuard<'_, State>) {
-        if std::mem::take(&mut state.idle) {
-            drop(state);
-            self.wake.notify_one();
+    /// The connection to one node, made if there is none.
+    fn link(&self, state: &mut State, server: &Address) -> LinkPublisher {
+        let Some(host) = server.host() else { unreachable!("a node of a cluster is a host") };
+        let start = || LinkPublisher::start(server.clone(), self.name, self.limits, Some(self.detour.clone()));
+        state.links.entry(host.clone()).or_insert_with(start).clone()
+    }
+
+    /// Where a command belongs.
+    fn way_of<'a>(&self, mut parts: impl Iterator<Item = &'a [u8]>) -> LinkPublisher {
+        match (parts.next(), parts.next()) {
+            (Some(b"PUBLISH") | None, _) | (_, None) => self.plain(),
+            (Some(_), Some(key)) => self.owner_of(key),
         }
     }
 
-    fn take(&self) -> Option<Batch> {
+    fn owner_of(&self, key: &[u8]) -> LinkPublisher {
+        match self.topology.owner(key) {
+            Some(owner) => self.link(&mut self.lock(), &owner),
+            // Any node knows the owner, and says so.
+            None => self.plain(),
+        }
+    }
+
+    /// The node for plain channels: the same one as long as it is there.
+    fn plain(&self) -> LinkPublisher {
         let mut state = self.lock();
-        let batch = state.take();
-        state.idle = batch.is_none();
-        batch
-    }
-
-    fn finished(&self) -> bool {
-        let state = self.lock();
-        state.closed && state.queue.is_empty()
-    }
-
-    /// While there is no link: calls fail now, messages when they are too old.
-    fn expire(&self, error: &ConnectError) {
-        let mut failed = Vec::new();
+        if let Some(link) = state.plain.as_ref().and_then(|host| state.links.get(host))
+            && !link.is_down()
         {
-            let mut state = self.lock();
-            if let Some(last) = state.queue.back_mut() {
-                last.sealed = true;
-            }
-            let age = if state.closed { FLUSH_TIMEOUT } else { self.limits.age };
-            let now = Instant::now();
-            let mut kept = VecDeque::new();
-            while let Some(batch) = state.take() {
-                match batch.answers {
-                    Answers::Messages { .. } if now.duration_since(batch.since) < age => kept.push_back(batch),
-                    _ => failed.push(batch),
-                }
-            }
-            for batch in kept {
-                state.put(batch);
-            }
+            return link.clone();
         }
-        for batch in failed {
-            batch.answers.fail(&error.clone().into());
-        }
-    }
-}
-
-impl State {
-    fn take(&mut self) -> Option<Batch> {
-        let batch = self.queue.pop_front()?;
-        if let messages @ 1.. = batch.messages() {
-            self.messages -= messages;
-            self.bytes -= batch.commands.len();
-        }
-        Some(batch)
-    }
-
-    /// Only batches of messages come back.
-    fn put(&mut self, batch: Batch) {
-        self.messages += batch.messages();
-        self.bytes += batch.commands.len();
-        self.queue.push_back(batch);
-    }
-}
-
-impl Batch {
-    fn messages(&self) -> usize {
-        match &self.answers {
-            Answers::Messages { sent, .. } => *sent,
-            _ => 0,
-        }
-    }
-}
-
-impl Answers {
-    fn fail(self, error: &BusError) {
-        match self {
-            Answers::Messages { receipts, .. } => receipts.fail(error.clone()),
-            Answers::Call(Some(answer)) => {
-                let _ = answer.send(Err(error.clone()));
-            }
-            Answers::Call(None) | Answers::Ping => {}
-        }
-    }
-}
-
-/// The task: links, one after the other, until nobody publishes any more.
-async fn run(shared: Arc<Shared>, address: Address, name: &'static str) {
-    let mut backoff = Backoff::default();
-    let mut last_error = None;
-    loop {
-        let wait = sleep(backoff.next_wait());
-        let attempt = async {
-            wait.await;
-            Link::open(&address, name, CONNECT_TIMEOUT).await
+        let nodes = self.topology.nodes();
+        let up = |server: &&Address| {
+            server.host().is_some_and(|host| state.links.get(host).is_none_or(|link| !link.is_down()))
         };
-        let error = match meanwhile(&shared, last_error.as_ref(), attempt).await {
-            Ok(link) => {
-                shared.link.send_replace(LinkState::Up);
-                let since = Instant::now();
-                let Err(error) = carry(&shared, link, &address).await else { return };
-                if since.elapsed() >= GOOD_LINK {
-                    backoff.reset();
-                }
-                error
+        let server = nodes.iter().find(up).or(nodes.first()).unwrap_or(self.topology.address()).clone();
+        let left = std::mem::replace(&mut state.plain, server.host().cloned());
+        let waiting = left.and_then(|host| state.links.get(&host)).map(LinkPublisher::take_back).unwrap_or_default();
+        let link = self.link(&mut state, &server);
+        drop(state);
+        waiting.into_iter().for_each(|command| self.send_again(command));
+        link
+    }
+
+    fn all(&self) -> Vec<LinkPublisher> {
+        let mut state = self.lock();
+        self.topology.nodes().iter().map(|server| self.link(&mut state, server)).collect()
+    }
+
+    async fn connected(&self) -> Result<(), ConnectError> {
+        let mut outcome = Ok(());
+        for link in self.all() {
+            outcome = link.connected().await;
+            if outcome.is_ok() {
+                break;
             }
-            Err(error) => error,
+        }
+        outcome
+    }
+
+    async fn call(&self, parts: &[&[u8]]) -> Result<Reply, BusError> {
+        for _ in 0..MOVES {
+            match self.way_of(parts.iter().copied()).call(parts).await {
+                Err(BusError::Refused { reason }) if self.topology.moved(&reason) => {}
+                Err(BusError::Refused { reason }) if is_moving(&reason) => sleep(MOVING).await,
+                outcome => return outcome,
+            }
+        }
+        Err(BusError::Refused { reason: "its slot moves from node to node".to_owned() })
+    }
+
+    /// A node is not the right one for this command.
+    fn detour(self: &Arc<Self>, reason: &str, command: Vec<u8>) -> bool {
+        if self.topology.moved(reason) {
+            self.send_again(command);
+            return true;
+        }
+        if is_moving(reason) {
+            let nodes = self.clone();
+            tokio::spawn(async move {
+                sleep(MOVING).await;
+                nodes.send_again(command);
+            });
+            return true;
+        }
+        false
+    }
+
+    fn send_again(&self, command: Vec<u8>) {
+        self.way_of(resp::parts(&command)).send_raw(command.clone());
+    }
+}
+
+/// How often a call follows its key.
+const MOVES: usize = 8;
+
+/// The key is between two nodes.
+fn is_moving(reason: &str) -> bool {
+    reason.starts_with("ASK ") || reason.starts_with("TRYAGAIN")
+}
+
+/// Ends connections to nodes that are no more, and sends what waited there elsewhere.
+async fn follow(nodes: Weak<Nodes>, topology: Arc<Topology>) {
+    let mut changes = topology.changes();
+    drop(topology);
+    while changes.changed().await.is_ok() {
+        let Some(nodes) = nodes.upgrade() else { return };
+        let known = nodes.topology.nodes();
+        let gone: Vec<LinkPublisher> = {
+            let is_known = |host: &Host| known.iter().any(|server| server.host() == Some(host));
+            nodes.lock().links.extract_if(|host, _| !is_known(host)).map(|(_, link)| link).collect()
         };
-        if last_error.as_ref() != Some(&error) {
-            tracing::warn!(%error, "no link to Redis for publishing; trying again");
-        }
-        shared.expire(&error);
-        shared.link.send_replace(LinkState::Down(error.clone()));
-        last_error = Some(error);
-        if shared.finished() {
-            return;
-        }
+        gone.iter().flat_map(LinkPublisher::take_back).for_each(|command| nodes.send_again(command));
     }
-}
-
-/// Waits for `attempt` and lets messages that became too old meanwhile fail.
-async fn meanwhile<T>(shared: &Shared, error: Option<&ConnectError>, attempt: impl Future<Output = T>) -> T {
-    let mut attempt = std::pin::pin!(attempt);
-    let mut tick = interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            done = &mut attempt => return done,
-            _ = tick.tick() => if let Some(error) = error { shared.expire(error) },
-        }
-    }
-}
-
-/// Sends and receives until the link breaks (`Err`) or nobody publishes any more and all is sent (`Ok`).
-async fn carry(shared: &Shared, link: Link, address: &Address) -> Result<(), ConnectError> {
-    let (mut reader, mut writer) = tokio::io::split(link.stream);
-    let mut due: VecDeque<Answers> = VecDeque::new();
-    let outcome = exchange(shared, &mut reader, &mut writer, &mut due, address).await;
-    if let Err(error) = &outcome {
-        // All of these were handed to the system at least in part: they may have arrived.
-        let error = BusError::from(error.clone());
-        for answers in due {
-            answers.fail(&error);
-        }
-    }
-    outcome
-}
-
-async fn exchange(
-    shared: &Shared,
-    reader: &mut (impl AsyncReadExt + Unpin),
-    writer: &mut (impl AsyncWriteExt + Unpin),
-    due: &mut VecDeque<Answers>,
-    address: &Address,
-) -> Result<(), ConnectError> {
-    let broken =
-        |error: io::Error| ConnectError::Unreachable { address: address.to_string(), reason: error.to_string() };
-    let mut received = BytesMut::with_capacity(READ_BYTES);
-    let mut writing: Vec<u8> = Vec::new();
-    let mut written = 0;
-    let mut complained = false;
-    let mut last_heard = Instant::now();
-    let mut asked_since = last_heard;
-    let mut tick = interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        if written == writing.len() {
-            match shared.take() {
-                Some(batch) => {
-                    if due.is_empty() {
-                        asked_since = Instant::now();
-                    }
-                    (writing, written) = (batch.commands, 0);
-                    due.push_back(batch.answers);
-                }
-                None => (writing, written) = (Vec::new(), 0),
-            }
-            if writing.is_empty() && due.is_empty() && shared.finished() {
-                return Ok(());
-            }
-        }
-        let idle = writing.is_empty();
-        tokio::select! {
-            biased;
-            read = reader.read_buf(&mut received) => {
-                if read.map_err(broken)? == 0 {
-                    return Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection")));
-                }
-                last_heard = Instant::now();
-                let used = answer(&received, due, &mut complained).map_err(broken)?;
-                let _ = received.split_to(used);
-                received.reserve(READ_BYTES);
-            }
-            wrote = writer.write(&writing[written..]), if !idle => {
-                match wrote.map_err(broken)? {
-                    0 => return Err(broken(io::ErrorKind::WriteZero.into())),
-                    count => written += count,
-                }
-                if written == writing.len() {
-                    flush(writer, address).await?;
-                }
-            }
-            () = shared.wake.notified(), if idle => {}
-            _ = tick.tick() => {
-                let now = Instant::now();
-                if due.is_empty() {
-                    if now.duration_since(last_heard) >= IDLE_PING && idle {
-                        resp::command(&mut writing, &[b"PING"]);
-                        due.push_back(Answers::Ping);
-                        asked_since = now;
-                    }
-                } else if now.duration_since(last_heard.max(asked_since)) >= ANSWER_TIMEOUT {
-                    return Err(ConnectError::Timeout { address: address.to_string(), after: ANSWER_TIMEOUT });
-                }
-            }
-        }
-    }
-}
-
-/// Nothing to do over TCP; over TLS, hands over what the last record holds.
-async fn flush(writer: &mut (impl AsyncWriteExt + Unpin), address: &Address) -> Result<(), ConnectError> {
-    let address = || address.to_string();
-    match timeout(ANSWER_TIMEOUT, writer.flush()).await {
-        Ok(flushed) => {
-            flushed.map_err(|error| ConnectError::Unreachable { address: address(), reason: error.to_string() })
-        }
-        Err(_) => Err(ConnectError::Timeout { address: address(), after: ANSWER_TIMEOUT }),
-    }
-}
-
-/// Gives what has arrived to those it is for; tells how many bytes that was.
-fn answer(received: &[u8], due: &mut VecDeque<Answers>, complained: &mut bool) -> io::Result<usize> {
-    let bad = || io::Error::new(io::ErrorKind::InvalidData, "it does not speak as Redis does");
-    let mut scanner = Scanner::new(received);
-    let mut used = 0;
-    while let Some(front) = due.front_mut() {
-        match front {
-            Answers::Messages { receipts, sent, answered } => {
-                let mut run = Vec::new();
-                let wanted = receipts.is_wanted();
-                while answered < sent {
-                    let outcome = match scanner.next_token().map_err(|_| bad())? {
-                        Some(Token::Integer(receivers)) => Ok(u64::try_from(receivers).unwrap_or(0)),
-                        // The id of a stream entry; who reads it is not known.
-                        Some(Token::Bulk(Some(_))) => Ok(0),
-                        Some(Token::Error(reason)) => {
-                            let reason = String::from_utf8_lossy(&received[reason]).into_owned();
-                            if !std::mem::replace(complained, true) {
-                                tracing::warn!(%reason, "Redis refuses messages; said once for each connection");
-                            }
-                            Err(BusError::Refused { reason })
-                        }
-                        Some(_) => return Err(bad()),
-                        None => break,
-                    };
-                    used = scanner.position();
-                    *answered += 1;
-                    if wanted {
-                        run.push(outcome);
-                    }
-                }
-                if wanted {
-                    receipts.answer(run);
-                }
-                if answered < sent {
-                    return Ok(used);
-                }
-            }
-            Answers::Call(_) | Answers::Ping => {
-                let Some(reply) = resp::reply(&mut scanner).map_err(|_| bad())? else { return Ok(used) };
-                used = scanner.position();
-                if let Answers::Call(answer) = front
-                    && let Some(answer) = answer.take()
-                {
-                    let _ = answer.send(match reply {
-                        Reply::Error(reason) => Err(BusError::Refused { reason }),
-                        reply => Ok(reply),
-                    });
-                }
-            }
-        }
-        due.pop_front();
-    }
-    if used < received.len() { Err(bad()) } else { Ok(used) }
 }

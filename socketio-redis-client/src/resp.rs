@@ -43,6 +43,31 @@ fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Cuts what [`command`] has written into the commands.
+pub fn commands(written: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = written;
+    std::iter::from_fn(move || {
+        let mut scanner = Scanner::new(rest);
+        let Ok(Some(Token::Array(parts))) = scanner.next_token() else { return None };
+        for _ in 0..parts {
+            scanner.next_token().ok().flatten()?;
+        }
+        let (command, after) = rest.split_at(scanner.position());
+        rest = after;
+        Some(command)
+    })
+}
+
+/// The parts of one command that [`command`] has written.
+pub fn parts(command: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut scanner = Scanner::new(command);
+    let _ = scanner.next_token();
+    std::iter::from_fn(move || match scanner.next_token() {
+        Ok(Some(Token::Bulk(Some(part)))) => Some(&command[part]),
+        _ => None,
+    })
+}
+
 /// One element of what Redis sends, as a place in the bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Token {
@@ -193,6 +218,15 @@ mod tests {
         let mut out = Vec::new();
         command(&mut out, &[b"PUBLISH", b"socket.io#/#", b"0123456789"]);
         assert_eq!(out, b"*3\r\n$7\r\nPUBLISH\r\n$12\r\nsocket.io#/#\r\n$10\r\n0123456789\r\n");
+    }
+
+    #[test]
+    fn what_was_written_can_be_cut_again() {
+        let mut written = Vec::new();
+        command(&mut written, &[b"PUBLISH", b"a", b"\r\n*1\r\n"]);
+        command(&mut written, &[b"PING"]);
+        let cut: Vec<Vec<&[u8]>> = commands(&written).map(|command| parts(command).collect()).collect();
+        assert_eq!(cut, [vec![&b"PUBLISH"[..], b"a", b"\r\n*1\r\n"], vec![b"PING"]]);
     }
 
     #[test]

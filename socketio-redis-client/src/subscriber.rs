@@ -1,58 +1,18 @@
-//! Hears what others publish, through one connection to Redis that is made again for ever.
+//! Hears what others publish, from one server or from the nodes of a cluster.
 //!
-//! Each [`Listener`] is one namespace: its channels, its pattern, and whom to tell. Every subscription is confirmed
-//! one by one before a listener is told that it is up; after an outage it is told how long it heard nothing.
-//!
-//! One task reads and delivers. While deliveries take long it goes on reading in between, so that Redis does not cut
-//! us off as a slow reader; what waits here is bounded, and what does not fit is dropped and counted.
-//!
-//! A link on which nothing comes is asked every few seconds whether it is still there: a half-open TCP connection
-//! would otherwise be deaf for ever.
+//! In a cluster, channels and patterns are heard at any node; a sharded channel only at the master of its slot, and when
+//! the slot moves the subscription moves with it ([`spread`](crate::spread)).
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    io,
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
+use bytes::Bytes;
 use socketio_protocol::cluster::{BusError, BusStatus};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval, sleep, timeout},
-};
 
 use crate::{
-    ConnectError,
-    address::Address,
-    backoff::Backoff,
-    link::{CONNECT_TIMEOUT, Link, Stream},
-    resp::{self, NotResp, Scanner, Token},
+    ConnectError, Redis,
+    link_subscriber::{LinkListener, LinkSubscriber, Place},
+    spread::{Spread, SpreadListener},
 };
-
-/// So much is read at once.
-const READ_BYTES: usize = 64 << 10;
-/// So many messages are delivered before reading again.
-const SLICE: usize = 64;
-/// How often deadlines are looked at.
-const TICK: Duration = Duration::from_millis(500);
-/// Redis is asked whether it is there after so long a silence …
-const IDLE_PING: Duration = Duration::from_secs(4);
-/// … and the link given up after so much more.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a confirmation may take.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long until a refused subscription is tried again.
-const REFUSED_RETRY: Duration = Duration::from_secs(5);
-/// A link that lived so long was a good one; the next trouble is a new one.
-const GOOD_LINK: Duration = Duration::from_secs(2);
 
 /// Whom to tell. Called from the subscriber's task: must not block.
 pub trait Sink: Send + Sync + 'static {
@@ -60,19 +20,6 @@ pub trait Sink: Send + Sync + 'static {
     fn message(&self, channel: &[u8], payload: Bytes);
     /// How the subscription is doing.
     fn status(&self, status: BusStatus);
-}
-
-/// How a listener's subscriptions stand.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Standing {
-    /// Asked for, or to be asked for once there is a link.
-    Pending,
-    /// All confirmed.
-    Up,
-    /// Redis said no.
-    Refused(BusError),
-    /// Given up by us.
-    Closed,
 }
 
 /// What one namespace wants to hear.
@@ -87,587 +34,106 @@ pub struct Topics {
 }
 
 impl Topics {
-    fn names(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         self.patterns.iter().chain(&self.channels).chain(&self.shards)
     }
 }
 
-/// A handle on one namespace's subscriptions.
-pub struct Listener {
-    id: u64,
-    commands: mpsc::UnboundedSender<Command>,
-    standing: watch::Receiver<Standing>,
-    closed: AtomicBool,
-}
-
-impl Listener {
-    /// Waits for all confirmations.
-    pub async fn ready(&self) -> Result<(), BusError> {
-        self.open()?;
-        let mut standing = self.standing.clone();
-        let settled = standing.wait_for(|standing| *standing != Standing::Pending).await;
-        match settled.as_deref() {
-            Ok(Standing::Up) => Ok(()),
-            Ok(Standing::Refused(error)) => Err(error.clone()),
-            _ => Err(BusError::Closed),
-        }
-    }
-
-    /// Subscribes to one more sharded channel, in the background.
-    pub fn add(&self, channel: String) {
-        let _ = self.commands.send(Command::Add(self.id, channel));
-    }
-
-    /// Unsubscribes from a sharded channel.
-    pub fn remove(&self, channel: String) {
-        let _ = self.commands.send(Command::Remove(self.id, channel));
-    }
-
-    /// An error once it is closed.
-    pub fn open(&self) -> Result<(), BusError> {
-        if self.closed.load(Ordering::Relaxed) { Err(BusError::Closed) } else { Ok(()) }
-    }
-
-    /// Unsubscribes.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        let _ = self.commands.send(Command::Close(self.id));
-    }
-}
-
-enum Command {
-    Open { id: u64, topics: Topics, sink: Arc<dyn Sink>, standing: watch::Sender<Standing> },
-    Add(u64, String),
-    Remove(u64, String),
-    Close(u64),
-}
-
-/// Opens listeners. The connection ends when the subscriber and all listeners are gone.
+/// Opens listeners. The connections end when the subscriber and all listeners are gone.
 #[derive(Clone)]
-pub struct Subscriber {
-    commands: mpsc::UnboundedSender<Command>,
-    next_id: Arc<AtomicU64>,
-    link: watch::Receiver<Option<Result<(), ConnectError>>>,
+pub struct Subscriber(Way);
+
+#[derive(Clone)]
+enum Way {
+    Server(LinkSubscriber),
+    Cluster(Arc<Spread>),
 }
 
 impl Subscriber {
-    /// Starts listening at `address`; `buffer` is how many bytes of messages may wait to be delivered.
-    pub fn start(address: Address, buffer: usize) -> Subscriber {
-        let (commands, received) = mpsc::unbounded_channel();
-        let (link_state, link) = watch::channel(None);
-        let task = Task {
-            address,
-            buffer,
-            commands: received,
-            listeners: HashMap::new(),
-            topics: HashMap::new(),
-            expected: VecDeque::new(),
-            last_heard: Instant::now(),
-            link_state,
-        };
-        tokio::spawn(task.run());
-        Subscriber { commands, next_id: Arc::default(), link }
+    /// Starts listening at `redis`; `buffer` is how many bytes of messages may wait to be delivered. Has to be called
+    /// inside a Tokio runtime, which carries the connections.
+    pub fn start(redis: &Redis, buffer: usize) -> Subscriber {
+        Subscriber(match redis.topology() {
+            None => Way::Server(LinkSubscriber::start(Place::Server(redis.address().clone()), buffer)),
+            Some(topology) => Way::Cluster(Spread::start(topology.clone(), buffer)),
+        })
     }
 
     /// Waits until there is a link, or the first attempt to make one has failed.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none now. It is being tried again.
     pub async fn connected(&self) -> Result<(), ConnectError> {
-        let mut link = self.link.clone();
-        match link.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(Err(error))) => Err(error.clone()),
-            _ => Ok(()),
+        match &self.0 {
+            Way::Server(subscriber) => subscriber.connected().await,
+            Way::Cluster(spread) => spread.connected().await,
         }
     }
 
     /// Subscribes to `topics` in the background and from then on tells `sink`.
     pub fn open(&self, topics: Topics, sink: Arc<dyn Sink>) -> Listener {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (sender, standing) = watch::channel(Standing::Pending);
-        let _ = self.commands.send(Command::Open { id, topics, sink, standing: sender });
-        Listener { id, commands: self.commands.clone(), standing, closed: AtomicBool::new(false) }
+        Listener(match &self.0 {
+            Way::Server(subscriber) => Ear::Server(subscriber.open(topics, sink)),
+            Way::Cluster(spread) => Ear::Cluster(spread.open(topics, sink)),
+        })
     }
 }
 
-struct Task {
-    address: Address,
-    buffer: usize,
-    commands: mpsc::UnboundedReceiver<Command>,
-    listeners: HashMap<u64, Open>,
-    /// Whom a confirmed or asked-for name belongs to, by the name Redis repeats with each message.
-    topics: HashMap<Vec<u8>, Vec<u64>>,
-    /// Confirmations that are due, in the order in which Redis gives them.
-    expected: VecDeque<Expected>,
-    last_heard: Instant,
-    link_state: watch::Sender<Option<Result<(), ConnectError>>>,
+/// A handle on one namespace's subscriptions.
+pub struct Listener(Ear);
+
+enum Ear {
+    Server(LinkListener),
+    Cluster(SpreadListener),
 }
 
-struct Open {
-    topics: Topics,
-    sink: Arc<dyn Sink>,
-    standing: watch::Sender<Standing>,
-    /// Confirmations still due.
-    due: usize,
-    /// It was up once; the moment until which it surely heard all.
-    heard_until: Option<Instant>,
-    /// It was told that the link is down.
-    told_down: bool,
-    /// Messages dropped and not yet told.
-    lost: u64,
-    /// One of the commands under way was refused.
-    refused: Option<BusError>,
-}
-
-impl Open {
-    /// So many subscriptions were confirmed or refused. With the last of them it is known how things stand.
-    fn settle(&mut self, names: usize) {
-        self.due = self.due.saturating_sub(names);
-        if self.due > 0 {
-            return;
-        }
-        if let Some(error) = self.refused.take() {
-            self.standing.send_replace(Standing::Refused(error.clone()));
-            if !std::mem::replace(&mut self.told_down, true) {
-                tracing::warn!(%error, "Redis refuses a subscription; trying again every few seconds");
-                self.sink.status(BusStatus::Down { error });
-            }
-            return;
-        }
-        self.told_down = false;
-        self.standing.send_replace(Standing::Up);
-        self.sink.status(BusStatus::Up);
-        if let Some(since) = self.heard_until.take() {
-            self.sink.status(BusStatus::Gap { since, until: Instant::now() });
-        }
-    }
-}
-
-struct Expected {
-    /// `None` for an unsubscription.
-    listener: Option<u64>,
-    verb: &'static [u8],
-    names: usize,
-    since: Instant,
-}
-
-/// A message that has arrived and waits to be delivered.
-struct Waiting {
-    sink: Arc<dyn Sink>,
-    frame: Bytes,
-    channel: Range<usize>,
-    payload: Range<usize>,
-}
-
-enum End {
-    /// Nobody listens any more.
-    Finished,
-    Broken(ConnectError),
-}
-
-impl Task {
-    async fn run(mut self) {
-        let mut backoff = Backoff::default();
-        loop {
-            if !self.pause(backoff.next_wait()).await {
-                return;
-            }
-            let since;
-            let error = match Link::open(&self.address, "socketio-subscriber", CONNECT_TIMEOUT).await {
-                Ok(link) => {
-                    since = Some(Instant::now());
-                    self.last_heard = Instant::now();
-                    match self.carry(link).await {
-                        End::Finished => return,
-                        End::Broken(error) => error,
-                    }
-                }
-                Err(error) => {
-                    since = None;
-                    error
-                }
-            };
-            if since.is_some_and(|since| since.elapsed() >= GOOD_LINK) {
-                backoff.reset();
-            }
-            self.fell(error);
+impl Listener {
+    /// Waits for all confirmations.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Refused`] when Redis says no, [`BusError::Closed`] once this is closed.
+    pub async fn ready(&self) -> Result<(), BusError> {
+        match &self.0 {
+            Ear::Server(listener) => listener.ready().await,
+            Ear::Cluster(listener) => listener.ready().await,
         }
     }
 
-    /// Sleeps, taking commands meanwhile. `false` when nobody listens any more.
-    async fn pause(&mut self, wait: Duration) -> bool {
-        let mut wait = std::pin::pin!(sleep(wait));
-        loop {
-            tokio::select! {
-                () = &mut wait => return true,
-                command = self.commands.recv() => match command {
-                    Some(command) => self.note(command, &mut Vec::new()),
-                    None => return false,
-                },
-            }
+    /// Subscribes to one more sharded channel, in the background.
+    pub fn add(&self, channel: String) {
+        match &self.0 {
+            Ear::Server(listener) => listener.add(channel),
+            Ear::Cluster(listener) => listener.add(channel),
         }
     }
 
-    /// The link is gone: tell everybody who does not know.
-    fn fell(&mut self, error: ConnectError) {
-        self.expected.clear();
-        let first = self.link_state.borrow().as_ref().is_none_or(Result::is_ok);
-        if first {
-            tracing::warn!(%error, "no link to Redis for listening; trying again");
-        }
-        let bus_error = BusError::from(error.clone());
-        self.link_state.send_replace(Some(Err(error)));
-        for open in self.listeners.values_mut() {
-            (open.due, open.refused) = (0, None);
-            if *open.standing.borrow() == Standing::Up {
-                open.heard_until = Some(self.last_heard);
-            }
-            open.standing.send_replace(Standing::Pending);
-            if !std::mem::replace(&mut open.told_down, true) {
-                open.sink.status(BusStatus::Down { error: bus_error.clone() });
-            }
+    /// Unsubscribes from a sharded channel.
+    pub fn remove(&self, channel: String) {
+        match &self.0 {
+            Ear::Server(listener) => listener.remove(channel),
+            Ear::Cluster(listener) => listener.remove(channel),
         }
     }
 
-    /// Takes a command; what has to be said to Redis for it is appended to `out`.
-    fn note(&mut self, command: Command, out: &mut Vec<u8>) {
-        match command {
-            Command::Open { id, topics, sink, standing } => {
-                for name in topics.names() {
-                    self.topics.entry(name.clone().into_bytes()).or_default().push(id);
-                }
-                let open = Open {
-                    topics,
-                    sink,
-                    standing,
-                    due: 0,
-                    heard_until: None,
-                    told_down: false,
-                    lost: 0,
-                    refused: None,
-                };
-                self.listeners.insert(id, open);
-                self.subscribe(id, out);
-            }
-            Command::Add(id, channel) => {
-                let Some(open) = self.listeners.get_mut(&id) else { return };
-                if open.topics.shards.insert(channel.clone()) {
-                    self.topics.entry(channel.clone().into_bytes()).or_default().push(id);
-                    self.ask(None, b"SSUBSCRIBE", &[&channel], out);
-                }
-            }
-            Command::Remove(id, channel) => {
-                let Some(open) = self.listeners.get_mut(&id) else { return };
-                if open.topics.shards.remove(&channel) && self.forget(id, &channel) {
-                    self.ask(None, b"SUNSUBSCRIBE", &[&channel], out);
-                }
-            }
-            Command::Close(id) => {
-                let Some(open) = self.listeners.remove(&id) else { return };
-                open.standing.send_replace(Standing::Closed);
-                let Topics { patterns, channels, shards } = &open.topics;
-                let mut gone = |names: &mut dyn Iterator<Item = &String>| -> Vec<String> {
-                    names.filter(|name| self.forget(id, name)).cloned().collect()
-                };
-                let (patterns, channels) = (gone(&mut patterns.iter()), gone(&mut channels.iter()));
-                let shards = gone(&mut shards.iter());
-                self.ask(None, b"PUNSUBSCRIBE", &patterns.iter().collect::<Vec<_>>(), out);
-                self.ask(None, b"UNSUBSCRIBE", &channels.iter().collect::<Vec<_>>(), out);
-                for shard in &shards {
-                    self.ask(None, b"SUNSUBSCRIBE", &[shard], out);
-                }
-            }
+    /// Whether it still listens.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Closed`] once it is closed.
+    pub fn open(&self) -> Result<(), BusError> {
+        match &self.0 {
+            Ear::Server(listener) => listener.open(),
+            Ear::Cluster(listener) => listener.open(),
         }
     }
 
-    /// The listener does not want `name` any more; whether nobody does.
-    fn forget(&mut self, id: u64, name: &str) -> bool {
-        let Some(ids) = self.topics.get_mut(name.as_bytes()) else { return false };
-        ids.retain(|other| *other != id);
-        let nobody = ids.is_empty();
-        if nobody {
-            self.topics.remove(name.as_bytes());
-        }
-        nobody
-    }
-
-    fn subscribe(&mut self, id: u64, out: &mut Vec<u8>) {
-        let Some(open) = self.listeners.get_mut(&id) else { return };
-        let Topics { patterns, channels, shards } = &open.topics;
-        open.due = patterns.len() + channels.len() + shards.len();
-        let (patterns, channels, shards) = (patterns.clone(), channels.clone(), shards.clone());
-        self.ask(Some(id), b"PSUBSCRIBE", &patterns.iter().collect::<Vec<_>>(), out);
-        self.ask(Some(id), b"SUBSCRIBE", &channels.iter().collect::<Vec<_>>(), out);
-        // Channels of different slots may not be named together.
-        for shard in &shards {
-            self.ask(Some(id), b"SSUBSCRIBE", &[shard], out);
-        }
-    }
-
-    fn ask(&mut self, listener: Option<u64>, verb: &'static [u8], names: &[&String], out: &mut Vec<u8>) {
-        if names.is_empty() {
-            return;
-        }
-        let parts: Vec<&[u8]> = std::iter::once(verb).chain(names.iter().map(|name| name.as_bytes())).collect();
-        resp::command(out, &parts);
-        self.expected.push_back(Expected { listener, verb, names: names.len(), since: Instant::now() });
-    }
-
-    /// Hears until the link breaks or nobody listens any more.
-    async fn carry(&mut self, mut link: Link) -> End {
-        let broken = |address: &Address, error: io::Error| {
-            End::Broken(ConnectError::Unreachable { address: address.to_string(), reason: error.to_string() })
-        };
-        let mut out = Vec::new();
-        self.expected.clear();
-        for id in self.listeners.keys().copied().collect::<Vec<_>>() {
-            self.subscribe(id, &mut out);
-        }
-        self.link_state.send_replace(Some(Ok(())));
-        let mut received = BytesMut::with_capacity(READ_BYTES);
-        let mut waiting: VecDeque<Waiting> = VecDeque::new();
-        let mut waiting_bytes = 0;
-        let mut pinged: Option<Instant> = None;
-        let mut refused_retry = Instant::now() + REFUSED_RETRY;
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            if !out.is_empty() {
-                if let Err(error) = send(&mut link.stream, &out).await {
-                    return broken(&self.address, error);
-                }
-                out.clear();
-            }
-            let read = if waiting.is_empty() {
-                tokio::select! {
-                    biased;
-                    read = link.stream.read_buf(&mut received) => Some(read),
-                    command = self.commands.recv() => match command {
-                        Some(command) => {
-                            self.note(command, &mut out);
-                            while let Ok(command) = self.commands.try_recv() {
-                                self.note(command, &mut out);
-                            }
-                            continue;
-                        }
-                        None => return End::Finished,
-                    },
-                    _ = tick.tick() => {
-                        if let Some(error) = self.overdue(&mut pinged, &mut out) {
-                            return End::Broken(error);
-                        }
-                        if Instant::now() >= refused_retry {
-                            refused_retry = Instant::now() + REFUSED_RETRY;
-                            self.retry_refused(&mut out);
-                        }
-                        continue;
-                    }
-                }
-            } else {
-                for message in waiting.drain(..waiting.len().min(SLICE)) {
-                    waiting_bytes -= message.frame.len();
-                    message.sink.message(&message.frame[message.channel], message.frame.slice(message.payload));
-                }
-                if waiting.is_empty() {
-                    self.tell_lost();
-                }
-                link.stream.read_buf(&mut received).now_or_never()
-            };
-            match read {
-                None => tokio::task::yield_now().await,
-                Some(Ok(0)) => {
-                    return broken(
-                        &self.address,
-                        io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"),
-                    );
-                }
-                Some(Err(error)) => return broken(&self.address, error),
-                Some(Ok(_)) => {
-                    self.last_heard = Instant::now();
-                    pinged = None;
-                    if let Err(reason) = self.take(&mut received, &mut waiting, &mut waiting_bytes) {
-                        return broken(&self.address, io::Error::new(io::ErrorKind::InvalidData, reason));
-                    }
-                    received.reserve(READ_BYTES);
-                }
-            }
-        }
-    }
-
-    /// Looks at the deadlines: an error when the link is dead.
-    fn overdue(&mut self, pinged: &mut Option<Instant>, out: &mut Vec<u8>) -> Option<ConnectError> {
-        let timeout = |after| Some(ConnectError::Timeout { address: self.address.to_string(), after });
-        if self.expected.front().is_some_and(|expected| expected.since.elapsed() > CONFIRM_TIMEOUT)
-            && self.last_heard.elapsed() > TICK
-        {
-            return timeout(CONFIRM_TIMEOUT);
-        }
-        match *pinged {
-            Some(since) if since.elapsed() > PING_TIMEOUT => return timeout(PING_TIMEOUT),
-            None if self.last_heard.elapsed() > IDLE_PING => {
-                *pinged = Some(Instant::now());
-                resp::command(out, &[b"PING"]);
-            }
-            _ => {}
-        }
-        None
-    }
-
-    fn retry_refused(&mut self, out: &mut Vec<u8>) {
-        let refused = |open: &Open| matches!(*open.standing.borrow(), Standing::Refused(_));
-        let ids: Vec<u64> =
-            self.listeners.iter().filter(|(_, open)| refused(open) && open.due == 0).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.subscribe(id, out);
-        }
-    }
-
-    /// Cuts what has arrived into messages and confirmations.
-    fn take(
-        &mut self,
-        received: &mut BytesMut,
-        waiting: &mut VecDeque<Waiting>,
-        waiting_bytes: &mut usize,
-    ) -> Result<(), &'static str> {
-        const NOT_RESP: &str = "it does not speak as Redis does";
-        while let Some((event, used)) = event(received).map_err(|NotResp| NOT_RESP)? {
-            let frame = received.split_to(used).freeze();
-            match event {
-                Event::Message { topic, channel, payload } => {
-                    let Some(ids) = self.topics.get(&frame[topic]) else { continue };
-                    for id in ids {
-                        let Some(open) = self.listeners.get_mut(id) else { continue };
-                        if *waiting_bytes + frame.len() > self.buffer && !waiting.is_empty() {
-                            open.lost += 1;
-                            continue;
-                        }
-                        *waiting_bytes += frame.len();
-                        let sink = open.sink.clone();
-                        let (channel, payload) = (channel.clone(), payload.clone());
-                        waiting.push_back(Waiting { sink, frame: frame.clone(), channel, payload });
-                    }
-                }
-                Event::Confirmed { verb } => self.confirmed(&frame[verb])?,
-                Event::Refused { reason } => self.refused(&String::from_utf8_lossy(&frame[reason]))?,
-                Event::Pong => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn confirmed(&mut self, verb: &[u8]) -> Result<(), &'static str> {
-        const UNEXPECTED: &str = "it confirmed a subscription that was not asked for";
-        let expected = self.expected.front_mut().ok_or(UNEXPECTED)?;
-        if !expected.verb.eq_ignore_ascii_case(verb) {
-            return Err(UNEXPECTED);
-        }
-        let listener = expected.listener;
-        expected.names -= 1;
-        expected.since = Instant::now();
-        if expected.names == 0 {
-            self.expected.pop_front();
-        }
-        if let Some(open) = listener.and_then(|id| self.listeners.get_mut(&id)) {
-            open.settle(1);
-        }
-        Ok(())
-    }
-
-    /// Redis refuses a command; in order of asking, like its confirmations.
-    fn refused(&mut self, reason: &str) -> Result<(), &'static str> {
-        let expected = self.expected.pop_front().ok_or("it reported an error that belongs to nothing")?;
-        if let Some(open) = expected.listener.and_then(|id| self.listeners.get_mut(&id)) {
-            open.refused = Some(BusError::Refused { reason: reason.to_owned() });
-            open.settle(expected.names);
-        }
-        Ok(())
-    }
-
-    fn tell_lost(&mut self) {
-        for open in self.listeners.values_mut() {
-            if let count @ 1.. = std::mem::take(&mut open.lost) {
-                open.sink.status(BusStatus::Lost { count });
-            }
-        }
-    }
-}
-
-async fn send(stream: &mut Box<dyn Stream>, bytes: &[u8]) -> io::Result<()> {
-    let sent = timeout(CONFIRM_TIMEOUT, async {
-        stream.write_all(bytes).await?;
-        stream.flush().await
-    });
-    sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-/// What Redis says to a subscriber, as places in the bytes.
-#[derive(Debug, PartialEq)]
-enum Event {
-    Message { topic: Range<usize>, channel: Range<usize>, payload: Range<usize> },
-    Confirmed { verb: Range<usize> },
-    Refused { reason: Range<usize> },
-    Pong,
-}
-
-/// The event at the front of `bytes` and its length; `None` when it has not arrived whole.
-fn event(bytes: &[u8]) -> Result<Option<(Event, usize)>, NotResp> {
-    let mut scanner = Scanner::new(bytes);
-    let Some(first) = scanner.next_token()? else { return Ok(None) };
-    let len = match first {
-        Token::Array(len @ 2..=4) => len,
-        Token::Error(reason) => return Ok(Some((Event::Refused { reason }, scanner.position()))),
-        Token::Status(_) => return Ok(Some((Event::Pong, scanner.position()))),
-        _ => return Err(NotResp),
-    };
-    let mut parts: [Option<Range<usize>>; 4] = Default::default();
-    for part in parts.iter_mut().take(len) {
-        match scanner.next_token()? {
-            Some(Token::Bulk(text)) => *part = text,
-            Some(Token::Integer(_)) => {}
-            Some(_) => return Err(NotResp),
-            None => return Ok(None),
-        }
-    }
-    let [Some(kind), second, third, fourth] = parts else { return Err(NotResp) };
-    let event = match (&bytes[kind.clone()], second, third, fourth) {
-        (b"message" | b"smessage", Some(channel), Some(payload), None) => {
-            Event::Message { topic: channel.clone(), channel, payload }
-        }
-        (b"pmessage", Some(topic), Some(channel), Some(payload)) => Event::Message { topic, channel, payload },
-        (b"pong", ..) => Event::Pong,
-        (b"subscribe" | b"unsubscribe" | b"psubscribe" | b"punsubscribe" | b"ssubscribe" | b"sunsubscribe", ..) => {
-            Event::Confirmed { verb: kind }
-        }
-        _ => return Err(NotResp),
-    };
-    Ok(Some((event, scanner.position())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_event_is_read_whole_and_only_when_whole() {
-        for (text, expected) in [
-            (
-                "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$3\r\na\r\n\r\n",
-                Event::Message { topic: 21..22, channel: 21..22, payload: 28..31 },
-            ),
-            (
-                "*4\r\n$8\r\npmessage\r\n$2\r\nc*\r\n$1\r\nc\r\n$0\r\n\r\n",
-                Event::Message { topic: 22..24, channel: 30..31, payload: 37..37 },
-            ),
-            ("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n", Event::Confirmed { verb: 8..17 }),
-            ("*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n", Event::Confirmed { verb: 9..20 }),
-            ("-NOPERM no\r\n", Event::Refused { reason: 1..10 }),
-            ("*2\r\n$4\r\npong\r\n$0\r\n\r\n", Event::Pong),
-            ("+PONG\r\n", Event::Pong),
-        ] {
-            assert_eq!(event(text.as_bytes()), Ok(Some((expected, text.len()))), "{text:?}");
-            for cut in 0..text.len() {
-                assert_eq!(event(&text.as_bytes()[..cut]), Ok(None), "{text:?} cut to {cut}");
-            }
-        }
-        for text in [":1\r\n", "*1\r\n$1\r\na\r\n", "*3\r\n$3\r\nfoo\r\n$1\r\na\r\n$1\r\nb\r\n", "*3\r\n*0\r\n"] {
-            assert_eq!(event(text.as_bytes()), Err(NotResp), "{text:?}");
+    /// Unsubscribes.
+    pub fn close(&self) {
+        match &self.0 {
+            Ear::Server(listener) => listener.close(),
+            Ear::Cluster(listener) => listener.close(),
         }
     }
 }

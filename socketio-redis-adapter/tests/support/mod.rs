@@ -1,5 +1,7 @@
 //! A Redis of the test's own, a false one, and an inbox that remembers.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
+
+mod cluster;
 
 use std::{
     net::TcpListener,
@@ -8,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use cluster::RedisCluster;
 use socketio_protocol::{
     cluster::{BusStatus, Envelope, Inbox, Message, Options},
     socket::Args,

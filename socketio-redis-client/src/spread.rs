@@ -1,0 +1,305 @@
+//! Subscriptions spread over the nodes of a cluster.
+//!
+//! One connection to any node hears plain channels and patterns; each master with sharded channels of ours has one more.
+//! A listener hears of all of them as of one: it is up when each of its parts is, and down when one is not. When a slot
+//! moves, its channels move, and the listener is told since when it may have missed something.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use socketio_protocol::cluster::{BusError, BusStatus};
+use tokio::sync::watch;
+
+use crate::{
+    Address, ConnectError,
+    address::Host,
+    link_subscriber::{LinkListener, LinkSubscriber, Place, Standing},
+    subscriber::{Sink, Topics},
+    topology::Topology,
+};
+
+/// The subscriber of a cluster.
+pub(crate) struct Spread {
+    topology: Arc<Topology>,
+    buffer: usize,
+    any: LinkSubscriber,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    masters: HashMap<Host, LinkSubscriber>,
+    listeners: HashMap<u64, Parts>,
+    next_id: u64,
+}
+
+/// The subscriptions of one listener.
+struct Parts {
+    whole: Arc<Whole>,
+    plain: Option<LinkListener>,
+    /// Where each sharded channel is heard.
+    shards: HashMap<String, Option<Host>>,
+    masters: HashMap<Host, LinkListener>,
+}
+
+impl Spread {
+    pub(crate) fn start(topology: Arc<Topology>, buffer: usize) -> Arc<Spread> {
+        let any = LinkSubscriber::start(Place::AnyNode(topology.clone()), buffer);
+        let mut changes = topology.changes();
+        let spread = Arc::new(Spread { topology, buffer, any, state: Mutex::default() });
+        let weak: Weak<Spread> = Arc::downgrade(&spread);
+        tokio::spawn(async move {
+            while changes.changed().await.is_ok() {
+                let Some(spread) = weak.upgrade() else { return };
+                spread.place_all();
+            }
+        });
+        spread
+    }
+
+    pub(crate) async fn connected(&self) -> Result<(), ConnectError> {
+        self.any.connected().await
+    }
+
+    pub(crate) fn open(self: &Arc<Self>, topics: Topics, sink: Arc<dyn Sink>) -> SpreadListener {
+        let Topics { patterns, channels, shards } = topics;
+        let plain = Topics { patterns, channels, shards: HashSet::new() };
+        let has_plain = plain.names().next().is_some();
+        let whole = Arc::new(Whole::new(sink, has_plain, !shards.is_empty()));
+        let plain = has_plain.then(|| self.any.open(plain, whole.part(Part::Plain)));
+        let mut state = self.lock();
+        let id = state.next_id;
+        state.next_id += 1;
+        let shards = shards.into_iter().map(|channel| (channel, None)).collect();
+        state.listeners.insert(id, Parts { whole: whole.clone(), plain, shards, masters: HashMap::new() });
+        let news = self.place(&mut state, id);
+        drop(state);
+        news.tell(&self.topology);
+        SpreadListener { spread: self.clone(), id, whole }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place_all(&self) {
+        let mut state = self.lock();
+        let ids: Vec<u64> = state.listeners.keys().copied().collect();
+        let news: Vec<News> = ids.into_iter().map(|id| self.place(&mut state, id)).collect();
+        let State { masters, listeners, .. } = &mut *state;
+        masters.retain(|host, _| listeners.values().any(|parts| parts.masters.contains_key(host)));
+        drop(state);
+        news.into_iter().for_each(|news| news.tell(&self.topology));
+    }
+
+    /// Has each sharded channel of a listener heard where it is now. The news are to be told without the lock.
+    fn place(&self, state: &mut State, id: u64) -> News {
+        let State { masters, listeners, .. } = state;
+        let Some(parts) = listeners.get_mut(&id) else { return News::default() };
+        let Parts { whole, shards, masters: listening, .. } = parts;
+        let mut new: HashMap<Host, (Address, HashSet<String>)> = HashMap::new();
+        let (mut moved, mut placed) = (false, true);
+        for (channel, place) in shards.iter_mut() {
+            let owner = self.topology.owner(channel.as_bytes());
+            let host = owner.as_ref().and_then(Address::host);
+            placed &= host.is_some();
+            let (Some(owner), Some(host)) = (&owner, host) else { continue };
+            if place.as_ref() == Some(host) {
+                continue;
+            }
+            if let Some(left) = place.replace(host.clone()) {
+                moved = true;
+                if let Some(listener) = listening.get(&left) {
+                    listener.remove(channel.clone());
+                }
+            }
+            new.entry(host.clone()).or_insert_with(|| (owner.clone(), HashSet::new())).1.insert(channel.clone());
+        }
+        for (host, (server, channels)) in new {
+            if let Some(listener) = listening.get(&host) {
+                channels.into_iter().for_each(|channel| listener.add(channel));
+                continue;
+            }
+            let start = || LinkSubscriber::start(Place::Node(server, self.topology.clone()), self.buffer);
+            let master = masters.entry(host.clone()).or_insert_with(start);
+            let sink = whole.part(Part::Master(host.clone()));
+            listening.insert(host, master.open(Topics { shards: channels, ..Topics::default() }, sink));
+        }
+        let left: Vec<Host> = listening
+            .keys()
+            .filter(|host| !shards.values().any(|place| place.as_ref() == Some(host)))
+            .cloned()
+            .collect();
+        for host in &left {
+            listening.remove(host).inspect(LinkListener::close);
+        }
+        let mut unneeded: Vec<Part> = left.into_iter().map(Part::Master).collect();
+        unneeded.extend(placed.then_some(Part::Unplaced));
+        News { whole: Some(whole.clone()), unneeded, moved }
+    }
+}
+
+/// What has changed for a listener.
+#[derive(Default)]
+struct News {
+    whole: Option<Arc<Whole>>,
+    unneeded: Vec<Part>,
+    /// Channels are heard elsewhere than before.
+    moved: bool,
+}
+
+impl News {
+    fn tell(self, topology: &Topology) {
+        let Some(whole) = self.whole else { return };
+        self.unneeded.iter().for_each(|part| whole.without(part));
+        if self.moved {
+            whole.sink.status(BusStatus::Gap { since: topology.seen(), until: Instant::now() });
+        }
+    }
+}
+
+/// A handle on one namespace's subscriptions in a cluster.
+pub(crate) struct SpreadListener {
+    spread: Arc<Spread>,
+    id: u64,
+    whole: Arc<Whole>,
+}
+
+impl SpreadListener {
+    pub(crate) async fn ready(&self) -> Result<(), BusError> {
+        let mut standing = self.whole.standing.subscribe();
+        let settled = standing.wait_for(|standing| *standing != Standing::Pending).await;
+        match settled.as_deref() {
+            Ok(Standing::Up) => Ok(()),
+            Ok(Standing::Refused(error)) => Err(error.clone()),
+            _ => Err(BusError::Closed),
+        }
+    }
+
+    pub(crate) fn add(&self, channel: String) {
+        let mut state = self.spread.lock();
+        if let Some(parts) = state.listeners.get_mut(&self.id) {
+            parts.shards.entry(channel).or_insert(None);
+            let news = self.spread.place(&mut state, self.id);
+            drop(state);
+            news.tell(&self.spread.topology);
+        }
+    }
+
+    pub(crate) fn remove(&self, channel: String) {
+        let mut state = self.spread.lock();
+        let Some(parts) = state.listeners.get_mut(&self.id) else { return };
+        if let Some(Some(host)) = parts.shards.remove(&channel)
+            && let Some(listener) = parts.masters.get(&host)
+        {
+            listener.remove(channel);
+        }
+    }
+
+    pub(crate) fn open(&self) -> Result<(), BusError> {
+        if *self.whole.standing.borrow() == Standing::Closed { Err(BusError::Closed) } else { Ok(()) }
+    }
+
+    pub(crate) fn close(&self) {
+        self.whole.standing.send_replace(Standing::Closed);
+        let parts = self.spread.lock().listeners.remove(&self.id);
+        for part in parts.iter().flat_map(|parts| parts.plain.iter().chain(parts.masters.values())) {
+            part.close();
+        }
+    }
+}
+
+/// One of the connections that a listener hears through.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Part {
+    Plain,
+    Master(Host),
+    /// Channels of which it is not known where they are.
+    Unplaced,
+}
+
+/// What a listener is told, out of what its parts are.
+struct Whole {
+    sink: Arc<dyn Sink>,
+    /// The parts that are not up.
+    missing: Mutex<HashSet<Part>>,
+    standing: watch::Sender<Standing>,
+}
+
+impl Whole {
+    fn new(sink: Arc<dyn Sink>, plain: bool, shards: bool) -> Whole {
+        let parts = [(plain, Part::Plain), (shards, Part::Unplaced)];
+        let missing = parts.into_iter().filter(|(there, _)| *there).map(|(_, part)| part).collect();
+        Whole { sink, missing: Mutex::new(missing), standing: watch::channel(Standing::Pending).0 }
+    }
+
+    fn part(self: &Arc<Self>, part: Part) -> Arc<dyn Sink> {
+        self.missing().insert(part.clone());
+        Arc::new(PartSink { whole: self.clone(), part })
+    }
+
+    fn missing(&self) -> MutexGuard<'_, HashSet<Part>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A part is up, or is not needed any more.
+    fn without(&self, part: &Part) {
+        let last = {
+            let mut missing = self.missing();
+            missing.remove(part) && missing.is_empty()
+        };
+        if last && self.stand(Standing::Up) {
+            self.sink.status(BusStatus::Up);
+        }
+    }
+
+    fn down(&self, part: &Part, error: BusError) {
+        let first = {
+            let mut missing = self.missing();
+            let first = missing.is_empty();
+            missing.insert(part.clone());
+            first
+        };
+        let standing = match &error {
+            BusError::Refused { reason } if !reason.starts_with("MOVED") => Standing::Refused(error.clone()),
+            _ => Standing::Pending,
+        };
+        if self.stand(standing) && first {
+            self.sink.status(BusStatus::Down { error });
+        }
+    }
+
+    /// `false` once it is closed.
+    fn stand(&self, now: Standing) -> bool {
+        self.standing.send_if_modified(|standing| {
+            let open = *standing != Standing::Closed;
+            if open {
+                *standing = now;
+            }
+            open
+        })
+    }
+}
+
+struct PartSink {
+    whole: Arc<Whole>,
+    part: Part,
+}
+
+impl Sink for PartSink {
+    fn message(&self, channel: &[u8], payload: Bytes) {
+        self.whole.sink.message(channel, payload);
+    }
+
+    fn status(&self, status: BusStatus) {
+        match status {
+            BusStatus::Up => self.whole.without(&self.part),
+            BusStatus::Down { error } => self.whole.down(&self.part, error),
+            other => self.whole.sink.status(other),
+        }
+    }
+}
