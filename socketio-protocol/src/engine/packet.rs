@@ -177,7 +177,7 @@ pub enum DecodeError {
     },
 }
 
-/// A packet as one WebSocket frame's payload.
+/// A packet as the payload of one frame, of a WebSocket or of a WebTransport stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// The payload of a text frame.
