@@ -1,8 +1,8 @@
 //! A Socket.IO server.
 //!
-//! Clients connect over HTTP long-polling or WebSocket, enter namespaces, and exchange named events with arguments,
-//! binary data and acknowledgements. The server puts them into rooms and sends to any of them, on this server or, with
-//! an adapter, on all servers of a cluster.
+//! Clients connect over HTTP long-polling, WebSocket or (opt-in) WebTransport, enter namespaces, and exchange named events
+//! with arguments, binary data and acknowledgements. The server puts them into rooms and sends to any of them, on this
+//! server or, with an adapter, on all servers of a cluster.
 //!
 //! ```no_run
 //! use socketio_server::{Data, Server, Socket};
@@ -66,6 +66,8 @@ mod service;
 mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "webtransport")]
+pub mod webtransport;
 
 pub use ack::{Ack, AckFuture, Acks, AcksMissing, Answer, BroadcastAcks};
 pub use adapter::{Answers, Emitted, JoinError, MissingAnswers, Recovery};

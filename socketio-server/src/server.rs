@@ -440,7 +440,7 @@ impl Builder {
         self
     }
 
-    /// How long the change from polling to WebSocket may take. Default 10 s.
+    /// How long the change from polling to another transport may take. Default 10 s.
     #[must_use]
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.engine.timing.upgrade_timeout = timeout;
@@ -462,14 +462,15 @@ impl Builder {
         self
     }
 
-    /// The transports on offer. Default polling and WebSocket.
+    /// The transports on offer. Default polling and WebSocket. WebTransport also needs the cargo feature `webtransport`
+    /// and a listener of its own.
     #[must_use]
     pub fn transports(mut self, transports: impl IntoIterator<Item = TransportKind>) -> Self {
         self.engine.transports = transports.into_iter().collect();
         self
     }
 
-    /// Whether a polling client may change to WebSocket. Default true.
+    /// Whether a polling client may change to another transport. Default true.
     #[must_use]
     pub fn allow_upgrades(mut self, allow: bool) -> Self {
         self.engine.allow_upgrades = allow;

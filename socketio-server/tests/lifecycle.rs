@@ -81,7 +81,7 @@ async fn draining_tells_flushes_staggers_and_closes() {
     }
     for half_second in 0..9 {
         let from = Duration::from_millis(500) * half_second;
-        let together = times.iter().filter(|at| (from..from + Duration::from_millis(500)).contains(at)).count();
+        let together = times.iter().filter(|at| (from..from + Duration::from_millis(500)).contains(*at)).count();
         assert!(together <= 12, "{together} end within half a second from {from:?}");
     }
 }

@@ -52,6 +52,11 @@ fn the_stock_client_of_version_2() {
 }
 
 #[test]
+fn webtransport_in_a_browser() {
+    conformance("webtransport.test.mjs");
+}
+
+#[test]
 fn the_msgpack_parser() {
     conformance("msgpack.test.mjs");
 }

@@ -248,7 +248,11 @@ mod tests {
             let bytes = encode(&frame);
             assert!(bytes.starts_with(header), "{header:?}");
             for piece in [1, 2, 7, 1000, bytes.len()] {
-                assert_eq!(read(&bytes, piece, 100_000), (vec![frame.clone()], None), "{header:?} in pieces of {piece}");
+                assert_eq!(
+                    read(&bytes, piece, 100_000),
+                    (vec![frame.clone()], None),
+                    "{header:?} in pieces of {piece}"
+                );
             }
         }
         assert_eq!(encode(&text("4hello")), b"\x064hello");

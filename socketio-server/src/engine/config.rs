@@ -26,9 +26,10 @@ pub struct EngineConfig {
     pub max_websocket_message: Option<usize>,
     /// The longest WebTransport message that is accepted, in bytes. Default `None`: `max_http_buffer_size`.
     pub max_webtransport_message: Option<usize>,
-    /// The transports on offer. Default polling and WebSocket.
+    /// The transports on offer. Default polling and WebSocket. WebTransport also needs the cargo feature `webtransport`
+    /// and a listener of its own.
     pub transports: Vec<TransportKind>,
-    /// Whether a polling session may become a WebSocket. Default true.
+    /// Whether a polling session may change to WebSocket or WebTransport. Default true.
     pub allow_upgrades: bool,
     /// Whether clients of Engine.IO protocol 3 (Socket.IO 2) are served. Default true.
     pub allow_eio3: bool,
@@ -110,11 +111,14 @@ impl Default for EngineConfig {
 impl EngineConfig {
     /// What a session that speaks over `transport` may change to.
     pub(crate) fn upgrades(&self, transport: TransportKind) -> &[TransportKind] {
-        match transport {
-            TransportKind::Polling if self.allow_upgrades && self.serves(TransportKind::WebSocket) => {
-                &[TransportKind::WebSocket]
-            }
-            _ => &[],
+        if transport != TransportKind::Polling || !self.allow_upgrades {
+            return &[];
+        }
+        match (self.serves(TransportKind::WebSocket), self.serves(TransportKind::WebTransport)) {
+            (true, true) => &[TransportKind::WebSocket, TransportKind::WebTransport],
+            (true, false) => &[TransportKind::WebSocket],
+            (false, true) => &[TransportKind::WebTransport],
+            (false, false) => &[],
         }
     }
 
@@ -129,6 +133,7 @@ impl EngineConfig {
     }
 
     pub(crate) fn serves(&self, transport: TransportKind) -> bool {
-        self.transports.contains(&transport)
+        let built = transport != TransportKind::WebTransport || cfg!(feature = "webtransport");
+        built && self.transports.contains(&transport)
     }
 }

@@ -66,6 +66,7 @@ struct State {
     /// How much of the first frame has been written.
     written: usize,
     link: Link,
+    wire: Wire,
     /// Messages that came in POSTs.
     inbox: VecDeque<Message>,
     /// POSTs that wait for room in the inbox.
@@ -106,7 +107,8 @@ enum Link {
         end: Option<PollEnd>,
         probe: Option<Box<Probe>>,
     },
-    /// `upgraded` is the reading half and what was read ahead, until the connection's task has taken it.
+    /// Or the stream of a WebTransport session. `upgraded` is the reading half and what was read ahead, until the
+    /// connection's task has taken it.
     WebSocket {
         writer: Writer,
         upgraded: Option<(Reader, BytesMut)>,
@@ -186,6 +188,7 @@ impl Connection {
                 queued_bytes: 0,
                 written: 0,
                 link,
+                wire: Wire::new(version, base64),
                 inbox: VecDeque::new(),
                 inbox_room: None,
                 unhandled: false,
@@ -222,7 +225,12 @@ impl Connection {
 
     /// The transport in use now.
     pub fn transport(&self) -> TransportKind {
-        if self.lock().session.is_polling() { TransportKind::Polling } else { TransportKind::WebSocket }
+        let state = self.lock();
+        match state.wire {
+            _ if state.session.is_polling() => TransportKind::Polling,
+            Wire::WebTransport => TransportKind::WebTransport,
+            _ => TransportKind::WebSocket,
+        }
     }
 
     /// Whether the session has ended.
@@ -325,10 +333,6 @@ impl Connection {
         self.lock().corked = true;
     }
 
-    fn wire(&self) -> Wire {
-        Wire::new(self.version, self.base64)
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code that can panic runs under a connection's lock")
     }
@@ -392,7 +396,7 @@ impl Connection {
         }
         let Some(deadlines) = &mut state.deadlines else { return };
         if deadlines.progress.take_if(|at| *at <= now).is_some() && state.closed.is_none() {
-            match state.probe(self.wire()) {
+            match state.probe() {
                 Ok(true) => {
                     let next = now + self.shared.config.write_timeout;
                     state.deadlines().progress = Some(next);
@@ -534,12 +538,15 @@ impl Connection {
         ahead: BytesMut,
     ) -> Option<(Farewell, Reader)> {
         let mut state = self.lock();
+        if writer.is_web_transport() {
+            state.wire = Wire::WebTransport;
+        }
         if state.closed.is_some() {
-            state.push(Frame::raw(&NORMAL_CLOSE));
+            state.push_goodbye(&NORMAL_CLOSE);
             state.link = Link::Gone;
             let frames = std::mem::take(&mut state.queue);
             state.clear();
-            return Some((Farewell { frames, written: 0, writer, wire: self.wire() }, reader));
+            return Some((Farewell { frames, written: 0, writer, wire: state.wire }, reader));
         }
         if let Link::Polling { poll, end, .. } = &mut state.link
             && let Some(waker) = poll.take()
@@ -554,9 +561,13 @@ impl Connection {
         None
     }
 
-    /// The session was opened over this WebSocket.
+    /// The session was opened over this WebSocket, or stream.
     pub(super) fn opened(self: &Arc<Self>, writer: Writer) {
-        self.lock().link = Link::WebSocket { writer, upgraded: None, close_frame: NORMAL_CLOSE };
+        let mut state = self.lock();
+        if writer.is_web_transport() {
+            state.wire = Wire::WebTransport;
+        }
+        state.link = Link::WebSocket { writer, upgraded: None, close_frame: NORMAL_CLOSE };
     }
 
     // ---- writing to a WebSocket -------------------------------------------------------------------------------
@@ -588,7 +599,7 @@ impl Connection {
         if state.blocked || state.queue.is_empty() {
             return;
         }
-        match state.write(self.wire(), None) {
+        match state.write(None) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => self.write_failed(state),
             Poll::Pending => {
@@ -676,7 +687,7 @@ impl Connection {
 
     fn poll_flush(self: &Arc<Self>, state: &mut State, cx: &mut Context<'_>) {
         let before = (state.queued_bytes, state.written);
-        match state.write(self.wire(), Some(cx)) {
+        match state.write(Some(cx)) {
             Poll::Ready(Ok(())) => state.unblock(),
             Poll::Ready(Err(_)) => self.write_failed(state),
             Poll::Pending => {
@@ -701,14 +712,14 @@ impl Connection {
             self.shared.forget(&self.id);
         }
         if let Link::WebSocket { close_frame, .. } = &state.link {
-            let goodbye = Frame::raw(close_frame);
-            state.push(goodbye);
+            let close_frame = close_frame.clone();
+            state.push_goodbye(&close_frame);
             match std::mem::replace(&mut state.link, Link::Gone) {
                 Link::WebSocket { writer, .. } => {
                     let frames = std::mem::take(&mut state.queue);
                     let written = std::mem::take(&mut state.written);
                     state.clear();
-                    return Some(Farewell { frames, written, writer, wire: self.wire() });
+                    return Some(Farewell { frames, written, writer, wire: state.wire });
                 }
                 link => state.link = link,
             }
@@ -732,6 +743,13 @@ impl State {
     fn push(&mut self, frame: Frame) {
         self.queued_bytes += frame.size();
         self.queue.push_back(frame);
+    }
+
+    /// Queues the close frame. WebTransport has none: the end of the stream says all.
+    fn push_goodbye(&mut self, close_frame: &[u8]) {
+        if self.wire != Wire::WebTransport {
+            self.push(Frame::raw(close_frame));
+        }
     }
 
     /// The POST whose messages have been handled can be answered.
@@ -848,10 +866,11 @@ impl State {
     }
 
     /// Writes until the queue is empty or the stream full.
-    fn write(&mut self, wire: Wire, mut cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
-        let State { queue, link: Link::WebSocket { writer, .. }, written, queued_bytes, .. } = self else {
+    fn write(&mut self, mut cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
+        let State { queue, link: Link::WebSocket { writer, .. }, wire, written, queued_bytes, .. } = self else {
             return Poll::Ready(Ok(()));
         };
+        let wire = *wire;
         while !queue.is_empty() {
             match write_some(queue, *written, wire, writer, cx.as_deref_mut()) {
                 Poll::Ready(Ok(n)) => *queued_bytes -= advance(queue, written, n, wire),
@@ -869,10 +888,11 @@ impl State {
     }
 
     /// Whether a stream that is blocked takes anything now, however little; it is given all that it takes.
-    fn probe(&mut self, wire: Wire) -> io::Result<bool> {
-        let State { queue, link: Link::WebSocket { writer, .. }, written, queued_bytes, .. } = self else {
+    fn probe(&mut self) -> io::Result<bool> {
+        let State { queue, link: Link::WebSocket { writer, .. }, wire, written, queued_bytes, .. } = self else {
             return Ok(true);
         };
+        let wire = *wire;
         let mut progressed = false;
         loop {
             match probe(queue, *written, wire, writer)? {

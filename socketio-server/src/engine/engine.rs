@@ -127,6 +127,18 @@ impl Engine {
         self.shared.draining.store(true, Ordering::Release);
     }
 
+    /// Starts what all sessions share, if it has not been started.
+    #[cfg(feature = "webtransport")]
+    pub(crate) fn start(&self) {
+        self.shared.start();
+    }
+
+    /// Runs what leads to a session, and serves it.
+    #[cfg(feature = "webtransport")]
+    pub(crate) fn spawn(&self, session: impl Future<Output = ()> + Send + 'static) {
+        self.shared.sessions_at_work.spawn(session);
+    }
+
     /// Is cancelled when the engine is closed.
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.shared.closing

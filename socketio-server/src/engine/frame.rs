@@ -1,7 +1,7 @@
 //! One Engine.IO packet, encoded and framed once, shared by everyone it is for.
 //!
 //! A [`Frame`] is a reference count. The bytes behind it are what a WebSocket client receives, header and all, so
-//! that a recipient costs a queue slot and its part of a `writev`. A Socket.IO packet with attachments is one frame:
+//! that a recipient costs a queue slot and its part of a `writev`. A WebTransport client receives them without the first. A Socket.IO packet with attachments is one frame:
 //! its parts never part. Polling bodies are put together from the same bytes.
 
 use std::io::IoSlice;
@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use socketio_protocol::engine::{Message, Packet, PayloadEncoder, Version};
+use socketio_protocol::engine::{Message, Packet, PayloadEncoder, Version, webtransport};
 use socketio_protocol::websocket::{self, Opcode};
 
 /// Room in front of a packet for the longest header that an unmasked WebSocket frame has.
@@ -36,11 +36,12 @@ struct Inner {
     compress: bool,
 }
 
-/// A binary message with the WebSocket header of either protocol version.
+/// A binary message with the WebSocket header of either protocol version, and that of a WebTransport stream.
 #[derive(Clone, Debug)]
 struct Attachment {
     v4: Prefix,
     v3: Prefix,
+    webtransport: Prefix,
     data: Bytes,
 }
 
@@ -60,18 +61,29 @@ impl Prefix {
         Self { bytes, len: (header_len + extra.len()) as u8 }
     }
 
+    /// What stands before a binary message on a WebTransport stream.
+    fn of_length(len: usize) -> Self {
+        let mut header = [0; webtransport::MAX_HEADER];
+        let header_len = webtransport::encode_header(true, len, &mut header);
+        let mut bytes = [0; HEADROOM + 1];
+        bytes[..header_len].copy_from_slice(&header[..header_len]);
+        Self { bytes, len: header_len as u8 }
+    }
+
     fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 }
 
-/// How a WebSocket client wants its messages.
+/// How a client that has a stream of its own wants its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     V4,
     V3,
     /// A v3 client that can take text only (`b64=1`): binary messages are text frames, in base64.
     V3Text,
+    /// The stream of a WebTransport session: version 4, with other headers.
+    WebTransport,
 }
 
 impl Wire {
@@ -86,13 +98,16 @@ impl Wire {
 
 impl Attachment {
     fn new(data: Bytes) -> Self {
-        Self { v4: Prefix::new(data.len(), &[]), v3: Prefix::new(data.len(), &[MESSAGE_TYPE]), data }
+        let len = data.len();
+        let (v4, v3) = (Prefix::new(len, &[]), Prefix::new(len, &[MESSAGE_TYPE]));
+        Self { v4, v3, webtransport: Prefix::of_length(len), data }
     }
 
     fn prefix(&self, wire: Wire) -> &[u8] {
         match wire {
             Wire::V4 => self.v4.as_slice(),
             Wire::V3 | Wire::V3Text => self.v3.as_slice(),
+            Wire::WebTransport => self.webtransport.as_slice(),
         }
     }
 }
@@ -138,7 +153,7 @@ impl Frame {
         Self::seal(head, [])
     }
 
-    /// A WebSocket control frame, complete as it is.
+    /// A WebSocket control frame, complete as it is. Means nothing to a WebTransport client.
     pub(crate) fn raw(frame: &[u8]) -> Self {
         let head = frame.to_vec();
         let packet_at = head.len();
@@ -197,7 +212,7 @@ impl Frame {
         self.0.attachments.iter().map(|part| &part.data)
     }
 
-    /// Adds what a WebSocket client gets to `slices`, without the first `skip` bytes; stops when `slices` is full.
+    /// Adds what a client gets to `slices`, without the first `skip` bytes; stops when `slices` is full.
     /// Returns whether everything found room.
     pub(crate) fn gather<'a>(
         &'a self,
@@ -220,8 +235,16 @@ impl Frame {
         if wire == Wire::V3Text && !self.0.attachments.is_empty() {
             return add(self.as_text());
         }
-        add(&self.0.head[self.0.header_at..])
-            && self.0.attachments.iter().all(|part| add(part.prefix(wire)) && add(&part.data))
+        add(self.head(wire)) && self.0.attachments.iter().all(|part| add(part.prefix(wire)) && add(&part.data))
+    }
+
+    /// The text with its header. That of a WebTransport text is the second byte of a WebSocket's and what follows.
+    fn head(&self, wire: Wire) -> &[u8] {
+        let head = &self.0.head[self.0.header_at..];
+        match wire {
+            Wire::WebTransport => head.get(1..).unwrap_or_default(),
+            _ => head,
+        }
     }
 
     fn as_text(&self) -> &[u8] {
@@ -236,13 +259,13 @@ impl Frame {
         })
     }
 
-    /// How many bytes a WebSocket client gets.
+    /// How many bytes a client gets.
     pub(crate) fn wire_len(&self, wire: Wire) -> usize {
         if wire == Wire::V3Text && !self.0.attachments.is_empty() {
             return self.as_text().len();
         }
         let attachments = self.0.attachments.iter().map(|part| part.prefix(wire).len() + part.data.len());
-        self.0.head.len() - self.0.header_at + attachments.sum::<usize>()
+        self.head(wire).len() + attachments.sum::<usize>()
     }
 
     /// Adds the packet to a polling body.
@@ -267,6 +290,8 @@ pub(crate) const MAX_SLICES: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use socketio_protocol::engine;
+
     use super::*;
 
     fn wire(frame: &Frame, wire: Wire, skip: usize) -> Vec<u8> {
@@ -294,16 +319,28 @@ mod tests {
         assert_eq!(wire(&frame, Wire::V4, 0), b"\x81\x06451-[]\x82\x02\x01\x02\x82\x00");
         assert_eq!(wire(&frame, Wire::V3, 0), b"\x81\x06451-[]\x82\x03\x04\x01\x02\x82\x01\x04");
         assert_eq!(wire(&frame, Wire::V3Text, 0), b"\x81\x06451-[]\x81\x06b4AQI=\x81\x02b4");
-        for kind in [Wire::V4, Wire::V3, Wire::V3Text] {
+        assert_eq!(wire(&frame, Wire::WebTransport, 0), b"\x06451-[]\x82\x01\x02\x80");
+        for kind in [Wire::V4, Wire::V3, Wire::V3Text, Wire::WebTransport] {
             assert_eq!(frame.wire_len(kind), wire(&frame, kind, 0).len(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_binary_message_alone_has_no_text_in_front() {
+        let frame = Frame::message(Message::Binary(Bytes::from_static(b"\x01\x02")));
+        for (kind, bytes) in [(Wire::V4, &b"\x82\x02\x01\x02"[..]), (Wire::WebTransport, b"\x82\x01\x02")] {
+            assert_eq!((&wire(&frame, kind, 0)[..], frame.wire_len(kind)), (bytes, bytes.len()), "{kind:?}");
         }
     }
 
     #[test]
     fn the_header_grows_with_the_message() {
         for (len, header) in [(124, 2), (125, 4), (65_534, 4), (65_535, 10)] {
-            let frame = Frame::message(Message::Text("x".repeat(len).into()));
+            let text = "x".repeat(len);
+            let frame = Frame::message(Message::Text(text.clone().into()));
             assert_eq!(frame.wire_len(Wire::V4), header + 1 + len, "a message of {len} bytes");
+            let expected = webtransport::encode(&engine::Frame::Text(format!("4{text}").into()));
+            assert!(wire(&frame, Wire::WebTransport, 0) == expected, "a message of {len} bytes");
         }
     }
 }

@@ -18,10 +18,11 @@ use socketio_protocol::engine::{
     BadRequest, Body as Payload, HandshakeError, Input, OpenPacket, Packet, PayloadEncoder, Query, TransportKind,
     Version, decode_payload, jsonp,
 };
-use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, frame, handshake};
+use socketio_protocol::websocket::{Event, handshake};
 
 use super::body::BodyReader;
 use super::clock::now;
+use super::codec::Codec;
 #[cfg(feature = "compression")]
 use super::compression;
 use super::config::EngineConfig;
@@ -118,13 +119,7 @@ impl Shared {
         let version = query.version();
 
         if let Some(sid) = query.sid() {
-            let Some(connection) = self.session(sid) else {
-                return Err(HandshakeError::UnknownSid { sid: sid.to_owned() });
-            };
-            if version != Some(connection.version()) {
-                let (protocol, previous_protocol) = (number(version), number(Some(connection.version())));
-                return Err(BadRequest::ProtocolMismatch { protocol, previous_protocol }.into());
-            }
+            let connection = self.known_session(sid, version)?;
             return match (transport, upgrade) {
                 (TransportKind::WebSocket, Some(upgrade)) if self.config.allow_upgrades => {
                     self.probe(&request, connection, upgrade)
@@ -147,19 +142,7 @@ impl Shared {
         let Some(version) = version.filter(|version| *version == Version::V4 || self.config.allow_eio3) else {
             return Err(HandshakeError::UnsupportedVersion { protocol: 3 });
         };
-        if let Some(allow_request) = &self.config.allow_request {
-            allow_request.ask(head.clone()).await?;
-        }
-        let id = match &self.config.generate_id {
-            Some(generate_id) => {
-                let id = generate_id.ask(head.clone()).await?;
-                self.reserve(id.into()).ok_or(BadRequest::IdGenerationError)?
-            }
-            None => NewId::random(),
-        };
-        if self.is_draining() {
-            return Err(HandshakeError::ShuttingDown);
-        }
+        let id = self.admit(head).await?;
         let base64 = query.b64();
         let cookie = self.config.cookie.as_ref().and_then(|cookie| cookie.header(&id.sid));
         let mut response = match upgrade {
@@ -178,7 +161,34 @@ impl Shared {
         Ok(response)
     }
 
-    fn open_packet(&self, sid: &str, transport: TransportKind) -> Packet {
+    /// The session that a request names, if it is of this version.
+    pub(super) fn known_session(&self, sid: &str, version: Option<Version>) -> Result<Arc<Connection>, HandshakeError> {
+        let Some(connection) = self.session(sid) else {
+            return Err(HandshakeError::UnknownSid { sid: sid.to_owned() });
+        };
+        if version != Some(connection.version()) {
+            let (protocol, previous_protocol) = (number(version), number(Some(connection.version())));
+            return Err(BadRequest::ProtocolMismatch { protocol, previous_protocol }.into());
+        }
+        Ok(connection)
+    }
+
+    /// Asks the application about a new session, and for its id.
+    pub(super) async fn admit(self: &Arc<Self>, head: &Request) -> Result<NewId, HandshakeError> {
+        if let Some(allow_request) = &self.config.allow_request {
+            allow_request.ask(head.clone()).await?;
+        }
+        let id = match &self.config.generate_id {
+            Some(generate_id) => {
+                let id = generate_id.ask(head.clone()).await?;
+                self.reserve(id.into()).ok_or(BadRequest::IdGenerationError)?
+            }
+            None => NewId::random(),
+        };
+        if self.is_draining() { Err(HandshakeError::ShuttingDown) } else { Ok(id) }
+    }
+
+    pub(super) fn open_packet(&self, sid: &str, transport: TransportKind) -> Packet {
         let timing = &self.config.timing;
         let open = OpenPacket {
             sid,
@@ -351,11 +361,13 @@ impl Shared {
     ) -> Result<Response<Body>, HandshakeError> {
         let response = switching_protocols(request)?;
         let opened = connection.open_probe().is_ok();
-        let max = self.config.max_payload(TransportKind::WebSocket);
         tokio::spawn(async move {
             match upgrade.await {
                 // A session that is a WebSocket already, or is being probed, has this one closed.
-                Ok(upgraded) if opened => probe(&connection, upgraded, max).await,
+                Ok(upgraded) if opened => {
+                    let (reader, writer, ahead) = io::split(upgraded);
+                    probe(&connection, reader, writer, BytesMut::from(ahead)).await;
+                }
                 Ok(upgraded) => refuse_probe(upgraded).await,
                 Err(_) if opened => {
                     connection.handle(Input::ProbeClosed);
@@ -401,11 +413,15 @@ async fn poll(connection: Arc<Connection>, jsonp: Option<&str>, head: &Request) 
     poll_response(config, body, jsonp, head).await
 }
 
-/// Lets a WebSocket become the transport of a session that polls, if its client says the right words.
-async fn probe(connection: &Arc<Connection>, upgraded: hyper::upgrade::Upgraded, max: usize) {
-    let (mut reader, mut writer, ahead) = io::split(upgraded);
-    let mut buffer = BytesMut::from(ahead);
-    let mut decoder = Decoder::new(Role::Server, max);
+/// Lets a WebSocket, or the stream of a WebTransport session, become the transport of a session that polls, if its
+/// client says the right words.
+pub(super) async fn probe(
+    connection: &Arc<Connection>,
+    mut reader: io::Reader,
+    mut writer: io::Writer,
+    mut buffer: BytesMut,
+) {
+    let mut decoder = Codec::of(&reader, &connection.shared.config);
     let version = connection.version();
     let mut upgrading = false;
     loop {
@@ -421,7 +437,7 @@ async fn probe(connection: &Arc<Connection>, upgraded: hyper::upgrade::Upgraded,
             let Some(packet) = packet else {
                 // The client gave the probe up, or never meant it. It waits for our close frame.
                 connection.handle(Input::ProbeClosed);
-                let _ = write_all(&mut writer, &[0x88, 0]).await;
+                let _ = write_all(&mut writer, decoder.goodbye()).await;
                 return;
             };
             upgrading = packet == Packet::Upgrade;
@@ -442,7 +458,7 @@ async fn probe(connection: &Arc<Connection>, upgraded: hyper::upgrade::Upgraded,
             Some(ProbeStep::Write(packet)) => {
                 let mut text = Vec::new();
                 packet.encode_text(version, &mut text);
-                if write_all(&mut writer, &frame(Opcode::Text, &text)).await.is_err() {
+                if write_all(&mut writer, &decoder.text_frame(&text)).await.is_err() {
                     connection.handle(Input::ProbeClosed);
                     return;
                 }
@@ -455,7 +471,7 @@ async fn probe(connection: &Arc<Connection>, upgraded: hyper::upgrade::Upgraded,
             }
             Some(ProbeStep::Dropped) => {
                 connection.handle(Input::ProbeClosed);
-                let _ = write_all(&mut writer, &[0x88, 0]).await;
+                let _ = write_all(&mut writer, decoder.goodbye()).await;
                 return;
             }
         }
@@ -479,7 +495,7 @@ async fn write_all(writer: &mut io::Writer, mut bytes: &[u8]) -> std::io::Result
 }
 
 /// A request for another transport than the session has.
-fn mismatch(transport: TransportKind, connection: &Connection) -> HandshakeError {
+pub(super) fn mismatch(transport: TransportKind, connection: &Connection) -> HandshakeError {
     match connection.transport() {
         same if same == transport => BadRequest::TransportHandshakeError.into(),
         previous_transport => BadRequest::TransportMismatch { transport, previous_transport }.into(),

@@ -7,11 +7,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use socketio_protocol::engine::{CloseReason, Input, Message, Packet, TransportKind};
-use socketio_protocol::websocket::{self, Decoder, Event, Opcode, Role};
+use socketio_protocol::engine::{CloseReason, Input, Message, Packet};
+use socketio_protocol::websocket::{self, Event, Opcode};
 use tokio::io::AsyncReadExt;
 
 use super::clock::now;
+use super::codec::{Codec, CodecError};
 use super::connection::{Connection, Wake};
 use super::frame::Frame;
 use super::io::Reader;
@@ -26,10 +27,11 @@ pub struct Incoming {
     corked: bool,
 }
 
+/// Or the stream of a WebTransport session.
 #[derive(Debug)]
 struct WebSocket {
     reader: Reader,
-    decoder: Decoder,
+    decoder: Codec,
     /// The rest of a frame that has not come whole. Nothing at rest.
     rest: BytesMut,
     /// Whether `rest` is a piece of the buffer that all connections of a thread share.
@@ -55,9 +57,7 @@ impl Incoming {
 
     /// Reads from `reader` from now on, beginning with what was read ahead.
     pub(super) fn read_from(&mut self, reader: Reader, ahead: BytesMut) {
-        let config = &self.connection.shared.config;
-        let max = config.max_payload(TransportKind::WebSocket);
-        let decoder = Decoder::new(Role::Server, max).max_frames(config.max_fragments);
+        let decoder = Codec::of(&reader, &self.connection.shared.config);
         self.web_socket = Some(WebSocket { reader, decoder, rest: ahead, borrowed: false, ended: false, left: false });
     }
 
@@ -189,7 +189,14 @@ impl Incoming {
                     connection.handle(Input::TransportClosed);
                     return None;
                 }
-                Err(error) => {
+                #[cfg(feature = "webtransport")]
+                Err(CodecError::WebTransport(error)) => {
+                    web_socket.ended = true;
+                    tracing::debug!(%error, "a client sent what is no frame");
+                    connection.handle(Input::Undecodable);
+                    return None;
+                }
+                Err(CodecError::WebSocket(error)) => {
                     web_socket.ended = true;
                     tracing::debug!(%error, "a client broke the WebSocket protocol");
                     connection.set_close_frame(websocket::close_frame(Some(error.close_code()), ""));
@@ -252,6 +259,10 @@ pub(super) async fn say_farewell(mut farewell: Farewell, reader: Option<Reader>)
 
 /// Reads until the client closes: a stream dropped with bytes unread is reset, and the last packets with it.
 async fn drain(mut reader: Reader) {
+    #[cfg(feature = "webtransport")]
+    if let Reader::WebTransport(reader) = &reader {
+        return reader.close(); // The client has confirmed the last packets, and waits for this.
+    }
     let mut sink = [0; 4096];
     while matches!(reader.read(&mut sink).await, Ok(1..)) {}
 }

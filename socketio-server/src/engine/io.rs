@@ -1,4 +1,4 @@
-//! The byte stream under a WebSocket.
+//! The byte stream under a WebSocket, or of a WebTransport session.
 //!
 //! A plain TCP stream or unix socket is split without a lock, so that any thread can write to it at once; every other
 //! stream (TLS, a test's pipe) is written by the connection's own task.
@@ -18,6 +18,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixStream, unix};
 
 use super::activity::Observed;
+#[cfg(feature = "webtransport")]
+use super::webtransport::{ReadHalf as WebTransportReader, WriteHalf as WebTransportWriter};
 
 /// The end of a stream that bytes come from.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(crate) enum Reader {
     #[cfg(unix)]
     Unix(unix::OwnedReadHalf),
     Other(ReadHalf<TokioIo<Upgraded>>),
+    #[cfg(feature = "webtransport")]
+    WebTransport(Box<WebTransportReader>),
 }
 
 /// The end of a stream that bytes go to.
@@ -35,6 +39,8 @@ pub(crate) enum Writer {
     #[cfg(unix)]
     Unix(unix::OwnedWriteHalf),
     Other(WriteHalf<TokioIo<Upgraded>>),
+    #[cfg(feature = "webtransport")]
+    WebTransport(Box<WebTransportWriter>),
 }
 
 /// Takes the stream out of hyper's hands, with what hyper had read ahead. The read-ahead buffer is dropped when it is
@@ -95,11 +101,22 @@ impl Reader {
             #[cfg(unix)]
             Reader::Unix(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
             Reader::Other(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
+            #[cfg(feature = "webtransport")]
+            Reader::WebTransport(reader) => tokio_util::io::poll_read_buf(Pin::new(&mut **reader), cx, buf),
         }
     }
 }
 
 impl Writer {
+    /// Whether it leads to a WebTransport client.
+    pub(crate) fn is_web_transport(&self) -> bool {
+        match self {
+            #[cfg(feature = "webtransport")]
+            Writer::WebTransport(_) => true,
+            _ => false,
+        }
+    }
+
     /// Writes at once, if that can be done from here. [`io::ErrorKind::WouldBlock`] when the stream is full, or is
     /// one that only its own task may write to.
     pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -108,7 +125,7 @@ impl Writer {
             Writer::Tcp(writer) => writer.try_write_vectored(slices),
             #[cfg(unix)]
             Writer::Unix(writer) => writer.try_write_vectored(slices),
-            Writer::Other(_) => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -121,6 +138,8 @@ impl Writer {
             #[cfg(unix)]
             Writer::Unix(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
             Writer::Other(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
+            #[cfg(feature = "webtransport")]
+            Writer::WebTransport(writer) => writer.poll_write(cx, slices),
         }
     }
 
@@ -151,6 +170,17 @@ impl Writer {
             #[cfg(unix)]
             Writer::Unix(_) => Poll::Ready(Ok(())),
             Writer::Other(writer) => Pin::new(writer).poll_flush(cx),
+            #[cfg(feature = "webtransport")]
+            Writer::WebTransport(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Waits until the last bytes have left; after that the writer can be dropped.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            #[cfg(feature = "webtransport")]
+            Writer::WebTransport(writer) => writer.poll_end(cx),
+            _ => self.poll_flush(cx).map(|_| ()),
         }
     }
 }
@@ -162,6 +192,8 @@ impl AsyncRead for Reader {
             #[cfg(unix)]
             Reader::Unix(reader) => Pin::new(reader).poll_read(cx, buf),
             Reader::Other(reader) => Pin::new(reader).poll_read(cx, buf),
+            #[cfg(feature = "webtransport")]
+            Reader::WebTransport(reader) => Pin::new(&mut **reader).poll_read(cx, buf),
         }
     }
 }

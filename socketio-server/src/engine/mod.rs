@@ -7,6 +7,7 @@
 mod activity;
 mod body;
 mod clock;
+mod codec;
 #[cfg(feature = "compression")]
 mod compression;
 mod config;
@@ -28,6 +29,8 @@ mod io;
 mod origin;
 mod request;
 mod timers;
+#[cfg(feature = "webtransport")]
+mod webtransport;
 mod write;
 
 pub use self::config::EngineConfig;

@@ -1,4 +1,4 @@
-//! Frames on their way out of a queue into a WebSocket: as many as possible in one system call.
+//! Frames on their way out of a queue into a client's own stream: as many as possible in one system call.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -89,7 +89,7 @@ pub(super) fn advance(queue: &mut VecDeque<Frame>, written: &mut usize, n: usize
     done
 }
 
-/// The last words for a WebSocket client, and the stream to say them on.
+/// The last words for a client that has a stream of its own, and the stream to say them on.
 pub(super) struct Farewell {
     pub(super) frames: VecDeque<Frame>,
     pub(super) written: usize,
@@ -109,6 +109,6 @@ impl Farewell {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        self.writer.poll_flush(cx).map(|_| ())
+        self.writer.poll_end(cx)
     }
 }
