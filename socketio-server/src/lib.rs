@@ -39,6 +39,7 @@
 
 pub mod adapter;
 pub mod engine;
+pub mod parser;
 
 mod ack;
 mod broadcast;
@@ -55,7 +56,6 @@ mod handshake;
 mod http_options;
 mod limits;
 mod namespace;
-mod parser;
 mod pattern;
 mod remote;
 mod reply;

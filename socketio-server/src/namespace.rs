@@ -62,7 +62,7 @@ impl Namespace {
     ) -> Self {
         let local = Arc::new(MemoryAdapter::new(
             name.clone(),
-            shared.config.parser,
+            shared.config.parser.clone(),
             shared.config.history(),
             shared.config.limits.rooms(),
         ));
@@ -451,8 +451,8 @@ impl Namespace {
         self.0.removed.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn parser(&self) -> Parser {
-        self.0.shared.config.parser
+    pub(crate) fn parser(&self) -> &Parser {
+        &self.0.shared.config.parser
     }
 
     /// What clients come back to, if they can.

@@ -62,6 +62,11 @@ fn the_msgpack_parser() {
 }
 
 #[test]
+fn parsers_of_an_applications_own() {
+    conformance("parsers.test.mjs");
+}
+
+#[test]
 fn recovery_of_a_connection() {
     conformance("recovery.test.mjs");
 }

@@ -437,6 +437,9 @@ pub enum DecodeError {
         /// How many are accepted.
         max: usize,
     },
+    /// The name of the namespace does not begin with a slash, or contains a comma. Only other formats can say that.
+    #[error("invalid name of a namespace")]
+    InvalidNamespace,
     /// The ack id does not fit 64 bits or has leading zeros.
     #[error("invalid ack id")]
     InvalidId,

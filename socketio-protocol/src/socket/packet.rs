@@ -2,7 +2,8 @@
 
 use bytestring::ByteString;
 
-use super::Args;
+use super::codec::check_payload;
+use super::{Args, DecodeError};
 
 /// One Socket.IO packet, its attachments already with its payload.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,20 @@ impl Packet {
         self.id = Some(id);
         self
     }
+
+    /// The same packet, if it is one that a client may send: for whoever reads packets in a format of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] when the namespace does not begin with a slash or contains a comma, when the payload is not what
+    /// such a packet carries, or when the name of the event is reserved.
+    pub fn checked(mut self) -> Result<Self, DecodeError> {
+        if !self.nsp.starts_with('/') || self.nsp.contains(',') {
+            return Err(DecodeError::InvalidNamespace);
+        }
+        check_payload(self.kind, &mut self.data)?;
+        Ok(self)
+    }
 }
 
 /// What a packet is about. Whether attachments follow is a matter of writing, see [`PacketType`].
@@ -45,6 +60,11 @@ pub enum Kind {
     Ack,
     /// The server refuses a [`Kind::Connect`].
     ConnectError,
+}
+
+impl Kind {
+    /// All of them, in the order of the numbers that parsers give them.
+    pub const ALL: [Kind; 5] = [Kind::Connect, Kind::Disconnect, Kind::Event, Kind::Ack, Kind::ConnectError];
 }
 
 /// The type digit of the default parser.

@@ -50,8 +50,8 @@ impl MemoryAdapter {
     }
 
     /// How packets for the namespace's clients are written.
-    pub(crate) fn parser(&self) -> Parser {
-        self.parser
+    pub(crate) fn parser(&self) -> &Parser {
+        &self.parser
     }
 
     /// What clients come back to, if they can.
@@ -200,7 +200,7 @@ impl MemoryAdapter {
     /// Queues an event for the selected sockets of this server and waits for what they answer.
     pub(crate) fn ask(&self, args: &Args, target: &Target) -> Result<LocalAcks, EncodeError> {
         let id = self.acks.next_id();
-        let packet = Outgoing::from_args(self.parser, &self.nsp, Some(id), args)?;
+        let packet = Outgoing::from_args(&self.parser, &self.nsp, Some(id), args)?;
         let acks = self.acks.open(id, self.ids(target));
         self.queue(&packet.flagged(target.compress), target); // A question is not asked again later.
         Ok(acks)

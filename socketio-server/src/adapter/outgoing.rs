@@ -18,31 +18,38 @@ pub struct Outgoing {
     /// Where the JSON payload starts in the frame's text.
     payload_at: usize,
     nsp: ByteString,
+    /// What a parser of the application's own was given: nobody else can read what it wrote.
+    given: Option<Box<Args>>,
 }
 
 impl Outgoing {
     /// Encodes an event, with the ack id `id` if answers are wanted.
     pub(crate) fn event<T: Serialize + ?Sized>(
-        parser: Parser,
+        parser: &Parser,
         nsp: &ByteString,
         id: Option<u64>,
         event: &str,
         args: &T,
     ) -> Result<Self, EncodeError> {
+        if let Parser::Custom(_) = parser {
+            return Self::from_args(parser, nsp, id, &Args::new_event(event, args)?);
+        }
         Ok(Self::new(parser.event(nsp, id, event, args)?, parser, nsp, id))
     }
 
     /// An event whose name and arguments are there already.
     pub(crate) fn from_args(
-        parser: Parser,
+        parser: &Parser,
         nsp: &ByteString,
         id: Option<u64>,
         args: &Args,
     ) -> Result<Self, EncodeError> {
-        Ok(Self::new(parser.event_of(nsp, id, args)?, parser, nsp, id))
+        let encoded = Self::new(parser.event_of(nsp, id, args)?, parser, nsp, id);
+        let given = matches!(parser, Parser::Custom(_)).then(|| Box::new(args.clone()));
+        Ok(Self { given, ..encoded })
     }
 
-    fn new(frame: Frame, parser: Parser, nsp: &ByteString, id: Option<u64>) -> Self {
+    fn new(frame: Frame, parser: &Parser, nsp: &ByteString, id: Option<u64>) -> Self {
         let mut payload_at = 1;
         let attachments = frame.attachments().count();
         if attachments > 0 {
@@ -52,12 +59,12 @@ impl Outgoing {
             payload_at += nsp.len() + 1;
         }
         payload_at += id.map_or(0, digits);
-        Self { frame, parser, payload_at, nsp: nsp.clone() }
+        Self { frame, parser: parser.clone(), payload_at, nsp: nsp.clone(), given: None }
     }
 
     /// The same event in a namespace: itself, if it was encoded for it.
-    pub(crate) fn within(&self, parser: Parser, nsp: &ByteString) -> Result<Cow<'_, Self>, EncodeError> {
-        match self.nsp == *nsp && self.parser == parser {
+    pub(crate) fn within(&self, parser: &Parser, nsp: &ByteString) -> Result<Cow<'_, Self>, EncodeError> {
+        match self.nsp == *nsp && self.parser == *parser {
             true => Ok(Cow::Borrowed(self)),
             false => Self::from_args(parser, nsp, None, &self.args()).map(Cow::Owned),
         }
@@ -76,12 +83,12 @@ impl Outgoing {
                 out.extend_from_slice(b"\"]");
                 Frame::seal(out, self.frame.attachments().cloned())
             }
-            Parser::MsgPack => {
+            Parser::MsgPack | Parser::Custom(_) => {
                 let (json, attachments) = self.args().to_json();
                 let json = format!("{},\"{offset}\"]", json.strip_suffix(']').unwrap_or(&json));
                 let args = Args::from_json(json, attachments).and_then(Args::into_event);
-                match args.map(|args| self.parser.event_of(&self.nsp, None, &args)) {
-                    Ok(Ok(frame)) => frame,
+                match args.map(|args| Self::from_args(&self.parser, &self.nsp, None, &args)) {
+                    Ok(Ok(longer)) => return longer.flagged(Some(self.frame.may_compress())).into_owned(),
                     _ => self.frame.clone(),
                 }
             }
@@ -113,6 +120,7 @@ impl Outgoing {
                 Args::from_json(json, attachments).and_then(Args::into_event).unwrap_or_else(|_| Args::none())
             }
             Parser::MsgPack => self.frame.attachments().next().map_or_else(Args::none, msgpack_args),
+            Parser::Custom(_) => self.given.as_deref().cloned().unwrap_or_default(),
         }
     }
 }
@@ -124,22 +132,23 @@ fn digits(n: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parser::Reversed;
 
     #[test]
     fn the_arguments_are_found_behind_every_kind_of_header_with_an_offset_and_without() {
         let data = Bytes::from_static(b"\x01");
-        for parser in [Parser::Json, Parser::MsgPack] {
+        for parser in [Parser::Json, Parser::MsgPack, Parser::custom(Reversed)] {
             for nsp in ["/", "/admin[1]"].map(ByteString::from_static) {
                 for id in [None, Some(0), Some(12)] {
-                    let plain = Outgoing::event(parser, &nsp, id, "ev", &(1, "[x")).unwrap();
+                    let plain = Outgoing::event(&parser, &nsp, id, "ev", &(1, "[x")).unwrap();
                     assert_eq!(plain.args().event().as_deref(), Some("ev"), "{nsp} {id:?}");
                     assert_eq!(plain.args().to::<(i32, String)>().unwrap(), (1, "[x".into()));
-                    let binary = Outgoing::event(parser, &nsp, id, "ev", &(data.clone(), 2)).unwrap();
+                    let binary = Outgoing::event(&parser, &nsp, id, "ev", &(data.clone(), 2)).unwrap();
                     assert_eq!(binary.args().to::<(Bytes, i32)>().unwrap(), (data.clone(), 2));
                 }
-                let bare = Outgoing::event(parser, &nsp, None, "ev", &()).unwrap().with_offset("q.1");
+                let bare = Outgoing::event(&parser, &nsp, None, "ev", &()).unwrap().with_offset("q.1");
                 assert_eq!(bare.args().to::<(String,)>().unwrap(), ("q.1".into(),));
-                let binary = Outgoing::event(parser, &nsp, None, "ev", &(data.clone(),)).unwrap().with_offset("q.2");
+                let binary = Outgoing::event(&parser, &nsp, None, "ev", &(data.clone(),)).unwrap().with_offset("q.2");
                 assert_eq!(binary.args().to::<(Bytes, String)>().unwrap(), (data.clone(), "q.2".into()));
             }
         }
@@ -147,8 +156,8 @@ mod tests {
 
     #[test]
     fn an_event_that_is_not_to_be_compressed_stays_so_and_the_original_as_it_was() {
-        for parser in [Parser::Json, Parser::MsgPack] {
-            let event = Outgoing::event(parser, &"/".into(), None, "ev", &("x", Bytes::from_static(b"y"))).unwrap();
+        for parser in [Parser::Json, Parser::MsgPack, Parser::custom(Reversed)] {
+            let event = Outgoing::event(&parser, &"/".into(), None, "ev", &("x", Bytes::from_static(b"y"))).unwrap();
             for (flag, may) in [(None, true), (Some(true), true), (Some(false), false)] {
                 let flagged = event.flagged(flag);
                 assert_eq!(flagged.frame().may_compress(), may, "{flag:?}");

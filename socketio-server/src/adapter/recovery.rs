@@ -293,7 +293,7 @@ mod tests {
     }
 
     fn event(n: u64) -> Outgoing {
-        Outgoing::event(Parser::Json, &"/".into(), None, "ev", &(n,)).unwrap()
+        Outgoing::event(&Parser::Json, &"/".into(), None, "ev", &(n,)).unwrap()
     }
 
     fn room(name: &'static str) -> Target {

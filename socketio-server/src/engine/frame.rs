@@ -146,6 +146,11 @@ impl Frame {
         }
     }
 
+    /// Some binary messages, which are not parted.
+    pub(crate) fn binary(messages: Vec<Bytes>) -> Self {
+        Self::assemble(Vec::new(), 0, 0, messages)
+    }
+
     /// A packet that is not a message: a ping, a pong, the open packet.
     pub(crate) fn control(packet: &Packet) -> Self {
         let mut head = vec![0; HEADROOM];

@@ -65,7 +65,7 @@ const V3_PING: Duration = Duration::from_secs(10);
 
 impl Link {
     pub(super) async fn open(how: Connecting) -> Result<Arc<Self>, Refused> {
-        let parser = how.server.0.shared.config.parser;
+        let parser = how.server.0.shared.config.parser.clone();
         let version = how.version;
         let state = Arc::new(Mutex::new(State {
             version,

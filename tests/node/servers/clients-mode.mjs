@@ -1,7 +1,8 @@
-// Mode `clients`: an Engine.IO echo and four independent Socket.IO servers on one port.
+// Mode `clients`: an Engine.IO echo and seven independent Socket.IO servers on one port.
 
 import { createRequire } from "node:module";
 import { engineServer, socketServer } from "./attach.mjs";
+import { marked, packed } from "../lib/parsers.mjs";
 import { everything } from "./events.mjs";
 
 const msgpack = createRequire(import.meta.url)("socket.io-msgpack-parser");
@@ -24,6 +25,13 @@ export function serve(server, options) {
     connectionStateRecovery: { maxDisconnectionDuration: 3000, skipMiddlewares: true },
   }));
   namespaces(socketServer(server, "/msgpack", { ...common, parser: msgpack }));
+  namespaces(socketServer(server, "/marked", { ...common, parser: marked }));
+  namespaces(socketServer(server, "/packed", { ...common, parser: packed }));
+  recovery(socketServer(server, "/marked-recovery", {
+    ...common,
+    parser: marked,
+    connectionStateRecovery: { maxDisconnectionDuration: 3000, skipMiddlewares: true },
+  }));
   namespaces(socketServer(server, "/polling-only", { ...common, transports: ["polling"] }));
 }
 

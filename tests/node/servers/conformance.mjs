@@ -45,7 +45,7 @@ function main(env) {
   serve(server, options);
   server.on("upgrade", (request, socket) => {
     // Engine.IO looks at its own paths only, and at none when WebSocket is not among the transports.
-    if (!/^\/(engine\.io|socket\.io|recovery|msgpack)\//.test(request.url)) {
+    if (!/^\/(engine\.io|socket\.io|recovery|msgpack|marked|packed|marked-recovery)\//.test(request.url)) {
       const status = request.url.startsWith("/polling-only/") ? "400 Bad Request" : "404 Not Found";
       socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
     }

@@ -1,4 +1,4 @@
-//! Mode `clients`: an Engine.IO echo and four independent Socket.IO servers on one port.
+//! Mode `clients`: an Engine.IO echo and seven independent Socket.IO servers on one port.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,7 @@ use tower_layer::Layer;
 
 use crate::Options;
 use crate::events::{Ended, everything};
+use crate::parsers::{Marked, Packed};
 use crate::recovery;
 
 /// Serves until the process ends.
@@ -30,11 +31,15 @@ pub(crate) async fn serve(options: Options, listener: TcpListener) {
     let recovery = recovery::serve(server("/recovery"), &ended);
     let msgpack = server("/msgpack").parser(Parser::MsgPack).build();
     let polling_only = server("/polling-only").transports([TransportKind::Polling]).build();
-    for io in [&main, &msgpack, &polling_only] {
+    let marked = server("/marked").parser(Parser::custom(Marked)).build();
+    let packed = server("/packed").parser(Parser::custom(Packed)).build();
+    let marked_recovery = recovery::serve(server("/marked-recovery").parser(Parser::custom(Marked)), &ended);
+    for io in [&main, &msgpack, &polling_only, &marked, &packed] {
         namespaces(io, &ended);
     }
 
     let others = polling_only.layer().layer(engine_echo(options.engine()).service());
+    let others = marked.layer().layer(packed.layer().layer(marked_recovery.layer().layer(others)));
     main.serve_with(listener, recovery.layer().layer(msgpack.layer().layer(others))).await;
 }
 

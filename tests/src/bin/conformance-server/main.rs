@@ -7,6 +7,7 @@
 
 mod clients;
 mod events;
+mod parsers;
 mod protocol;
 mod recovery;
 mod rooms;
