@@ -6,9 +6,9 @@
 #   scripts/test.sh --reference     prove the Node.js suites on the reference server instead of on ours
 #
 # Besides Rust the tests need a C compiler for linking, redis-server, Chromium (CHROMIUM names another than
-# /usr/bin/chromium), Node.js 18 or newer, npm, and the packages of tests/node. As root the programs are installed with
-# apt-get; otherwise this says what to install and stops. The Redis that tests use is a process of their own on a free
-# port: one that runs already is not touched, and none is left running.
+# /usr/bin/chromium), Node.js 18 or newer, npm, Python 3 with venv, and the packages of tests/node and tests/python. As
+# root the programs are installed with apt-get; otherwise this says what to install and stops. The Redis that tests use is
+# a process of their own on a free port: one that runs already is not touched, and none is left running.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,6 +25,7 @@ setup() {
   require_rust
   install_programs
   install_node_packages
+  install_python_packages
 }
 
 require_rust() {
@@ -43,6 +44,7 @@ install_programs() {
   command -v redis-server >/dev/null || packages+=(redis-server)
   [[ -x ${CHROMIUM:-/usr/bin/chromium} ]] || packages+=(chromium)
   command -v node >/dev/null || packages+=(nodejs)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
   # What npm needs to trust the registry is only a recommendation of its package.
   command -v npm >/dev/null || packages+=(npm ca-certificates)
   if ((${#packages[@]} > 0)); then
@@ -83,6 +85,17 @@ install_node_packages() {
   say "installing the Node.js packages of tests/node/package-lock.json into tests/node/node_modules"
   (cd tests/node && npm ci --no-fund --no-audit) || fail "npm ci failed in tests/node"
   printf '%s\n' "$wanted" >"$stamp"
+}
+
+install_python_packages() {
+  local folder=tests/python wanted
+  wanted="$(sha256sum $folder/requirements.txt | cut -d' ' -f1) $(python3 --version)"
+  [[ -f $folder/.venv/.installed-for && $(<$folder/.venv/.installed-for) == "$wanted" ]] && return
+  say "installing the Python packages of $folder/requirements.txt into $folder/.venv"
+  rm -rf $folder/.venv
+  python3 -m venv $folder/.venv || fail "python3 -m venv failed"
+  $folder/.venv/bin/pip install --quiet --disable-pip-version-check -r $folder/requirements.txt || fail "pip failed"
+  printf '%s\n' "$wanted" >$folder/.venv/.installed-for
 }
 
 check_everything() {

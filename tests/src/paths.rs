@@ -13,6 +13,11 @@ pub fn node_folder() -> PathBuf {
     workspace().join("tests/node")
 }
 
+/// `tests/python`: the client in Python.
+pub fn python_folder() -> PathBuf {
+    workspace().join("tests/python")
+}
+
 /// The binary `name` of the workspace member `package`, built by the cargo that built this test.
 ///
 /// For binaries of the tests' own package `env!("CARGO_BIN_EXE_name")` is enough; cargo does not promise that those of
