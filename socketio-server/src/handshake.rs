@@ -62,12 +62,12 @@ impl Handshake {
         self.time
     }
 
-    /// Where the client is, as far as the listener knows: an IP address.
+    /// Where the client is, as far as the listener or a [trusted proxy](crate::Builder::trust_proxy) knows: an IP address.
     pub fn address(&self) -> Option<String> {
         self.request.remote().map(|remote| remote.ip().to_canonical().to_string())
     }
 
-    /// Whether the connection is encrypted.
+    /// Whether the connection is encrypted, at least to a trusted proxy.
     pub fn secure(&self) -> bool {
         self.request.secure()
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use http::HeaderMap;
 
-use crate::engine::{AddHeaders, AllowRequest, Cookie, Cors, GenerateId, Message, Origins, Request};
+use crate::engine::{AddHeaders, AllowRequest, Cookie, Cors, GenerateId, Message, Origins, Request, TrustedProxies};
 use crate::server::Builder;
 
 impl Builder {
@@ -13,6 +13,20 @@ impl Builder {
     #[must_use]
     pub fn add_trailing_slash(mut self, add: bool) -> Self {
         self.engine.add_trailing_slash = add;
+        self
+    }
+
+    /// Takes the word of these proxies on where a request comes from, and whether it uses TLS: the header
+    /// `X-Forwarded-For`, read from the right up to the first address that is no proxy, and `X-Forwarded-Proto`; or
+    /// [`Forwarded`](TrustedProxies::with_forwarded_header). The same headers of others mean nothing. Default none.
+    ///
+    /// ```
+    /// # use socketio_server::Server;
+    /// let io = Server::builder().trust_proxy("loopback".parse().unwrap()).build();
+    /// ```
+    #[must_use]
+    pub fn trust_proxy(mut self, proxies: TrustedProxies) -> Self {
+        self.engine.trust_proxy = Some(proxies);
         self
     }
 

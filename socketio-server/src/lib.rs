@@ -74,6 +74,7 @@ pub use adapter::{Answers, Emitted, JoinError, MissingAnswers, Recovery};
 pub use broadcast::{Broadcast, IntoRooms};
 pub use bytes::Bytes;
 pub use drain::Drain;
+pub use engine::{TrustedProxies, UnknownProxy};
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError, HandlerError, HandlerErrorKind, RequestError};
 pub use handler::{Data, Event, EventContext, FromEvent, Handler, HandlerFuture, State};
 pub use handshake::Handshake;
@@ -84,6 +85,8 @@ pub use pattern::{NamespacePattern, NamespaceRequest};
 pub use remote::RemoteSocketHandle;
 pub use reply::{Boxed, Fallible, Plain, Reply};
 pub use serve::{IntoListeners, Listener, bind, serve};
+#[cfg(feature = "tls")]
+pub use serve::{TlsConfig, TlsError};
 pub use server::{Builder, Server};
 pub use server_event::ServerAnswer;
 pub use service::{NotFound, SocketIoLayer, SocketIoService};

@@ -8,6 +8,7 @@ use super::cookie::Cookie;
 use super::cors::Cors;
 use super::hooks::{AddHeaders, AllowRequest, GenerateId};
 use super::origin::Origins;
+use super::proxies::TrustedProxies;
 
 /// How an [`Engine`](super::Engine) serves its clients.
 #[derive(Debug, Clone)]
@@ -58,6 +59,8 @@ pub struct EngineConfig {
     pub cors: Option<Cors>,
     /// Which pages may talk to the server; others are refused. Default: its own, and those that `cors` grants.
     pub allowed_origins: Option<Origins>,
+    /// The proxies whose word on where a request comes from is taken. Default none.
+    pub trust_proxy: Option<TrustedProxies>,
     /// What looks at each handshake before it is accepted. Default nothing.
     pub allow_request: Option<AllowRequest>,
     /// What names each new session. Default 20 characters from 120 random bits.
@@ -98,6 +101,7 @@ impl Default for EngineConfig {
             cookie: None,
             cors: None,
             allowed_origins: None,
+            trust_proxy: None,
             allow_request: None,
             generate_id: None,
             initial_headers: None,

@@ -14,7 +14,7 @@ pub struct Cookie {
     pub domain: Option<String>,
     /// Whether scripts of a page cannot read it. Default true.
     pub http_only: bool,
-    /// Whether it travels over TLS only. Default false.
+    /// Whether it travels over TLS only. Over TLS it is set so in any case. Default false.
     pub secure: bool,
     /// Which requests of other sites carry it. Left out when `None`. Default [`SameSite::Lax`].
     pub same_site: Option<SameSite>,
@@ -50,8 +50,8 @@ impl Cookie {
         Self { name: name.into(), ..Self::default() }
     }
 
-    /// The header's value. `None` when the name, path or domain has characters that a header cannot hold.
-    pub(super) fn header(&self, sid: &str) -> Option<HeaderValue> {
+    /// The header's value, in the answer of a request that came over TLS or not. `None` when the name, path or domain has characters that a header cannot hold.
+    pub(super) fn header(&self, sid: &str, secure: bool) -> Option<HeaderValue> {
         let mut text = format!("{}={sid}", self.name);
         if let Some(domain) = &self.domain {
             text.push_str("; Domain=");
@@ -64,7 +64,7 @@ impl Cookie {
         if self.http_only {
             text.push_str("; HttpOnly");
         }
-        if self.secure {
+        if self.secure || secure {
             text.push_str("; Secure");
         }
         text.push_str(match self.same_site {
@@ -98,8 +98,9 @@ mod tests {
                 "node=abc; Domain=a.test; Path=/; HttpOnly; Secure; SameSite=None",
             ),
         ] {
-            assert_eq!(cookie.header("abc").unwrap(), text);
+            assert_eq!(cookie.header("abc", false).unwrap(), text);
         }
-        assert_eq!(Cookie { name: "a\nb".into(), ..bare }.header("abc"), None);
+        assert_eq!(bare.header("abc", true).unwrap(), "io=abc; Secure");
+        assert_eq!(Cookie { name: "a\nb".into(), ..bare }.header("abc", false), None);
     }
 }

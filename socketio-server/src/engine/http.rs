@@ -12,7 +12,6 @@ use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 use http_body_util::Full;
-use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 use socketio_protocol::engine::{
     BadRequest, Body as Payload, HandshakeError, Input, OpenPacket, Packet, PayloadEncoder, Query, TransportKind,
@@ -32,8 +31,9 @@ use super::encoding::Encoding;
 use super::engine::{Engine, NewId, Shared};
 use super::frame::Frame;
 use super::incoming::{Incoming, say_farewell};
+use super::io::{self, Upgrade};
+use super::origin;
 use super::request::Request;
-use super::{io, origin};
 
 /// The body of every answer: it is known whole.
 pub type Body = Full<Bytes>;
@@ -60,9 +60,9 @@ impl Engine {
             return response;
         }
         let origin = cors.and_then(|_| request.headers().get(header::ORIGIN).cloned());
-        let upgrade = wants_web_socket(&request).then(|| hyper::upgrade::on(&mut request));
+        let upgrade = wants_web_socket(&request).then(|| Upgrade::of(&mut request));
         let is_upgrade = upgrade.is_some();
-        let head = Request::new(&request);
+        let head = Request::new(&request, self.shared.config.trust_proxy.as_ref());
         let mut response = match self.shared.route(request, &head, upgrade).await {
             Ok(mut response) => {
                 if let Some(headers) = &self.shared.config.headers
@@ -84,6 +84,11 @@ impl Engine {
     }
 }
 
+/// How a WebSocket begins in HTTP/2 (RFC 8441).
+fn is_extended_connect<B>(request: &http::Request<B>) -> bool {
+    request.method() == Method::CONNECT && request.extensions().get::<hyper::ext::Protocol>().is_some()
+}
+
 fn wants_web_socket<B>(request: &http::Request<B>) -> bool {
     let has = |name, token: &str| {
         request
@@ -93,7 +98,7 @@ fn wants_web_socket<B>(request: &http::Request<B>) -> bool {
             .filter_map(|value| value.to_str().ok())
             .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
     };
-    has(header::CONNECTION, "upgrade") && has(header::UPGRADE, "websocket")
+    is_extended_connect(request) || (has(header::CONNECTION, "upgrade") && has(header::UPGRADE, "websocket"))
 }
 
 impl Shared {
@@ -101,7 +106,7 @@ impl Shared {
         self: &Arc<Self>,
         request: http::Request<B>,
         head: &Request,
-        upgrade: Option<OnUpgrade>,
+        upgrade: Option<Upgrade>,
     ) -> Result<Response<Body>, HandshakeError>
     where
         B: HttpBody + Send + 'static,
@@ -133,7 +138,7 @@ impl Shared {
             };
         }
 
-        if request.method() != Method::GET {
+        if request.method() != Method::GET && !is_extended_connect(&request) {
             return Err(HandshakeError::BadMethod { method: request.method().to_string() });
         }
         if (transport == TransportKind::WebSocket) != upgrade.is_some() {
@@ -144,7 +149,7 @@ impl Shared {
         };
         let id = self.admit(head).await?;
         let base64 = query.b64();
-        let cookie = self.config.cookie.as_ref().and_then(|cookie| cookie.header(&id.sid));
+        let cookie = self.config.cookie.as_ref().and_then(|cookie| cookie.header(&id.sid, head.secure()));
         let mut response = match upgrade {
             Some(upgrade) => self.open_web_socket(&request, id, head.clone(), version, base64, upgrade)?,
             None => {
@@ -322,19 +327,18 @@ impl Shared {
         head: Request,
         version: Version,
         base64: bool,
-        upgrade: OnUpgrade,
+        upgrade: Upgrade,
     ) -> Result<Response<Body>, HandshakeError> {
         let response = switching_protocols(request)?;
         let shared = self.clone();
         self.sessions_at_work.spawn(async move {
-            let Ok(upgraded) = upgrade.await else { return };
+            let Ok((reader, writer, ahead)) = upgrade.split().await else { return };
             if version == Version::V3 {
                 tokio::time::sleep(V3_PAUSE).await;
             }
             if shared.is_closed() {
                 return; // Nobody would end it any more.
             }
-            let (reader, writer, ahead) = io::split(upgraded);
             let open = Frame::control(&shared.open_packet(&id.sid, TransportKind::WebSocket));
             let initial = shared.config.initial_packet.clone();
             let (sid, transport) = (id.sid.clone(), TransportKind::WebSocket);
@@ -357,18 +361,17 @@ impl Shared {
         self: &Arc<Self>,
         request: &http::Request<B>,
         connection: Arc<Connection>,
-        upgrade: OnUpgrade,
+        upgrade: Upgrade,
     ) -> Result<Response<Body>, HandshakeError> {
         let response = switching_protocols(request)?;
         let opened = connection.open_probe().is_ok();
         tokio::spawn(async move {
-            match upgrade.await {
+            match upgrade.split().await {
                 // A session that is a WebSocket already, or is being probed, has this one closed.
-                Ok(upgraded) if opened => {
-                    let (reader, writer, ahead) = io::split(upgraded);
+                Ok((reader, writer, ahead)) if opened => {
                     probe(&connection, reader, writer, BytesMut::from(ahead)).await;
                 }
-                Ok(upgraded) => refuse_probe(upgraded).await,
+                Ok(stream) => refuse_probe(stream).await,
                 Err(_) if opened => {
                     connection.handle(Input::ProbeClosed);
                 }
@@ -412,6 +415,9 @@ async fn poll(connection: Arc<Connection>, jsonp: Option<&str>, head: &Request) 
     let config = &shared.config;
     poll_response(config, body, jsonp, head).await
 }
+
+/// A stream that has become a WebSocket, in halves, with what was read ahead.
+type Stream = (io::Reader, io::Writer, Bytes);
 
 /// Lets a WebSocket, or the stream of a WebTransport session, become the transport of a session that polls, if its
 /// client says the right words.
@@ -478,8 +484,7 @@ pub(super) async fn probe(
     }
 }
 
-async fn refuse_probe(upgraded: hyper::upgrade::Upgraded) {
-    let (_reader, mut writer, _) = io::split(upgraded);
+async fn refuse_probe((_reader, mut writer, _): Stream) {
     let _ = write_all(&mut writer, &[0x88, 0]).await;
 }
 
@@ -510,6 +515,9 @@ fn number(version: Option<Version>) -> u8 {
 // ---- answers --------------------------------------------------------------------------------------------------
 
 fn switching_protocols<B>(request: &http::Request<B>) -> Result<Response<Body>, HandshakeError> {
+    if is_extended_connect(request) {
+        return open_stream(request);
+    }
     let values = |name: &'static str| {
         request
             .headers()
@@ -533,6 +541,23 @@ fn switching_protocols<B>(request: &http::Request<B>) -> Result<Response<Body>, 
         && let Ok(first) = HeaderValue::from_str(first)
     {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, first);
+    }
+    Ok(response)
+}
+
+/// The answer to a request for a WebSocket over HTTP/2, whose handshake is a part of the protocol below.
+fn open_stream<B>(request: &http::Request<B>) -> Result<Response<Body>, HandshakeError> {
+    let protocol = request.extensions().get::<hyper::ext::Protocol>();
+    let version = request.headers().get(header::SEC_WEBSOCKET_VERSION);
+    if protocol.is_none_or(|protocol| protocol.as_str() != "websocket") || version.is_none_or(|version| version != "13")
+    {
+        return Err(BadRequest::TransportHandshakeError.into());
+    }
+    let mut response = empty(StatusCode::OK);
+    let offered =
+        request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    if let Some(first) = handshake::first_protocol(offered).and_then(|first| HeaderValue::from_str(first).ok()) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, first);
     }
     Ok(response)
 }

@@ -5,10 +5,11 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use hyper::upgrade::{Parts, Upgraded};
+use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
@@ -16,8 +17,10 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 #[cfg(unix)]
 use tokio::net::{UnixStream, unix};
+#[cfg(feature = "tls")]
+use tokio_rustls::server::TlsStream;
 
-use super::activity::Observed;
+use super::activity::{Answering, Observed};
 #[cfg(feature = "webtransport")]
 use super::webtransport::{ReadHalf as WebTransportReader, WriteHalf as WebTransportWriter};
 
@@ -27,7 +30,10 @@ pub(crate) enum Reader {
     Tcp(OwnedReadHalf),
     #[cfg(unix)]
     Unix(unix::OwnedReadHalf),
-    Other(ReadHalf<TokioIo<Upgraded>>),
+    /// Apart from others, so that it is not asked anew for each byte what it is.
+    #[cfg(feature = "tls")]
+    Tls(ReadHalf<TlsStream<TcpStream>>),
+    Other(ReadHalf<Held>),
     #[cfg(feature = "webtransport")]
     WebTransport(Box<WebTransportReader>),
 }
@@ -38,14 +44,48 @@ pub(crate) enum Writer {
     Tcp(OwnedWriteHalf),
     #[cfg(unix)]
     Unix(unix::OwnedWriteHalf),
-    Other(WriteHalf<TokioIo<Upgraded>>),
+    #[cfg(feature = "tls")]
+    Tls(WriteHalf<TlsStream<TcpStream>>),
+    Other(WriteHalf<Held>),
     #[cfg(feature = "webtransport")]
     WebTransport(Box<WebTransportWriter>),
 }
 
+/// A stream that will be a WebSocket once its request is answered.
+#[derive(Debug)]
+pub(crate) struct Upgrade {
+    stream: OnUpgrade,
+    hold: Option<Hold>,
+}
+
+/// Keeps the connection that a stream is a part of (HTTP/2) from counting as idle; in the extensions of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Hold(#[expect(dead_code, reason = "holds until it is dropped")] Arc<Answering>);
+
+impl Hold {
+    pub(crate) fn new(answering: Answering) -> Self {
+        Self(Arc::new(answering))
+    }
+}
+
+impl Upgrade {
+    pub(crate) fn of<B>(request: &mut http::Request<B>) -> Self {
+        Self { stream: hyper::upgrade::on(&mut *request), hold: request.extensions_mut().remove() }
+    }
+
+    /// Waits for the stream.
+    ///
+    /// # Errors
+    ///
+    /// When the connection ends before.
+    pub(crate) async fn split(self) -> Result<(Reader, Writer, Bytes), hyper::Error> {
+        Ok(split(self.stream.await?, self.hold))
+    }
+}
+
 /// Takes the stream out of hyper's hands, with what hyper had read ahead. The read-ahead buffer is dropped when it is
 /// empty, since even an empty one holds 16 KiB.
-pub(crate) fn split(upgraded: Upgraded) -> (Reader, Writer, Bytes) {
+fn split(upgraded: Upgraded, hold: Option<Hold>) -> (Reader, Writer, Bytes) {
     let upgraded = match bare_tcp(upgraded) {
         Ok((stream, read_ahead)) => {
             // Fails only on a stream that is broken already, which the first read will say.
@@ -63,7 +103,15 @@ pub(crate) fn split(upgraded: Upgraded) -> (Reader, Writer, Bytes) {
         }
         Err(upgraded) => upgraded,
     };
-    let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+    #[cfg(feature = "tls")]
+    let upgraded = match bare::<TlsStream<TcpStream>>(upgraded) {
+        Ok((stream, read_ahead)) => {
+            let (reader, writer) = tokio::io::split(stream);
+            return (Reader::Tls(reader), Writer::Tls(writer), own(&read_ahead));
+        }
+        Err(upgraded) => upgraded,
+    };
+    let (reader, writer) = tokio::io::split(Held { stream: TokioIo::new(upgraded), _hold: hold });
     (Reader::Other(reader), Writer::Other(writer), Bytes::new())
 }
 
@@ -100,6 +148,8 @@ impl Reader {
             Reader::Tcp(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
             #[cfg(unix)]
             Reader::Unix(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
+            #[cfg(feature = "tls")]
+            Reader::Tls(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
             Reader::Other(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
             #[cfg(feature = "webtransport")]
             Reader::WebTransport(reader) => tokio_util::io::poll_read_buf(Pin::new(&mut **reader), cx, buf),
@@ -137,6 +187,8 @@ impl Writer {
             Writer::Tcp(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
             #[cfg(unix)]
             Writer::Unix(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
+            #[cfg(feature = "tls")]
+            Writer::Tls(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
             Writer::Other(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
             #[cfg(feature = "webtransport")]
             Writer::WebTransport(writer) => writer.poll_write(cx, slices),
@@ -169,6 +221,8 @@ impl Writer {
             Writer::Tcp(_) => Poll::Ready(Ok(())),
             #[cfg(unix)]
             Writer::Unix(_) => Poll::Ready(Ok(())),
+            #[cfg(feature = "tls")]
+            Writer::Tls(writer) => Pin::new(writer).poll_flush(cx),
             Writer::Other(writer) => Pin::new(writer).poll_flush(cx),
             #[cfg(feature = "webtransport")]
             Writer::WebTransport(_) => Poll::Ready(Ok(())),
@@ -191,9 +245,50 @@ impl AsyncRead for Reader {
             Reader::Tcp(reader) => Pin::new(reader).poll_read(cx, buf),
             #[cfg(unix)]
             Reader::Unix(reader) => Pin::new(reader).poll_read(cx, buf),
+            #[cfg(feature = "tls")]
+            Reader::Tls(reader) => Pin::new(reader).poll_read(cx, buf),
             Reader::Other(reader) => Pin::new(reader).poll_read(cx, buf),
             #[cfg(feature = "webtransport")]
             Reader::WebTransport(reader) => Pin::new(&mut **reader).poll_read(cx, buf),
         }
+    }
+}
+
+/// A stream with what holds its connection.
+#[derive(Debug)]
+pub(crate) struct Held {
+    stream: TokioIo<Upgraded>,
+    _hold: Option<Hold>,
+}
+
+impl AsyncRead for Held {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut tokio::io::ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }

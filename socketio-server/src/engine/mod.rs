@@ -27,6 +27,7 @@ mod ids;
 mod incoming;
 mod io;
 mod origin;
+mod proxies;
 mod request;
 mod timers;
 #[cfg(feature = "webtransport")]
@@ -44,6 +45,7 @@ pub use self::http::Body;
 pub use self::ids::random_id;
 pub use self::incoming::Incoming;
 pub use self::origin::Origins;
+pub use self::proxies::{TrustedProxies, UnknownProxy};
 pub use self::request::{RemoteAddress, Request, Secure, UnixPeer};
 pub use socketio_protocol::engine::{BadRequest, CloseReason, HandshakeError, Message, Timing, TransportKind, Version};
 
@@ -54,3 +56,4 @@ pub(crate) use self::drain::Busy;
 pub(crate) use self::encoding::{Encoding, ZLIB_HEADER, zlib_trailer};
 pub(crate) use self::http::not_found;
 pub(crate) use self::incoming::Received;
+pub(crate) use self::io::Hold;

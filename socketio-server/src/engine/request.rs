@@ -9,6 +9,8 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
+use super::proxies::TrustedProxies;
+
 /// Method and path aside, all of the first HTTP request: headers, address, query. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Request(Arc<Inner>);
@@ -36,20 +38,22 @@ pub struct UnixPeer;
 pub struct Secure;
 
 impl Request {
-    pub(crate) fn new<B>(request: &http::Request<B>) -> Self {
+    /// Where it comes from is what the listener says, and what `proxies` say if it comes from one of them.
+    pub(crate) fn new<B>(request: &http::Request<B>, proxies: Option<&TrustedProxies>) -> Self {
+        let extensions = request.extensions();
+        let mut remote = extensions.get::<RemoteAddress>().map(|remote| remote.0);
+        let mut secure = extensions.get::<Secure>().is_some();
+        let known = remote.is_some() || extensions.get::<UnixPeer>().is_some();
+        if let Some(proxies) = proxies.filter(|proxies| known && proxies.trusts(remote)) {
+            (remote, secure) = proxies.client(request.headers(), remote, secure);
+        }
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let headers = request.headers();
         let len: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();
         let mut text = String::with_capacity(target.len() + len);
         text.push_str(target);
         push_headers(&mut text, headers);
-        Self(Arc::new(Inner {
-            target_len: target.len(),
-            text: text.into(),
-            remote: request.extensions().get::<RemoteAddress>().map(|remote| remote.0),
-            secure: request.extensions().get::<Secure>().is_some(),
-            time: SystemTime::now(),
-        }))
+        Self(Arc::new(Inner { target_len: target.len(), text: text.into(), remote, secure, time: SystemTime::now() }))
     }
 
     /// Path and query, as they came.
@@ -91,12 +95,13 @@ impl Request {
         std::iter::from_fn(move || Some((lines.next()?, lines.next()?)))
     }
 
-    /// Who sent it, if the listener said.
+    /// Who sent it, if the listener said, or a proxy that is [trusted](crate::Builder::trust_proxy). The port is 0 if only the
+    /// address is known.
     pub fn remote(&self) -> Option<SocketAddr> {
         self.0.remote
     }
 
-    /// Whether it came over TLS.
+    /// Whether it came over TLS, to the server or to a trusted proxy.
     pub fn secure(&self) -> bool {
         self.0.secure
     }
@@ -129,7 +134,7 @@ mod tests {
             .header("cookie", "a=b")
             .body(())
             .unwrap();
-        let request = Request::new(&request);
+        let request = Request::new(&request, None);
         assert_eq!(request.url(), "/socket.io/?EIO=4&a=1&a=%C3%A9+x");
         assert_eq!(request.path(), "/socket.io/");
         assert_eq!(request.query("a").as_deref(), Some("é x"));

@@ -85,7 +85,7 @@ impl Engine {
             let _ = timeout(patience, request.not_found()).await;
             return None;
         };
-        let head = Request::new(&http);
+        let head = Request::new(&http, None); // No proxy writes into a QUIC connection.
         let named = match self.shared.look_at(&http, &head) {
             Ok(named) => named,
             Err(error) => {

@@ -20,13 +20,15 @@ use tower_service::Service;
 use super::BoxError;
 use super::connection;
 use super::listener::{Listener, Settings, Source};
-use crate::engine::{RemoteAddress, UnixPeer};
+use crate::engine::{RemoteAddress, Secure, UnixPeer};
 
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin {
     /// `None`: a unix socket.
     pub(super) remote: Option<SocketAddr>,
+    /// Whether it is encrypted, here or before a proxy.
+    pub(super) secure: bool,
 }
 
 impl Origin {
@@ -35,6 +37,9 @@ impl Origin {
         match self.remote {
             Some(remote) => drop(extensions.insert(RemoteAddress(remote))),
             None => drop(extensions.insert(UnixPeer)),
+        }
+        if self.secure {
+            extensions.insert(Secure);
         }
     }
 }
@@ -50,12 +55,12 @@ impl Source {
         match self {
             Source::Tcp(listener) => {
                 let (stream, remote) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Origin { remote: Some(remote) }))
+                Ok((Stream::Tcp(stream), Origin { remote: Some(remote), secure: false }))
             }
             #[cfg(unix)]
             Source::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), Origin { remote: None }))
+                Ok((Stream::Unix(stream), Origin { remote: None, secure: false }))
             }
         }
     }
@@ -98,14 +103,14 @@ where
                 let _ = stream.set_nodelay(true);
                 tokio::spawn(async move {
                     let _place = place;
-                    connection::speak(stream, origin, &settings, service, &closing).await;
+                    connection::receive(stream, origin, &settings, service, &closing).await;
                 });
             }
             #[cfg(unix)]
             Stream::Unix(stream) => {
                 tokio::spawn(async move {
                     let _place = place;
-                    connection::speak(stream, origin, &settings, service, &closing).await;
+                    connection::receive(stream, origin, &settings, service, &closing).await;
                 });
             }
         }

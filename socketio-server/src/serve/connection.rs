@@ -1,28 +1,116 @@
 //! HTTP on one connection, from its first byte until it ends or becomes a WebSocket.
+//!
+//! Plain HTTP/1.1 is spoken on the bare stream, so that a WebSocket gets it back bare. Which version is spoken is agreed
+//! on with TLS; without, HTTP/2 is looked for only where it is [allowed](super::Listener::http2_prior_knowledge).
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{HOST, HeaderValue};
+use http::{Method, Request, Response, Version};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::BoxError;
 use super::accept::Origin;
 use super::listener::Settings;
-use crate::engine::{Activity, Answering, Observed};
+use super::proxy_protocol;
+use crate::engine::{Activity, Answering, Hold, Observed};
 
-/// Answers the requests of one connection.
-pub(super) async fn speak<I, S, ResBody>(
+/// A stream as it comes from a listener.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
+    /// Its first bytes, which stay in it. None where the system cannot tell.
+    fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
+}
+
+impl Stream for TcpStream {
+    fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send {
+        TcpStream::peek(self, buf)
+    }
+}
+
+#[cfg(unix)]
+impl Stream for UnixStream {
+    async fn peek(&self, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+}
+
+/// Answers the requests of one connection, after what comes in front of them.
+pub(super) async fn receive<I, S, ResBody>(
+    mut stream: I,
+    mut origin: Origin,
+    settings: &Settings,
+    service: S,
+    closing: &CancellationToken,
+) where
+    I: Stream,
+    S: Service<Request<Incoming>, Response = Response<ResBody>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    // What is rare is boxed, so that it adds nothing to what a waiting poll holds.
+    if settings.proxy_protocol.as_ref().is_some_and(|proxies| proxies.trusts(origin.remote)) {
+        let header = Box::pin(tokio::time::timeout(settings.header_read_timeout, proxy_protocol::read(&mut stream)));
+        match header.await {
+            Ok(Ok(header)) => {
+                origin.remote = header.source.or(origin.remote);
+                origin.secure |= header.secure;
+            }
+            Ok(Err(error)) => return tracing::debug!(remote = ?origin.remote, %error, "no PROXY header"),
+            Err(_) => return tracing::debug!(remote = ?origin.remote, "a PROXY header was too slow"),
+        }
+    }
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &settings.tls {
+        let Some(stream) = Box::pin(tls.accept(stream)).await else { return };
+        origin.secure = true;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        return Box::pin(speak(stream, http2, origin, settings, service, closing)).await;
+    }
+    let http2 = settings.http2_prior_knowledge && Box::pin(begins_http2(&stream, settings)).await;
+    speak(stream, http2, origin, settings, service, closing).await;
+}
+
+/// Whether the client begins as one that knows it may speak HTTP/2 (RFC 9113, section 3.3).
+async fn begins_http2(stream: &impl Stream, settings: &Settings) -> bool {
+    let look = async {
+        let mut start = [0; PREFACE.len()];
+        loop {
+            match stream.peek(&mut start).await {
+                Ok(n @ 1..) if n < start.len() && PREFACE.starts_with(&start[..n]) => {
+                    // The rest is on its way; a peek does not wait for it.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Ok(n) => return n == start.len() && start == *PREFACE,
+                Err(_) => return false,
+            }
+        }
+    };
+    tokio::time::timeout(settings.header_read_timeout, look).await.unwrap_or(false)
+}
+
+/// `PRI` alone would do: no method of HTTP/1.1 is called so.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+async fn speak<I, S, ResBody>(
     stream: I,
+    http2: bool,
     origin: Origin,
     settings: &Settings,
     service: S,
@@ -35,30 +123,87 @@ pub(super) async fn speak<I, S, ResBody>(
     ResBody::Error: Into<BoxError>,
 {
     let activity = Activity::new();
-    let stream = TokioIo::new(Observed::new(stream, activity.clone(), true));
+    let stream = TokioIo::new(Observed::new(stream, activity.clone(), !http2));
     let seen = activity.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         origin.note(request.extensions_mut());
+        if request.version() == Version::HTTP_2 {
+            as_http1(&mut request, &seen);
+        }
         answer(service.clone(), request, seen.request())
     });
+    if http2 {
+        let mut connection = Box::pin(http2_builder(settings).serve_connection(stream, service));
+        return drive(
+            connection.as_mut(),
+            |connection| connection.graceful_shutdown(),
+            true,
+            &activity,
+            settings,
+            closing,
+        )
+        .await;
+    }
     let mut builder = http1::Builder::new();
     // Times are kept by `Activity`: hyper's own would run while a slow client takes in an answer.
     builder.header_read_timeout(None).max_buf_size(settings.max_header_size);
-    let connection = builder.serve_connection(stream, service).with_upgrades();
-    tokio::pin!(connection);
+    let connection = std::pin::pin!(builder.serve_connection(stream, service).with_upgrades());
+    drive(connection, |connection| connection.graceful_shutdown(), false, &activity, settings, closing).await;
+}
+
+fn http2_builder(settings: &Settings) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .enable_connect_protocol()
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(settings.max_header_size).unwrap_or(u32::MAX))
+        // Streams that are opened and reset at once ("rapid reset"), and those that we reset.
+        .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+        .max_local_error_reset_streams(MAX_RESET_STREAMS)
+        // A client that is gone without a word is noticed also while a poll of its waits.
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+/// Runs a connection until it ends, is idle or the server closed. A polite one is told that it ends for idleness.
+async fn drive<C>(
+    mut connection: Pin<&mut C>,
+    shut_down: fn(Pin<&mut C>),
+    polite: bool,
+    activity: &Activity,
+    settings: &Settings,
+    closing: &CancellationToken,
+) where
+    C: Future<Output = hyper::Result<()>>,
+{
     tokio::select! {
         result = connection.as_mut() => {
             if let Err(error) = result {
                 tracing::debug!(%error, "an HTTP connection ended");
             }
+            return;
         }
-        () = idled(&activity, settings) => {
-            tracing::debug!(remote = ?origin.remote, "an HTTP connection was idle, or its request too slow");
+        () = idled(activity, settings) => {
+            tracing::debug!("an HTTP connection was idle, or its request too slow");
+            if !polite {
+                return;
+            }
         }
-        () = closing.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(GOODBYE, connection).await;
-        }
+        () = closing.cancelled() => {}
+    }
+    shut_down(connection.as_mut());
+    let _ = tokio::time::timeout(GOODBYE, connection).await;
+}
+
+/// Gives a request of HTTP/2 the header `Host`, which it has in another form, and lets a WebSocket hold its connection.
+fn as_http1(request: &mut Request<Incoming>, activity: &Arc<Activity>) {
+    if let Some(host) = request.uri().authority().and_then(|host| HeaderValue::try_from(host.as_str()).ok()) {
+        request.headers_mut().entry(HOST).or_insert(host);
+    }
+    if request.method() == Method::CONNECT {
+        request.extensions_mut().insert(Hold::new(activity.request()));
     }
 }
 
@@ -100,3 +245,14 @@ async fn idled(activity: &Activity, settings: &Settings) {
 
 /// How long answers may take to leave once the server is closed.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How many requests and WebSockets one connection may have at a time; a client with more opens another.
+const MAX_STREAMS: u32 = 128;
+
+/// How many streams that have been reset may be unfinished before the connection is closed. hyper's own limit is for
+/// what a client resets; what we reset, for errors of the client, it would let be 1,024.
+const MAX_RESET_STREAMS: usize = 20;
+
+/// How often a client with open streams is asked whether it is there, and how long it may take to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);

@@ -12,8 +12,11 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 
+#[cfg(feature = "tls")]
+use super::tls::TlsConfig;
 #[cfg(unix)]
 use super::unix::{self, SocketFile};
+use crate::engine::TrustedProxies;
 
 /// A port or a unix socket that clients connect to, and what holds for their connections until they are sessions.
 ///
@@ -52,6 +55,10 @@ pub(super) struct Settings {
     pub(super) max_header_size: usize,
     pub(super) max_connections: usize,
     pub(super) admit: Option<Admit>,
+    pub(super) http2_prior_knowledge: bool,
+    pub(super) proxy_protocol: Option<TrustedProxies>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsConfig>,
 }
 
 impl Default for Settings {
@@ -62,6 +69,10 @@ impl Default for Settings {
             max_header_size: 16 << 10,
             max_connections: usize::MAX,
             admit: None,
+            http2_prior_knowledge: false,
+            proxy_protocol: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -113,6 +124,33 @@ impl Listener {
             #[cfg(unix)]
             Source::Unix(..) => None,
         }
+    }
+
+    /// Has connections encrypted with TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.settings.tls = Some(tls);
+        self
+    }
+
+    /// Has proxies say by the PROXY protocol, version 1 or 2, whom a connection is for. Each connection that comes from
+    /// one of `proxies` has to begin with a header, within the time of [`header_read_timeout`]; one without is closed.
+    /// Those that come from elsewhere are for whom they come from, and what looks like a header is a malformed request.
+    ///
+    /// [`header_read_timeout`]: Listener::header_read_timeout
+    #[must_use]
+    pub fn proxy_protocol(mut self, proxies: TrustedProxies) -> Self {
+        self.settings.proxy_protocol = Some(proxies);
+        self
+    }
+
+    /// Whether clients may speak HTTP/2 without TLS if they know that they may ("h2c"), as proxies can. On TCP only.
+    /// Default false. With TLS it is agreed on by ALPN.
+    #[must_use]
+    pub fn http2_prior_knowledge(mut self, allow: bool) -> Self {
+        self.settings.http2_prior_knowledge = allow;
+        self
     }
 
     /// How long the head of a request may take: of the first from the connection on, of others from their first byte

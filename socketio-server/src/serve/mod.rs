@@ -1,12 +1,15 @@
 //! The server behind ports of its own.
 //!
 //! A [`Listener`] is where connections come from, with all that holds for them before they are a session: how long the
-//! head of a request may take, how many there may be. One [loop](accept) takes them in, [`connection`] speaks with each.
+//! head of a request may take, how many there may be, TLS, which proxies stand in front. One [loop](accept) takes them in, [`connection`] speaks with each.
 //! An application that has a server of its own needs none of this; see [`Server::layer`].
 
 mod accept;
 mod connection;
 mod listener;
+mod proxy_protocol;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(unix)]
 mod unix;
 
@@ -30,6 +33,8 @@ use crate::server::Server;
 use crate::service::NotFound;
 
 pub use self::listener::{IntoListeners, Listener, bind};
+#[cfg(feature = "tls")]
+pub use self::tls::{TlsConfig, TlsError};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -55,6 +60,24 @@ impl Server {
     #[cfg(unix)]
     pub async fn listen_unix(&self, path: impl AsRef<Path>) -> io::Result<()> {
         self.serve(Listener::bind_unix(path)?).await;
+        Ok(())
+    }
+
+    /// Listens on `addr` with TLS until the server is [closed](Server::close).
+    ///
+    /// ```no_run
+    /// # use socketio_server::{Server, TlsConfig};
+    /// # async fn example(io: Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// io.listen_tls("0.0.0.0:443", TlsConfig::from_pem_files("fullchain.pem", "privkey.pem")?).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on.
+    #[cfg(feature = "tls")]
+    pub async fn listen_tls(&self, addr: impl ToSocketAddrs, tls: TlsConfig) -> io::Result<()> {
+        self.serve(Listener::bind(addr).await?.tls(tls)).await;
         Ok(())
     }
 

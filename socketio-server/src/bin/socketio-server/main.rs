@@ -7,13 +7,13 @@
 
 mod bus;
 mod chat;
+mod listening;
 mod options;
 mod page;
 mod reach;
 
 use std::future::IntoFuture;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
+use listening::{ListenError, Listening};
 use options::Options;
 use page::Page;
 use reach::Reach;
@@ -46,17 +47,18 @@ fn main() -> ExitCode {
 /// Serves until the process is asked to end.
 async fn run(options: Options) -> Result<(), Problem> {
     let asked_to_end = asked_to_end().map_err(Problem::Start)?;
-    let taken = |error| Problem::Listen(options.listen.clone(), error);
-    let listener = socketio_server::bind(&options.listen).await.map_err(taken)?;
-    let addr = listener.local_addr().map_err(taken)?;
+    let listening = Listening::open(&options).await?;
 
     let reach = Reach::open(&options).await;
     let mut server = Server::builder();
     if let Some(url) = reach.url() {
         server = server.adapter(RedisAdapter::builder(&url).key(&options.key).lazy()?);
     }
+    if let Some(proxies) = &options.trust_proxy {
+        server = server.trust_proxy(proxies.clone());
+    }
     let io = server.build();
-    announce(addr, &reach);
+    announce(&listening, &reach);
 
     // Ended when this function is: the bus after the server has left it.
     let mut beside = JoinSet::new();
@@ -64,8 +66,12 @@ async fn run(options: Options) -> Result<(), Problem> {
     if let Reach::Bus(bus) = reach {
         beside.spawn(bus.serve());
     }
+    #[cfg(all(unix, feature = "tls"))]
+    if let Some(tls) = listening.tls {
+        beside.spawn(reload_when_asked(tls));
+    }
     tokio::select! {
-        () = io.serve_with(listener, Page) => {}
+        () = io.serve_with(listening.listeners, Page) => {}
         () = end(&io, asked_to_end, options.drain) => {}
     }
     Ok(())
@@ -83,25 +89,14 @@ async fn end(io: &Server, mut asked: mpsc::UnboundedReceiver<()>, drain: Duratio
 }
 
 /// Says where everything is.
-fn announce(addr: SocketAddr, reach: &Reach) {
-    let mut local = addr;
-    let open = match addr.ip() {
-        ip if ip.is_unspecified() => {
-            local.set_ip(match ip.is_ipv4() {
-                true => [127, 0, 0, 1].into(),
-                false => std::net::Ipv6Addr::LOCALHOST.into(),
-            });
-            "and under this machine's name, for all who reach it"
-        }
-        ip if ip.is_loopback() => "for this machine alone; with --listen 0.0.0.0:3000 for others too",
-        _ => "for all who reach it",
-    };
+fn announce(listening: &Listening, reach: &Reach) {
     let version = env!("CARGO_PKG_VERSION");
-    let reach = reach.describe();
+    let (listening, reach) = (listening.describe(), reach.describe());
     // Whoever closed our output does not want to read it.
     let _ = writeln!(
         io::stdout(),
-        "socketio-server {version}\n\n  page     http://{local}/\n           {open}\n  {reach}\n\nCtrl-C ends it.",
+        "socketio-server {version}\n\n  {listening}\n  {reach}\n\nCtrl-C ends it.",
+        listening = listening.replace('\n', "\n  "),
         reach = reach.replace('\n', "\n  "),
     );
 }
@@ -130,6 +125,19 @@ fn asked_to_end() -> io::Result<mpsc::UnboundedReceiver<()>> {
     Ok(hearing)
 }
 
+/// Reads the certificate again on each SIGHUP.
+#[cfg(all(unix, feature = "tls"))]
+async fn reload_when_asked(tls: socketio_server::TlsConfig) {
+    let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+    let Ok(mut hangup) = hangup else { return tracing::warn!("SIGHUP cannot be received") };
+    while hangup.recv().await.is_some() {
+        match tls.reload() {
+            Ok(()) => tracing::info!("the certificate was read again"),
+            Err(error) => tracing::error!(%error, "the old certificate stays"),
+        }
+    }
+}
+
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
@@ -137,8 +145,8 @@ enum Problem {
     Start(io::Error),
     #[error("{0}")]
     Redis(#[from] ConnectError),
-    #[error("cannot listen on {0}: {1}\ntip:   choose another address or port with --listen")]
-    Listen(String, io::Error),
+    #[error("{0}")]
+    Listen(#[from] ListenError),
 }
 
 /// How long clients may take to hear that the server ends when it is asked a second time.

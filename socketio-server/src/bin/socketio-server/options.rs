@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser};
+use socketio_server::TrustedProxies;
 
 /// A Socket.IO server with a page that shows events as they arrive.
 ///
@@ -12,9 +14,25 @@ use clap::Parser;
 #[command(name = "socketio-server", version)]
 pub(crate) struct Options {
     /// Where browsers and clients connect: HOST:PORT, or a port of this machine alone. With
-    /// 0.0.0.0:3000 other machines can connect too
-    #[arg(long, value_name = "ADDR", env = "SOCKETIO_LISTEN", default_value = "127.0.0.1:3000", value_parser = address)]
-    pub(crate) listen: String,
+    /// 0.0.0.0:3000 other machines can connect too. May be given several times. [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDR", env = "SOCKETIO_LISTEN", value_delimiter = ',', value_parser = address)]
+    listen: Vec<String>,
+
+    /// A unix socket to listen on, beside --listen or in its place. May be given several times
+    #[arg(long, value_name = "PATH", env = "SOCKETIO_UNIX")]
+    pub(crate) unix: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) tls: Option<TlsFiles>,
+
+    /// The proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses, networks such as
+    /// 10.0.0.0/8, loopback, linklocal, uniquelocal, unix; with commas between
+    #[arg(long, value_name = "LIST", env = "SOCKETIO_TRUST_PROXY", value_parser = proxies)]
+    pub(crate) trust_proxy: Option<TrustedProxies>,
+
+    /// The proxies of --trust-proxy say by the PROXY protocol whom a connection is for
+    #[arg(long, env = "SOCKETIO_PROXY_PROTOCOL", requires = "trust_proxy")]
+    pub(crate) proxy_protocol: bool,
 
     /// The Redis that joins this server with others: redis://[user:password@]host[:port]
     #[arg(long, value_name = "URL", env = "REDIS_URL", hide_env_values = true)]
@@ -42,6 +60,30 @@ pub(crate) struct Options {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| "expected a number of seconds, such as 10".to_owned())
+}
+
+/// The files for TLS, of which there are both or none.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct TlsFiles {
+    /// Encrypts what --listen serves: a PEM file with the certificate and its chain. On SIGHUP it is read again
+    #[arg(long, value_name = "FILE", env = "SOCKETIO_TLS_CERT", requires = "tls_key", required = false)]
+    pub(crate) tls_cert: PathBuf,
+
+    /// The certificate's private key, a PEM file
+    #[arg(long, value_name = "FILE", env = "SOCKETIO_TLS_KEY", requires = "tls_cert", required = false)]
+    pub(crate) tls_key: PathBuf,
+}
+
+impl Options {
+    /// The addresses to listen on.
+    pub(crate) fn listen(&self) -> impl Iterator<Item = &str> {
+        let default = (self.listen.is_empty() && self.unix.is_empty()).then_some("127.0.0.1:3000");
+        self.listen.iter().map(String::as_str).chain(default)
+    }
+}
+
+fn proxies(text: &str) -> Result<TrustedProxies, String> {
+    text.parse().map_err(|error: socketio_server::UnknownProxy| error.to_string())
 }
 
 /// An address to listen on. A number alone is a port of this machine.
@@ -85,9 +127,33 @@ mod tests {
     }
 
     #[test]
+    fn addresses_of_all_kinds() {
+        let parse = |args: &[&str]| Options::try_parse_from([&["socketio-server"], args].concat());
+        let options = parse(&["--listen", "80", "--listen", "[::1]:81,82"]).unwrap();
+        assert_eq!(options.listen().collect::<Vec<_>>(), ["127.0.0.1:80", "[::1]:81", "127.0.0.1:82"]);
+        let options = parse(&["--unix", "/run/a", "--unix", "/run/b"]).unwrap();
+        assert_eq!((options.listen().count(), options.unix.len()), (0, 2));
+    }
+
+    #[test]
+    fn what_belongs_together_is_asked_for() {
+        let parse = |args: &[&str]| Options::try_parse_from([&["socketio-server"], args].concat());
+        let refused = |args: &[&str]| parse(args).unwrap_err().to_string();
+        assert!(refused(&["--tls-cert", "a.pem"]).contains("--tls-key"));
+        assert!(refused(&["--tls-key", "a.pem"]).contains("--tls-cert"));
+        assert!(refused(&["--proxy-protocol"]).contains("--trust-proxy"));
+        assert!(refused(&["--trust-proxy", "10.0.0.0/99"]).contains("10.0.0.0/99"));
+        let files = parse(&["--tls-cert", "a.pem", "--tls-key", "b.pem"]).unwrap().tls.unwrap();
+        assert_eq!((files.tls_cert, files.tls_key), ("a.pem".into(), "b.pem".into()));
+        assert!(parse(&["--trust-proxy", "loopback,unix", "--proxy-protocol"]).unwrap().proxy_protocol);
+    }
+
+    #[test]
     fn nothing_needs_to_be_said() {
         let options = Options::try_parse_from(["socketio-server"]).expect("no argument is required");
         assert!(!options.no_bus);
         assert_eq!(options.drain, Duration::from_secs(10));
+        assert_eq!(options.listen().collect::<Vec<_>>(), ["127.0.0.1:3000"]);
+        assert_eq!(options.tls, None);
     }
 }

@@ -97,6 +97,8 @@ fn without_password(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     #[test]
@@ -128,20 +130,14 @@ mod tests {
         assert!(reach.url().is_some_and(|url| url.starts_with("redis://127.0.0.1:")), "{reach:?}");
         assert!(reach.describe().contains("for development on this machine"));
 
-        let redis = Options { redis: Some("redis://:secret@db".into()), ..options("127.0.0.1:0") };
+        let mut redis = options("127.0.0.1:0");
+        redis.redis = Some("redis://:secret@db".into());
         let reach = Reach::open(&redis).await;
         assert_eq!(reach.url().as_deref(), Some("redis://:secret@db"));
         assert!(!format!("{}{:?}", reach.describe(), reach.about("k")).contains("secret"));
     }
 
     fn options(bus: &str) -> Options {
-        Options {
-            listen: "127.0.0.1:0".into(),
-            redis: None,
-            bus: bus.into(),
-            no_bus: false,
-            key: "socket.io".into(),
-            drain: std::time::Duration::ZERO,
-        }
+        Options::parse_from(["socketio-server", "--bus", bus])
     }
 }
