@@ -33,7 +33,8 @@ fn forget_flags(message: &mut Message) {
         Message::Join { options, .. }
         | Message::Leave { options, .. }
         | Message::Disconnect { options, .. }
-        | Message::FetchSockets { options, .. } => options.flags = Flags::default(),
+        | Message::FetchSockets { options, .. }
+        | Message::Summarize { options, .. } => options.flags = Flags::default(),
         _ => {}
     }
 }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use socketio_protocol::{
-    cluster::{Bus, BusError, Channel, Flags, Message, Options, RemoteSocket},
+    cluster::{Bus, BusError, Channel, Flags, Message, Options, RemoteSocket, Want},
     socket::{Args, Value},
 };
 use socketio_redis_adapter::{Builder, RedisAdapter, SubscriptionMode};
@@ -290,6 +290,13 @@ fn all_messages() -> (Vec<Message>, Vec<Message>) {
         Message::Join { options: target.clone(), rooms: vec!["r1".into(), "r2".into()] },
         Message::Leave { options: target.clone(), rooms: vec!["r1".into()] },
         Message::Disconnect { options: target.clone(), close: true },
+        Message::Summarize { options: target.clone(), request: id(), want: Want::Count },
+        Message::Summarize { options: target.clone(), request: id(), want: Want::RoomSizes },
+        Message::Summarize {
+            options: target.clone(),
+            request: id(),
+            want: Want::Sockets { handshake: false, rooms: true, data: true },
+        },
         Message::FetchSockets { options: target, request: id() },
         Message::ServerSideEmit { args: event("sse"), request: None },
         Message::ServerSideEmit { args: binary, request: Some(id()) },
@@ -299,6 +306,7 @@ fn all_messages() -> (Vec<Message>, Vec<Message>) {
         Message::LeaveOne { sid: "s".into(), room: "r".into(), request: id() },
         Message::DisconnectOne { sid: "s".into(), close: false, request: id() },
     ];
+    let bytes = (Value::Binary(vec![1, 2].into()),);
     let answers = vec![
         Message::FetchSocketsResponse { request: id(), sockets: vec![socket] },
         Message::FetchSocketsResponse { request: id(), sockets: vec![] },
@@ -307,6 +315,13 @@ fn all_messages() -> (Vec<Message>, Vec<Message>) {
         Message::BroadcastClientCount { request: id(), count: 2 },
         Message::BroadcastAck { request: id(), answer: answer("ok") },
         Message::BroadcastAck { request: id(), answer: Args::new_list(&()).unwrap() },
+        Message::Summary { request: id(), count: 2, rooms: vec![("blue".into(), 1), ("red".into(), 2)] },
+        Message::Summary { request: id(), count: 0, rooms: vec![] },
+        Message::ClientsAsked { request: id(), ids: vec!["a".into(), "b".into()] },
+        Message::ClientsAsked { request: id(), ids: vec![] },
+        Message::AckOf { request: id(), sid: "a".into(), answer: Some(Args::new_list(&("ok", 2)).unwrap()) },
+        Message::AckOf { request: id(), sid: "a".into(), answer: Some(Args::new_list(&bytes).unwrap()) },
+        Message::AckOf { request: id(), sid: "a".into(), answer: None },
         Message::AllRoomsResponse { request: id(), rooms: vec!["red".into()] },
         Message::SocketsResponse { request: id(), ids: vec!["s".into()] },
         Message::OneDone { request: id() },

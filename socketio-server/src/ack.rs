@@ -10,7 +10,7 @@ use bytestring::ByteString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
-use socketio_protocol::socket::{Args, ArgsError};
+use socketio_protocol::socket::Args;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -121,13 +121,32 @@ impl<R> std::fmt::Debug for AckFuture<R> {
     }
 }
 
-/// The answers of many clients to one broadcast, each the client's first argument as `R`.
+/// The answers of many clients to one broadcast, each as an `R`: the client's first argument, or all if `R` is a tuple.
+/// (Node.js servers send only the first argument of their clients' answers.)
 ///
-/// Awaited, it gives all of them at once, as [`Acks`]; [`next`](BroadcastAcks::next) gives each as it comes.
+/// Awaited, it gives all of them at once, as [`Acks`]. As a stream, or by [`next`](BroadcastAcks::next), it gives each as it
+/// comes and whose it is, and at the end those that are missing.
+///
+/// ```
+/// # use socketio_server::{AckError, Server};
+/// # async fn example(io: Server) -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::time::Duration;
+/// let mut answers = io.to("game").timeout(Duration::from_secs(2)).emit_with_ack::<(String, u32)>("guess", ());
+/// while let Some(answer) = answers.next().await {
+///     match answer.value {
+///         Ok((word, seconds)) => println!("{:?} guesses {word} after {seconds} s", answer.id),
+///         Err(AckError::Timeout) => println!("{:?} did not answer", answer.id),
+///         Err(error) => println!("{:?}: {error}", answer.id),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[must_use = "await it for the clients' answers"]
 pub struct BroadcastAcks<R> {
     /// One for each namespace; the namespaces of a pattern may be several.
     sources: Result<SmallVec<[AckSource; 1]>, Option<EmitError>>,
+    /// Those that did not answer, once that is known.
+    missing: Option<Vec<ByteString>>,
     answer: PhantomData<fn() -> R>,
 }
 
@@ -135,10 +154,10 @@ pub struct BroadcastAcks<R> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Answer<R> {
-    /// The socket that answered; `None` if it is one of another server, whose formats do not say.
+    /// The socket; `None` if it is one of a Node.js server, which does not say.
     pub id: Option<ByteString>,
-    /// What it answered, or why that is not an `R`.
-    pub value: Result<R, ArgsError>,
+    /// What it answered; or that it answered something else than an `R`, left before it did, or did not in time.
+    pub value: Result<R, AckError>,
 }
 
 /// What came of a broadcast with answers.
@@ -151,7 +170,7 @@ pub struct Acks<R> {
     pub asked: u64,
     /// How many of them did not answer.
     pub missing: u64,
-    /// Those of them that are sockets of this server.
+    /// Those of them that are known: not sockets of Node.js servers, which do not say whom they asked.
     pub missing_ids: Vec<ByteString>,
     /// How many servers did not say how many clients they asked.
     pub silent_servers: usize,
@@ -183,33 +202,49 @@ impl<R> Acks<R> {
 
 impl<R: DeserializeOwned> BroadcastAcks<R> {
     pub(crate) fn new(sources: Result<SmallVec<[AckSource; 1]>, EmitError>) -> Self {
-        Self { sources: sources.map_err(Some), answer: PhantomData }
+        Self { sources: sources.map_err(Some), missing: None, answer: PhantomData }
     }
 
-    /// The next answer; `None` once all have come or the time is over.
+    /// The next answer. Once all have come, or the time is over, those that did not answer; then `None`.
     pub async fn next(&mut self) -> Option<Answer<R>> {
-        std::future::poll_fn(|cx| self.poll_next(cx)).await
+        std::future::poll_fn(|cx| self.poll_answer(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
+        if let Some(answer) = ready!(self.poll_came(cx)) {
+            return Poll::Ready(Some(answer));
+        }
+        let sources = self.sources.iter().flatten();
+        let missing =
+            self.missing.get_or_insert_with(|| sources.flat_map(|source| source.tally().unanswered).collect());
+        Poll::Ready(missing.pop().map(|id| Answer { id: Some(id), value: Err(AckError::Timeout) }))
+    }
+
+    /// What comes of those that were asked, until all have answered or left or the time is over.
+    fn poll_came(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
         let Ok(sources) = &mut self.sources else { return Poll::Ready(None) };
         let mut waiting = false;
         for source in sources {
-            loop {
-                match source.poll_next(cx) {
-                    Poll::Ready(Some(AckItem::Answer { id, args })) => {
-                        return Poll::Ready(Some(Answer { id, value: args.to::<(R,)>().map(|(first,)| first) }));
-                    }
-                    Poll::Ready(Some(AckItem::Gone { .. })) => {}
-                    Poll::Ready(None) => break,
-                    Poll::Pending => {
-                        waiting = true;
-                        break;
-                    }
+            match source.poll_next(cx) {
+                Poll::Ready(Some(AckItem::Answer { id, args })) => {
+                    return Poll::Ready(Some(Answer { id, value: args.to::<R>().map_err(AckError::from) }));
                 }
+                Poll::Ready(Some(AckItem::Gone { id })) => {
+                    return Poll::Ready(Some(Answer { id: Some(id), value: Err(AckError::Disconnected) }));
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => waiting = true,
             }
         }
         if waiting { Poll::Pending } else { Poll::Ready(None) }
+    }
+}
+
+impl<R: DeserializeOwned> futures_util::Stream for BroadcastAcks<R> {
+    type Item = Answer<R>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
+        self.poll_answer(cx)
     }
 }
 
@@ -223,12 +258,17 @@ impl<R: DeserializeOwned + Send + 'static> IntoFuture for BroadcastAcks<R> {
                 return Err(error.take().unwrap_or(EmitError::Closed));
             }
             let mut answers = Vec::new();
-            let mut came = 0;
-            while let Some(answer) = self.next().await {
-                came += 1;
-                if let Ok(value) = answer.value {
-                    answers.push(value);
+            let (mut came, mut gone) = (0, Vec::new());
+            while let Some(answer) = std::future::poll_fn(|cx| self.poll_came(cx)).await {
+                match answer.value {
+                    Ok(value) => answers.push(value),
+                    Err(AckError::Disconnected) => {
+                        gone.extend(answer.id);
+                        continue;
+                    }
+                    Err(_) => {}
                 }
+                came += 1;
             }
             let tallies = self.sources.iter().flatten().map(AckSource::tally);
             let tally = tallies.reduce(AckTally::and).unwrap_or_default();
@@ -236,7 +276,7 @@ impl<R: DeserializeOwned + Send + 'static> IntoFuture for BroadcastAcks<R> {
                 answers,
                 asked: tally.clients,
                 missing: tally.clients.saturating_sub(came),
-                missing_ids: tally.unanswered,
+                missing_ids: gone.into_iter().chain(tally.unanswered).collect(),
                 silent_servers: tally.silent_servers,
             })
         })

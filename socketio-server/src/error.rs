@@ -169,6 +169,14 @@ impl DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// What exactly happened, where the reason alone does not say: for a `transport error`, what the transport did.
+    pub fn description(self) -> Option<&'static str> {
+        match self {
+            DisconnectReason::Connection(CloseReason::TransportError(how)) => Some(how),
+            _ => None,
+        }
+    }
+
     /// Whether the client may come back to its session: nobody wanted it gone, and it did nothing wrong.
     pub(crate) fn is_recoverable(self) -> bool {
         match self {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
@@ -15,6 +16,7 @@ pub(crate) type OnConnection = Arc<dyn Fn(Socket) -> HandlerFuture + Send + Sync
 pub(crate) type OnDisconnect = Arc<dyn Fn(Socket, DisconnectReason) -> HandlerFuture + Send + Sync>;
 pub(crate) type Middleware =
     Arc<dyn Fn(Socket) -> Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>> + Send + Sync>;
+pub(crate) type OnOutgoing = Arc<dyn Fn(&Socket, &Event) + Send + Sync>;
 pub(crate) type PacketMiddleware = Arc<dyn Fn(&Socket, &Event) -> Result<(), String> + Send + Sync>;
 
 /// What a namespace has registered for its sockets.
@@ -43,11 +45,24 @@ impl Handlers {
     }
 }
 
+/// Tells one registered handler from all others: what
+/// [`add_listener`](crate::Socket::add_listener) returns and [`remove_listener`](crate::Socket::remove_listener) takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenerId(u64);
+
+impl ListenerId {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// The handlers of events, by name.
 #[derive(Default)]
 pub(crate) struct Listeners {
     named: HashMap<Box<str>, SmallVec<[Listener; 1]>, foldhash::fast::RandomState>,
-    any: Vec<Callback>,
+    any: Vec<Listener>,
+    pub(crate) any_outgoing: Vec<(ListenerId, OnOutgoing)>,
     pub(crate) packet_middlewares: Vec<PacketMiddleware>,
     pub(crate) disconnecting: Vec<OnDisconnect>,
     pub(crate) disconnect: Vec<OnDisconnect>,
@@ -55,6 +70,7 @@ pub(crate) struct Listeners {
 
 #[derive(Clone)]
 struct Listener {
+    id: ListenerId,
     callback: Callback,
     once: bool,
 }
@@ -63,12 +79,22 @@ struct Listener {
 pub(crate) type Found = SmallVec<[Callback; 2]>;
 
 impl Listeners {
-    pub(crate) fn on(&mut self, event: &str, callback: Callback, once: bool) {
-        self.named.entry(event.into()).or_default().push(Listener { callback, once });
+    pub(crate) fn on(&mut self, event: &str, callback: Callback, once: bool) -> ListenerId {
+        let id = ListenerId::new();
+        self.named.entry(event.into()).or_default().push(Listener { id, callback, once });
+        id
     }
 
-    pub(crate) fn on_any(&mut self, callback: Callback) {
-        self.any.push(callback);
+    pub(crate) fn on_any(&mut self, callback: Callback) -> ListenerId {
+        let id = ListenerId::new();
+        self.any.push(Listener { id, callback, once: false });
+        id
+    }
+
+    pub(crate) fn prepend_any(&mut self, callback: Callback) -> ListenerId {
+        let id = ListenerId::new();
+        self.any.insert(0, Listener { id, callback, once: false });
+        id
     }
 
     /// Removes all handlers of an event.
@@ -76,10 +102,36 @@ impl Listeners {
         self.named.remove(event);
     }
 
+    /// Removes all handlers of every event.
+    pub(crate) fn off_any(&mut self) {
+        self.any.clear();
+    }
+
+    /// Removes one handler, whatever it is for. Returns whether it was there.
+    pub(crate) fn remove(&mut self, id: ListenerId) -> bool {
+        let mut found = false;
+        let mut keep = |one: ListenerId| {
+            found |= one == id;
+            one != id
+        };
+        self.any.retain(|listener| keep(listener.id));
+        self.any_outgoing.retain(|(one, _)| keep(*one));
+        self.named.retain(|_, named| {
+            named.retain(|listener| keep(listener.id));
+            !named.is_empty()
+        });
+        found
+    }
+
+    /// How many handlers an event has, those of every event not counted.
+    pub(crate) fn count(&self, event: &str) -> usize {
+        self.named.get(event).map_or(0, SmallVec::len)
+    }
+
     /// Adds those that an event runs; those that run once are taken out with [`take_once`](Listeners::take_once).
     /// Returns whether there are such.
     pub(crate) fn find(&self, event: &str, found: &mut Found) -> bool {
-        found.extend(self.any.iter().cloned());
+        found.extend(self.any.iter().map(|listener| listener.callback.clone()));
         let Some(named) = self.named.get(event) else { return false };
         found.extend(named.iter().map(|listener| listener.callback.clone()));
         named.iter().any(|listener| listener.once)

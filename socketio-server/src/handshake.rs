@@ -31,6 +31,16 @@ impl Handshake {
         self.request.header(name)
     }
 
+    /// All headers, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.request.headers()
+    }
+
+    /// All parameters of the query, decoded, in order: those of Engine.IO (`EIO`, `transport`) among them.
+    pub fn query_pairs(&self) -> Vec<(String, String)> {
+        self.request.query_pairs()
+    }
+
     /// One parameter of the query, decoded. The last of several with one name.
     pub fn query(&self, name: &str) -> Option<String> {
         self.request.query(name)
@@ -62,6 +72,16 @@ impl Handshake {
         self.time
     }
 
+    /// When the socket was created, in milliseconds since 1970: the reference's `issued`.
+    pub fn issued(&self) -> u64 {
+        self.time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Whether a browser says that a page of some origin sent it. (Browsers send `Origin` with each WebSocket.)
+    pub fn xdomain(&self) -> bool {
+        self.request.header("origin").is_some()
+    }
+
     /// Where the client is, as far as the listener or a [trusted proxy](crate::Builder::trust_proxy) knows: an IP address.
     pub fn address(&self) -> Option<String> {
         self.request.remote().map(|remote| remote.ip().to_canonical().to_string())
@@ -79,12 +99,12 @@ impl Handshake {
         let query: serde_json::Map<_, _> =
             self.request.query_pairs().into_iter().map(|(name, value)| (name, value.into())).collect();
         let auth = self.auth.value::<Value>().ok().flatten();
-        let issued = self.time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let issued = self.issued();
         json!({
             "headers": headers,
             "time": rfc_2822(issued / 1000),
             "address": self.address(),
-            "xdomain": self.request.header("origin").is_some(),
+            "xdomain": self.xdomain(),
             "secure": self.secure(),
             "issued": issued,
             "url": self.url(),
@@ -122,6 +142,32 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_that_the_reference_tells_of_a_handshake_can_be_asked_for() {
+        let request = http::Request::get("/socket.io/?EIO=4&a=1&a=2")
+            .header("Origin", "http://page.example")
+            .extension(crate::engine::RemoteAddress("[::ffff:192.0.2.1]:80".parse().unwrap()))
+            .extension(crate::engine::Secure)
+            .body(())
+            .unwrap();
+        let auth = Args::new_single(&json!({ "token": 1 })).unwrap();
+        let handshake = Handshake::new(Request::new(&request, None), auth);
+        assert_eq!(handshake.headers().collect::<Vec<_>>(), [("origin", "http://page.example")]);
+        assert_eq!(handshake.query("a").as_deref(), Some("2"));
+        assert_eq!(handshake.query_pairs().len(), 3);
+        assert_eq!(handshake.url(), "/socket.io/?EIO=4&a=1&a=2");
+        assert_eq!(handshake.address().as_deref(), Some("192.0.2.1"));
+        assert!(handshake.xdomain() && handshake.secure());
+        assert_eq!(handshake.auth::<serde_json::Value>().unwrap()["token"], 1);
+        let since = handshake.time().duration_since(UNIX_EPOCH).unwrap();
+        assert_eq!(u128::from(handshake.issued()), since.as_millis());
+        let told = handshake.to_json();
+        assert_eq!(
+            (&told["issued"], &told["query"]["a"], &told["xdomain"]),
+            (&json!(handshake.issued()), &json!("2"), &json!(true))
+        );
+    }
 
     #[test]
     fn dates_are_written_as_javascript_does() {

@@ -15,12 +15,12 @@ use tokio::sync::mpsc;
 
 use crate::ack::BroadcastAcks;
 use crate::adapter::{
-    Adapter, AdapterFactory, Answers, Emitted, History, MemoryAdapter, Outgoing, ServerEvent, Target,
+    Adapter, AdapterFactory, Answers, Emitted, History, MemoryAdapter, Outgoing, RoomEvent, ServerEvent, Target,
 };
 use crate::broadcast::{Broadcast, IntoRooms, check_name, check_request};
 use crate::error::{ConnectError, DisconnectReason, EmitError, RequestError};
 use crate::handler::{Event, Handler, erase};
-use crate::handlers::{Found, Handlers, Listeners, Middleware, OnConnection, OnDisconnect};
+use crate::handlers::{Found, Handlers, ListenerId, Listeners, Middleware, OnConnection, OnDisconnect};
 use crate::parser::Parser;
 use crate::pattern::NamespacePattern;
 use crate::remote::RemoteSocketHandle;
@@ -156,6 +156,32 @@ impl Namespace {
         self
     }
 
+    /// As [`on`](Namespace::on), for a handler that can be taken away alone, by what this returns.
+    #[doc(alias = "addListener")]
+    pub fn add_listener<M>(&self, event: &str, handler: impl Handler<M>) -> ListenerId {
+        self.write().listeners.on(event, erase(handler), false)
+    }
+
+    /// Takes one handler away. Returns whether it was there.
+    #[doc(alias = "removeListener")]
+    pub fn remove_listener(&self, listener: ListenerId) -> bool {
+        self.write().listeners.remove(listener)
+    }
+
+    /// As [`on_any`](Namespace::on_any), ahead of those that are there.
+    #[doc(alias = "prependAny")]
+    pub fn prepend_any<M>(&self, handler: impl Handler<M>) -> &Self {
+        self.write().listeners.prepend_any(erase(handler));
+        self
+    }
+
+    /// Removes the namespace's handlers of every event.
+    #[doc(alias = "offAny")]
+    pub fn off_any(&self) -> &Self {
+        self.write().listeners.off_any();
+        self
+    }
+
     /// Runs `handler` for each socket that has been disconnected.
     pub fn on_disconnect<F, Fut>(&self, handler: F) -> &Self
     where
@@ -222,6 +248,30 @@ impl Namespace {
     {
         let handler: ServerHandler = Arc::new(handler);
         self.0.server_handlers.add(event, handler);
+        self
+    }
+
+    /// Has `hook` told when a room gets its first socket on this server or loses its last, and when a socket joins or
+    /// leaves one. The rooms that sockets have by themselves are rooms like others. It runs on the task that joins or
+    /// leaves, so it is to be quick.
+    ///
+    /// ```
+    /// # use socketio_server::{RoomEvent, Server};
+    /// # let io = Server::new();
+    /// io.on_room_event(|event: &RoomEvent| match event {
+    ///     RoomEvent::Create { room } => println!("{room} is new"),
+    ///     RoomEvent::Join { room, id } => println!("{id} joins {room}"),
+    ///     RoomEvent::Leave { room, id } => println!("{id} leaves {room}"),
+    ///     RoomEvent::Delete { room } => println!("{room} is empty"),
+    ///     _ => {}
+    /// });
+    /// ```
+    #[doc(alias = "create-room")]
+    #[doc(alias = "delete-room")]
+    #[doc(alias = "join-room")]
+    #[doc(alias = "leave-room")]
+    pub fn on_room_event(&self, hook: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
+        self.adapter().local().on_room_event(Arc::new(hook));
         self
     }
 
@@ -319,6 +369,24 @@ impl Namespace {
     /// As [`Broadcast::fetch_sockets`].
     pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocketHandle>, BusError> {
         self.everyone().fetch_sockets().await
+    }
+
+    /// How many sockets the namespace has, on all servers; see [`Broadcast::count`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::fetch_sockets`].
+    pub async fn count(&self) -> Result<Answers<u64>, BusError> {
+        self.everyone().count().await
+    }
+
+    /// How many sockets are in each room, on all servers; see [`Broadcast::room_sizes`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::fetch_sockets`].
+    pub async fn room_sizes(&self) -> Result<Answers<(String, u64)>, BusError> {
+        self.everyone().room_sizes().await
     }
 
     /// Has every socket join a room, or several; see [`Broadcast::sockets_join`].

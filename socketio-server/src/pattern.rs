@@ -17,7 +17,7 @@ use crate::adapter::{Answers, Emitted, Target};
 use crate::broadcast::{Broadcast, IntoRooms};
 use crate::error::{ConnectError, DisconnectReason, EmitError, RequestError};
 use crate::handler::{Event, Handler, erase};
-use crate::handlers::Handlers;
+use crate::handlers::{Handlers, ListenerId};
 use crate::handshake::Handshake;
 use crate::namespace::Namespace;
 use crate::remote::RemoteSocketHandle;
@@ -306,6 +306,32 @@ impl NamespacePattern {
     /// As [`Namespace::off`].
     pub fn off(&self, event: &str) -> &Self {
         self.write().listeners.off(event);
+        self
+    }
+
+    /// As [`Namespace::add_listener`].
+    #[doc(alias = "addListener")]
+    pub fn add_listener<M>(&self, event: &str, handler: impl Handler<M>) -> ListenerId {
+        self.write().listeners.on(event, erase(handler), false)
+    }
+
+    /// As [`Namespace::remove_listener`].
+    #[doc(alias = "removeListener")]
+    pub fn remove_listener(&self, listener: ListenerId) -> bool {
+        self.write().listeners.remove(listener)
+    }
+
+    /// As [`Namespace::prepend_any`].
+    #[doc(alias = "prependAny")]
+    pub fn prepend_any<M>(&self, handler: impl Handler<M>) -> &Self {
+        self.write().listeners.prepend_any(erase(handler));
+        self
+    }
+
+    /// As [`Namespace::off_any`].
+    #[doc(alias = "offAny")]
+    pub fn off_any(&self) -> &Self {
+        self.write().listeners.off_any();
         self
     }
 

@@ -76,16 +76,34 @@ impl RemoteSocketHandle {
     ///
     /// # Errors
     ///
-    /// [`AckError::Timeout`] when it does not, or is gone.
+    /// [`AckError::Timeout`] when it does not, or was gone already; [`AckError::Disconnected`] when it leaves meanwhile.
     pub async fn emit_with_ack<R>(&self, event: &str, args: impl Serialize) -> Result<R, AckError>
     where
         R: DeserializeOwned + Send + 'static,
     {
         let mut acks = self.target().emit_with_ack::<R>(event, args);
         match acks.next().await {
-            Some(answer) => Ok(answer.value?),
+            Some(answer) => answer.value,
             None => Err(AckError::Timeout),
         }
+    }
+
+    /// Changes what is kept with it; see [`Broadcast::patch_data`]. What this handle shows is still what it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::patch_data`].
+    pub fn patch_data(&self, patch: impl Serialize) -> Result<Emitted, EmitError> {
+        self.target().patch_data(patch)
+    }
+
+    /// [`emit`](RemoteSocketHandle::emit)s the event `message`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broadcast::emit`].
+    pub fn send(&self, args: impl Serialize) -> Result<Emitted, EmitError> {
+        self.emit("message", args)
     }
 
     /// Has it join a room, or several.

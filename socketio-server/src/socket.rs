@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -42,6 +42,15 @@ struct Inner {
 }
 
 type Acks = HashMap<u64, oneshot::Sender<Args>, foldhash::fast::RandomState>;
+
+/// A socket that may be gone.
+pub(crate) struct WeakSocket(Weak<Inner>);
+
+impl WeakSocket {
+    pub(crate) fn upgrade(&self) -> Option<Socket> {
+        self.0.upgrade().map(Socket)
+    }
+}
 
 /// A middleware still looks at it.
 const CONNECTING: u8 = 0;
@@ -148,9 +157,32 @@ impl Socket {
         self.0.member.set_data(data);
     }
 
-    /// What is kept with the socket, if it is a `T`.
-    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+    /// What is kept with the socket, if it is a `T`, or if another server has patched it and it reads as a `T`.
+    pub fn data<T>(&self) -> Option<Arc<T>>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
         self.0.member.data()
+    }
+
+    /// Changes what is kept with the socket, beginning with the default if it is no `T`, and returns it. If somebody
+    /// else changes it at the same time, `change` is called again with what that came to.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # fn example(socket: socketio_server::Socket) {
+    /// #[derive(Clone, Default, Serialize, Deserialize)]
+    /// struct Player { name: String, score: u32 }
+    ///
+    /// let player = socket.update_data(|player: &mut Player| player.score += 10);
+    /// println!("{} points", player.score);
+    /// # }
+    /// ```
+    pub fn update_data<T>(&self, change: impl FnMut(&mut T)) -> Arc<T>
+    where
+        T: Serialize + DeserializeOwned + Clone + Default + Send + Sync + 'static,
+    {
+        self.0.member.update_data(change)
     }
 
     // ---- sending ----------------------------------------------------------------------------------------------
@@ -200,8 +232,7 @@ impl Socket {
     fn send_outgoing(&self, packet: &Outgoing, volatile: bool) -> Result<Emitted, EmitError> {
         let sent = match self.phase() {
             GONE => return Err(EmitError::Closed),
-            // Its client knows of no session yet to come back to.
-            CONNECTING => self.conn().send_frame(packet.frame(), volatile),
+            CONNECTING => self.namespace().adapter().local().deliver_early(&self.0.member, packet, volatile),
             _ => self.namespace().adapter().local().deliver_to(&self.0.member, packet, volatile),
         };
         match sent {
@@ -236,6 +267,7 @@ impl Socket {
             }
             let (parser, nsp) = (self.namespace().parser(), self.namespace().name());
             let packet = Outgoing::event(parser, nsp, Some(id), event, args)?;
+            self.namespace().adapter().local().show_to(self.id(), &packet);
             let (sender, receiver) = oneshot::channel();
             {
                 let max = self.namespace().shared().config.limits.max_pending_acks;
@@ -409,48 +441,12 @@ impl Socket {
         self
     }
 
-    /// Removes this socket's handlers of `event`; those of its namespace stay.
+    /// Removes this socket's handlers of `event`; those of its namespace stay. One alone goes with
+    /// [`remove_listener`](Socket::remove_listener).
     pub fn off(&self, event: &str) -> &Self {
         if let Some(listeners) = self.listeners().as_mut() {
             listeners.off(event);
         }
-        self
-    }
-
-    /// Runs `handler` on every event of this socket, ahead of those of the event.
-    #[doc(alias = "onAny")]
-    pub fn on_any<M>(&self, handler: impl Handler<M>) -> &Self {
-        self.listeners().get_or_insert_default().on_any(erase(handler));
-        self
-    }
-
-    /// Looks at each event of this socket before its handlers; an error drops the event and goes to the error hook.
-    #[doc(alias = "use")]
-    pub fn use_packet(
-        &self,
-        middleware: impl Fn(&Socket, &Event) -> Result<(), String> + Send + Sync + 'static,
-    ) -> &Self {
-        self.listeners().get_or_insert_default().packet_middlewares.push(Arc::new(middleware));
-        self
-    }
-
-    /// Runs `handler` once the socket is disconnected. It is in no room any more.
-    pub fn on_disconnect<F, Fut>(&self, handler: F) -> &Self
-    where
-        F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.listeners().get_or_insert_default().disconnect.push(on_disconnect(handler));
-        self
-    }
-
-    /// Runs `handler` when the socket is about to be disconnected, while it is still in its rooms.
-    pub fn on_disconnecting<F, Fut>(&self, handler: F) -> &Self
-    where
-        F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.listeners().get_or_insert_default().disconnecting.push(on_disconnect(handler));
         self
     }
 
@@ -476,6 +472,11 @@ impl Socket {
         &self.0.load
     }
 
+    /// The socket, for one who does not keep it.
+    pub(crate) fn downgrade(&self) -> WeakSocket {
+        WeakSocket(Arc::downgrade(&self.0))
+    }
+
     pub(crate) fn is_gone(&self) -> bool {
         self.phase() == GONE
     }
@@ -484,7 +485,7 @@ impl Socket {
         self.0.phase.load(Ordering::Acquire)
     }
 
-    fn listeners(&self) -> MutexGuard<'_, Option<Box<Listeners>>> {
+    pub(crate) fn listeners(&self) -> MutexGuard<'_, Option<Box<Listeners>>> {
         self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -494,6 +495,12 @@ impl Socket {
 
     fn acks(&self) -> MutexGuard<'_, Option<Box<Acks>>> {
         self.0.acks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether answers of its client alone are waited for.
+    #[cfg(test)]
+    pub(crate) fn waits_for_answers(&self) -> bool {
+        self.acks().is_some()
     }
 
     pub(crate) fn pid(&self) -> Option<&str> {
@@ -531,6 +538,8 @@ impl Socket {
     /// The socket was refused.
     pub(crate) fn refuse(&self) {
         if self.0.phase.swap(GONE, Ordering::AcqRel) == CONNECTING {
+            self.namespace().adapter().local().watchers().remove(self.id());
+            drop(self.listeners().take());
             self.namespace().guest_left();
         }
     }
@@ -617,20 +626,12 @@ impl Socket {
     }
 }
 
-fn on_disconnect<F, Fut>(handler: F) -> OnDisconnect
-where
-    F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = ()> + Send + 'static,
-{
-    Arc::new(move |socket, reason| Box::pin(handler.clone()(socket, reason)))
-}
-
 pub(crate) fn erase_disconnect<F, Fut>(handler: F) -> OnDisconnect
 where
     F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    on_disconnect(handler)
+    Arc::new(move |socket, reason| Box::pin(handler.clone()(socket, reason)))
 }
 
 impl PartialEq for Socket {

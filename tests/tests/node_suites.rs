@@ -85,3 +85,10 @@ fn a_cluster_with_node_js() {
 fn a_cluster_whose_redis_goes_and_comes_back() {
     cluster("outage.test.mjs");
 }
+
+#[test]
+fn what_our_servers_ask_beyond_node_js() {
+    for adapter in ["classic", "sharded"] {
+        NodeSuite::new("everywhere.test.mjs").env("ADAPTER", adapter).server("SERVER_CMD", CLUSTER_NODE).run();
+    }
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    Flags, Message, MessageError, Options, RemoteSocket,
+    Flags, Message, MessageError, Options, RemoteSocket, Want,
     parts::{self, AnySocket, JsonOptions, JsonSocket, Names},
     reader::Reader,
 };
@@ -46,12 +46,12 @@ pub(super) fn kind_of(message: &Message) -> Result<u64, ClassicOnly> {
         Message::Join { .. } => kind::JOIN,
         Message::Leave { .. } => kind::LEAVE,
         Message::Disconnect { .. } => kind::DISCONNECT,
-        Message::FetchSockets { .. } => kind::FETCH,
-        Message::FetchSocketsResponse { .. } => kind::FETCH_ANSWER,
+        Message::FetchSockets { .. } | Message::Summarize { .. } => kind::FETCH,
+        Message::FetchSocketsResponse { .. } | Message::Summary { .. } => kind::FETCH_ANSWER,
         Message::ServerSideEmit { .. } => kind::SERVER_SIDE_EMIT,
         Message::ServerSideEmitResponse { .. } => kind::SERVER_SIDE_EMIT_ANSWER,
-        Message::BroadcastClientCount { .. } => kind::CLIENT_COUNT,
-        Message::BroadcastAck { .. } => kind::ACK,
+        Message::BroadcastClientCount { .. } | Message::ClientsAsked { .. } => kind::CLIENT_COUNT,
+        Message::BroadcastAck { .. } | Message::AckOf { .. } => kind::ACK,
         _ => return Err(ClassicOnly),
     })
 }
@@ -69,6 +69,7 @@ pub(super) fn has_binary(message: &Message) -> bool {
         Message::ServerSideEmitResponse { answer, .. } | Message::BroadcastAck { answer, .. } => {
             !answer.attachments().is_empty()
         }
+        Message::AckOf { answer: Some(answer), .. } => !answer.attachments().is_empty(),
         Message::FetchSocketsResponse { sockets, .. } => sockets.iter().any(|socket| holds_binary(&socket.data)),
         _ => false,
     }
@@ -269,6 +270,14 @@ pub(super) fn write_data(form: &mut impl Form, message: &Message) -> Result<(), 
             form.key("requestId");
             form.text(request);
         }
+        Message::Summarize { options, request, want } => {
+            form.map(3);
+            write_options(form, options);
+            form.key("requestId");
+            form.text(request);
+            form.key("want");
+            form.names(&want.words());
+        }
         Message::ServerSideEmit { args, request } => {
             form.map(1 + u32::from(request.is_some()));
             if let Some(request) = request {
@@ -284,6 +293,42 @@ pub(super) fn write_data(form: &mut impl Form, message: &Message) -> Result<(), 
             form.text(request);
             form.key("sockets");
             form.sockets(sockets);
+        }
+        Message::Summary { request, count, rooms } => {
+            form.map(4);
+            form.key("requestId");
+            form.text(request);
+            form.key("sockets");
+            form.sockets(&[]);
+            form.key("count");
+            form.number(*count);
+            form.key("roomSizes");
+            form.map(u32::try_from(rooms.len()).unwrap_or(u32::MAX));
+            for (room, size) in rooms {
+                form.key(room);
+                form.number(*size);
+            }
+            form.end();
+        }
+        Message::ClientsAsked { request, ids } => {
+            form.map(3);
+            form.key("requestId");
+            form.text(request);
+            form.key("clientCount");
+            form.number(ids.len() as u64);
+            form.key("sids");
+            form.names(ids);
+        }
+        Message::AckOf { request, sid, answer } => {
+            form.map(2 + u32::from(answer.is_some()));
+            form.key("requestId");
+            form.text(request);
+            form.key("sid");
+            form.text(sid);
+            if let Some(answer) = answer {
+                form.key("packets");
+                form.list(answer);
+            }
         }
         Message::BroadcastClientCount { request, count } => {
             form.map(2);
@@ -353,6 +398,13 @@ struct Data {
     /// From `packet`, where it is an answer.
     answer: Option<Args>,
     sockets: Option<Vec<RemoteSocket>>,
+    want: Option<Vec<String>>,
+    summed: Option<u64>,
+    sizes: Vec<(String, u64)>,
+    sids: Option<Vec<String>>,
+    sid: Option<String>,
+    /// From `packets`: all that a client answered.
+    answers: Option<Args>,
 }
 
 /// Reads the JSON `data` of a message of type `kind`.
@@ -370,6 +422,15 @@ pub(super) fn read_json(kind: u64, data: &str) -> Result<Message, MessageError> 
         packet: Option<&'a RawValue>,
         #[serde(borrow)]
         sockets: Option<&'a RawValue>,
+        want: Option<Vec<String>>,
+        #[serde(rename = "count")]
+        summed: Option<u64>,
+        #[serde(rename = "roomSizes")]
+        sizes: Option<std::collections::BTreeMap<String, u64>>,
+        sids: Option<Vec<String>>,
+        sid: Option<String>,
+        #[serde(borrow)]
+        packets: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
     struct Packet<'a> {
@@ -384,6 +445,12 @@ pub(super) fn read_json(kind: u64, data: &str) -> Result<Message, MessageError> 
         close: fields.close.unwrap_or(false),
         request: fields.request.map(Cow::into_owned),
         count: fields.count,
+        want: fields.want,
+        summed: fields.summed,
+        sizes: fields.sizes.unwrap_or_default().into_iter().collect(),
+        sids: fields.sids,
+        sid: fields.sid,
+        answers: fields.packets.map(|list| parts::list_from_json(list.get())).transpose()?,
         ..Data::default()
     };
     match (kind, fields.packet) {
@@ -423,6 +490,19 @@ pub(super) fn read_msgpack(kind: u64, data: &[u8]) -> Result<Message, MessageErr
                     .map_err(|error| MessageError::Wrong { part: "sockets", reason: error.to_string() })?;
                 data.sockets = Some(sockets.into_iter().map(AnySocket::socket).collect());
             }
+            "want" => data.want = Some(parts::read_names(&mut reader)?),
+            "count" => data.summed = reader.unsigned()?,
+            "roomSizes" => {
+                let mut sizes = std::collections::BTreeMap::new();
+                for _ in 0..reader.map()? {
+                    let room = reader.text()?.to_owned();
+                    sizes.insert(room, reader.unsigned()?.unwrap_or_default());
+                }
+                data.sizes = sizes.into_iter().collect();
+            }
+            "sids" => data.sids = Some(parts::read_names(&mut reader)?),
+            "sid" => data.sid = reader.optional_text()?.map(str::to_owned),
+            "packets" => data.answers = Some(parts::list(reader.raw_array()?)?),
             _ => reader.skip()?,
         }
     }
@@ -445,7 +525,7 @@ fn read_packet(reader: &mut Reader<'_>) -> Result<Args, MessageError> {
 impl Data {
     fn message(self, kind: u64) -> Result<Message, MessageError> {
         let missing = |part| MessageError::Missing { part };
-        let Data { options, rooms, close, request, count, event, answer, sockets } = self;
+        let Data { options, rooms, close, request, count, event, answer, sockets, .. } = self;
         let options = options.ok_or(missing("opts"));
         let rooms = rooms.ok_or(missing("rooms"));
         let event = event.ok_or(missing("packet"));
@@ -456,16 +536,29 @@ impl Data {
             kind::JOIN => Message::Join { options: options?, rooms: rooms? },
             kind::LEAVE => Message::Leave { options: options?, rooms: rooms? },
             kind::DISCONNECT => Message::Disconnect { options: options?, close },
-            kind::FETCH => Message::FetchSockets { options: options?, request: answered? },
+            kind::FETCH => match self.want.as_deref().and_then(Want::of) {
+                Some(want) => Message::Summarize { options: options?, request: answered?, want },
+                None => Message::FetchSockets { options: options?, request: answered? },
+            },
+            kind::FETCH_ANSWER if self.summed.is_some() => {
+                let count = self.summed.unwrap_or_default();
+                Message::Summary { request: answered?, count, rooms: self.sizes }
+            }
             kind::FETCH_ANSWER => {
                 Message::FetchSocketsResponse { request: answered?, sockets: sockets.ok_or(missing("sockets"))? }
             }
             kind::SERVER_SIDE_EMIT => Message::ServerSideEmit { args: event?, request },
             kind::SERVER_SIDE_EMIT_ANSWER => Message::ServerSideEmitResponse { request: answered?, answer: answer() },
+            kind::CLIENT_COUNT if self.sids.is_some() => {
+                Message::ClientsAsked { request: answered?, ids: self.sids.unwrap_or_default() }
+            }
             kind::CLIENT_COUNT => {
                 Message::BroadcastClientCount { request: answered?, count: count.ok_or(missing("clientCount"))? }
             }
-            kind::ACK => Message::BroadcastAck { request: answered?, answer: answer() },
+            kind::ACK => match self.sid {
+                Some(sid) => Message::AckOf { request: answered?, sid, answer: self.answers },
+                None => Message::BroadcastAck { request: answered?, answer: answer() },
+            },
             other => return Err(MessageError::UnknownType(other)),
         })
     }

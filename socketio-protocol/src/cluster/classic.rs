@@ -8,13 +8,14 @@
 //! `requestid` and are not applied; its broadcasts read like all others.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 pub use super::channels::{Channels, DEFAULT_PREFIX, Room};
 use super::{
-    Envelope, Message, MessageError, Options,
+    Envelope, Message, MessageError, Options, Want,
     parts::{self, AnySocket, JsonOptions, JsonSocket, JsonTarget, Name, Names, Order},
     reader::Reader,
 };
@@ -66,6 +67,10 @@ pub fn encode<'a>(channels: &'a Channels, uid: &str, message: &Message, out: &mu
         }
         Message::FetchSockets { options, request: id } => {
             JsonRequest { request_id: Some(id), kind: kind::FETCH, opts: Some(options.into()), ..request }.write(out);
+        }
+        Message::Summarize { options, request: id, want } => {
+            let (request_id, opts, words) = (Some(&**id), Some(options.into()), want.words());
+            JsonRequest { request_id, kind: kind::FETCH, opts, want: Some(&words), ..request }.write(out);
         }
         Message::AllRooms { request: id } => {
             JsonRequest { request_id: Some(id), kind: kind::ALL_ROOMS, ..request }.write(out);
@@ -239,6 +244,8 @@ pub(super) struct JsonRequest<'a> {
     close: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    want: Option<&'a [String]>,
 }
 
 impl<'a> JsonRequest<'a> {
@@ -284,6 +291,7 @@ struct AnyRequest {
     args: Option<Args>,
     /// From inside `packet`.
     nsp: Option<String>,
+    want: Option<Want>,
 }
 
 impl AnyRequest {
@@ -306,6 +314,7 @@ impl AnyRequest {
             data: Option<&'a RawValue>,
             #[serde(borrow)]
             packet: Option<Packet<'a>>,
+            want: Option<Vec<String>>,
         }
         #[derive(Deserialize)]
         struct Packet<'a> {
@@ -331,6 +340,7 @@ impl AnyRequest {
             close: fields.close.unwrap_or(false),
             args: data.map(parts::event_from_json).transpose()?,
             nsp: fields.packet.map(|packet| packet.nsp.unwrap_or_else(|| "/".into())),
+            want: fields.want.as_deref().and_then(Want::of),
         })
     }
 
@@ -394,7 +404,10 @@ impl AnyRequest {
                     Message::DisconnectOne { sid, close: self.close, request }
                 }
             },
-            kind::FETCH => Message::FetchSockets { options: options?, request: request? },
+            kind::FETCH => match self.want {
+                Some(want) => Message::Summarize { options: options?, request: request?, want },
+                None => Message::FetchSockets { options: options?, request: request? },
+            },
             kind::SERVER_SIDE_EMIT => {
                 Message::ServerSideEmit { args: self.args.ok_or(missing("data"))?, request: request.ok() }
             }
@@ -427,6 +440,12 @@ fn encode_answer(answer: &Message, out: &mut Vec<u8>) {
         data: Option<&'a RawValue>,
         #[serde(rename = "clientCount", skip_serializing_if = "Option::is_none")]
         count: Option<u64>,
+        #[serde(rename = "count", skip_serializing_if = "Option::is_none")]
+        summed: Option<u64>,
+        #[serde(rename = "roomSizes", skip_serializing_if = "Option::is_none")]
+        sizes: Option<BTreeMap<&'a str, u64>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sids: Option<&'a [String]>,
     }
 
     let nothing = Answer::default();
@@ -446,8 +465,18 @@ fn encode_answer(answer: &Message, out: &mut Vec<u8>) {
         Message::BroadcastClientCount { request, count } => {
             Answer { kind: Some(kind::CLIENT_COUNT), request_id: request, count: Some(*count), ..nothing }
         }
+        Message::Summary { request, count, rooms } => {
+            let sizes = rooms.iter().map(|(room, size)| (&**room, *size)).collect();
+            let (sockets, sizes) = (Some(Vec::new()), Some(sizes));
+            Answer { request_id: request, sockets, summed: Some(*count), sizes, ..nothing }
+        }
+        Message::ClientsAsked { request, ids } => {
+            let (kind, count) = (Some(kind::CLIENT_COUNT), Some(ids.len() as u64));
+            Answer { kind, request_id: request, count, sids: Some(ids), ..nothing }
+        }
         Message::OneDone { request } => Answer { request_id: request, ..nothing },
         Message::BroadcastAck { request, answer } => return encode_ack(request, answer, out),
+        Message::AckOf { request, sid, answer } => return encode_ack_of(request, sid, answer.as_ref(), out),
         _ => unreachable!("requests are written before answers are looked at"),
     };
     serde_json::to_writer(out, &answer).expect("a Vec takes every byte, and all keys are text");
@@ -463,6 +492,20 @@ fn encode_ack(request: &str, answer: &Args, out: &mut Vec<u8>) {
     if let Some(value) = value {
         parts::write_text(out, "packet");
         value.write_msgpack(out);
+    }
+}
+
+fn encode_ack_of(request: &str, sid: &str, answer: Option<&Args>, out: &mut Vec<u8>) {
+    parts::write_map(out, 3 + u32::from(answer.is_some()));
+    parts::write_text(out, "type");
+    parts::write_uint(out, kind::ACK);
+    parts::write_text(out, "requestId");
+    parts::write_text(out, request);
+    parts::write_text(out, "sid");
+    parts::write_text(out, sid);
+    if let Some(answer) = answer {
+        parts::write_text(out, "packets");
+        answer.write_msgpack(out);
     }
 }
 
@@ -484,6 +527,11 @@ fn answer_from_json(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Result<
         count: Option<u64>,
         #[serde(borrow, default, deserialize_with = "parts::present")]
         packet: Option<&'a RawValue>,
+        #[serde(rename = "count")]
+        summed: Option<u64>,
+        #[serde(rename = "roomSizes")]
+        sizes: Option<BTreeMap<String, u64>>,
+        sids: Option<Vec<String>>,
     }
 
     let answer: Answer<'_> = serde_json::from_slice(payload)?;
@@ -495,6 +543,13 @@ fn answer_from_json(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Result<
         return Ok(None);
     }
     let request = id.into_owned();
+    if let Some(count) = answer.summed {
+        let rooms = answer.sizes.unwrap_or_default().into_iter().collect();
+        return Ok(Some(Message::Summary { request, count, rooms }));
+    }
+    if let Some(ids) = answer.sids {
+        return Ok(Some(Message::ClientsAsked { request, ids }));
+    }
     let one = |value: Option<&RawValue>| value.map_or_else(|| Ok(parts::no_answer()), parts::list_of_one_from_json);
     Ok(Some(match (answer.kind, answer.sockets, answer.rooms) {
         (Some(kind::SERVER_SIDE_EMIT), ..) => Message::ServerSideEmitResponse { request, answer: one(answer.data)? },
@@ -523,12 +578,15 @@ fn answer_from_json(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Result<
 fn answer_from_msgpack(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Result<Option<Message>, MessageError> {
     let mut reader = Reader::new(payload);
     let (mut kind, mut id, mut value, mut count) = (None, None, None, None);
+    let (mut sid, mut answers) = (None, None);
     for _ in 0..reader.map()? {
         match reader.text()? {
             "type" => kind = reader.unsigned()?,
             "requestId" => id = reader.optional_text()?,
             "packet" | "data" => value = Some(reader.raw()?).filter(|value| !parts::is_undefined(value)),
             "clientCount" => count = reader.unsigned()?,
+            "sid" => sid = reader.optional_text()?,
+            "packets" => answers = Some(reader.raw_array()?),
             _ => reader.skip()?,
         }
     }
@@ -540,6 +598,10 @@ fn answer_from_msgpack(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Resu
     let request = id.to_owned();
     let answer = || value.map_or_else(|| Ok(parts::no_answer()), parts::list_of_one);
     Ok(Some(match kind {
+        Some(kind::ACK) if sid.is_some() => {
+            let answer = answers.map(parts::list).transpose()?;
+            Message::AckOf { request, sid: sid.unwrap_or_default().to_owned(), answer }
+        }
         Some(kind::ACK) => Message::BroadcastAck { request, answer: answer()? },
         Some(kind::SERVER_SIDE_EMIT) => Message::ServerSideEmitResponse { request, answer: answer()? },
         Some(kind::CLIENT_COUNT) => {

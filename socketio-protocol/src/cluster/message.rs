@@ -45,6 +45,55 @@ pub struct RemoteSocket {
     pub data: Value,
 }
 
+/// What an asker wants to know of sockets, if it is less than everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// How many there are.
+    Count,
+    /// How many are in each room; the rooms of single sockets are left out.
+    RoomSizes,
+    /// The sockets, with some of what is known of them.
+    Sockets {
+        /// With their handshakes.
+        handshake: bool,
+        /// With their rooms.
+        rooms: bool,
+        /// With what the application keeps with them.
+        data: bool,
+    },
+}
+
+impl Want {
+    /// The words for it, as they travel.
+    pub(super) fn words(self) -> Vec<String> {
+        let words: &[(&str, bool)] = match self {
+            Want::Count => &[("count", true)],
+            Want::RoomSizes => &[("roomSizes", true)],
+            Want::Sockets { handshake, rooms, data } => {
+                &[("id", true), ("handshake", handshake), ("rooms", rooms), ("data", data)]
+            }
+        };
+        words.iter().filter(|(_, wanted)| *wanted).map(|(word, _)| (*word).to_owned()).collect()
+    }
+
+    /// What words mean; `None` if that is everything, or unknown.
+    pub(super) fn of(words: &[String]) -> Option<Self> {
+        let has = |word: &str| words.iter().any(|one| one == word);
+        match words {
+            [word] if word == "count" => Some(Want::Count),
+            [word] if word == "roomSizes" => Some(Want::RoomSizes),
+            _ if has("id") => {
+                Some(Want::Sockets { handshake: has("handshake"), rooms: has("rooms"), data: has("data") })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What an asker's request begins with if it reads more of an answer than Node.js servers write: [`Message::AckOf`] and
+/// [`Message::ClientsAsked`]. Node.js servers repeat it like any other.
+pub const READS_MORE: char = '+';
+
 /// One operation of a cluster, over all families.
 #[derive(Debug, Clone)]
 pub enum Message {
@@ -92,6 +141,25 @@ pub enum Message {
         request: String,
         /// What the answering server has.
         sockets: Vec<RemoteSocket>,
+    },
+    /// As [`Message::FetchSockets`], but a server that knows the words sends only what is wanted: a [`Message::Summary`],
+    /// or sockets with some of their parts left empty. Node.js servers do not see the words, and send all they have.
+    Summarize {
+        /// Which sockets are meant.
+        options: Options,
+        /// Repeated by the answer.
+        request: String,
+        /// What is wanted.
+        want: Want,
+    },
+    /// The answer to a [`Message::Summarize`] that wants no sockets.
+    Summary {
+        /// Of the question.
+        request: String,
+        /// How many sockets are meant here.
+        count: u64,
+        /// How many of them are in each room, if that is wanted.
+        rooms: Vec<(String, u64)>,
     },
     /// Which rooms do you have? Classic only. Answered by [`Message::AllRoomsResponse`].
     AllRooms {
@@ -146,6 +214,23 @@ pub enum Message {
         request: String,
         /// A list of no or one value.
         answer: Args,
+    },
+    /// As [`Message::BroadcastClientCount`], and who they are: for an asker that [reads more](READS_MORE).
+    ClientsAsked {
+        /// Of the broadcast.
+        request: String,
+        /// The sockets.
+        ids: Vec<String>,
+    },
+    /// As [`Message::BroadcastAck`], with all that the client answered and whose answer it is: for an asker that [reads
+    /// more](READS_MORE).
+    AckOf {
+        /// Of the broadcast.
+        request: String,
+        /// The socket.
+        sid: String,
+        /// A list of any number of values; `None` if the socket left without an answer.
+        answer: Option<Args>,
     },
     /// Let one socket join one room; classic up to 7.x. The server that has it answers [`Message::OneDone`].
     JoinOne {

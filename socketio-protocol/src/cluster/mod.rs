@@ -26,5 +26,5 @@ pub mod streams;
 
 pub use bus::{Bus, BusError, BusStatus, Channel, Inbox};
 pub use error::MessageError;
-pub use message::{Envelope, Flags, Message, Options, RemoteSocket};
+pub use message::{Envelope, Flags, Message, Options, READS_MORE, RemoteSocket, Want};
 pub use published::{Published, Receipts, Receivers};

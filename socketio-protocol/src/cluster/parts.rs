@@ -155,6 +155,11 @@ pub(super) fn list_of_one(value: &[u8]) -> Result<Args, MessageError> {
     Ok(Args::from_msgpack(&list)?)
 }
 
+/// Bytes of a list, as it is.
+pub(super) fn list(value: &[u8]) -> Result<Args, MessageError> {
+    Ok(Args::from_msgpack(value)?)
+}
+
 /// The list of an answer without a value.
 pub(super) fn no_answer() -> Args {
     Args::from_json("[]", Vec::new()).unwrap_or_default()
@@ -338,7 +343,8 @@ pub(super) fn list_of_one_from_json(value: &RawValue) -> Result<Args, MessageErr
     list_from_json(&format!("[{}]", value.get()))
 }
 
-fn list_from_json(text: &str) -> Result<Args, MessageError> {
+/// A JSON list, as it is.
+pub(super) fn list_from_json(text: &str) -> Result<Args, MessageError> {
     if !text.starts_with('[') {
         return Err(MessageError::Wrong { part: "data", reason: "not a list".into() });
     }

@@ -15,14 +15,14 @@ use tokio::sync::mpsc;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum AckItem {
-    /// A client answered. The formats of the cluster do not say which client of another server it was.
+    /// A client answered.
     Answer {
-        /// The socket, if it is one of this server.
+        /// The socket, unless it is one of a Node.js server, which does not say.
         id: Option<ByteString>,
         /// What it answered.
         args: Args,
     },
-    /// A client of this server left before it answered.
+    /// A client left before it answered.
     Gone {
         /// The socket.
         id: ByteString,

@@ -15,16 +15,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytestring::ByteString;
 use socketio_protocol::cluster::{
-    Bus, BusError, BusStatus, Channel, Envelope, Inbox, Message, Published, RemoteSocket,
+    Bus, BusError, BusStatus, Channel, Envelope, Inbox, Message, Published, READS_MORE, RemoteSocket, Want,
 };
-use socketio_protocol::socket::Args;
+use socketio_protocol::socket::{Args, Value};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::memory::{RoomObserver, forward};
 use super::{
-    AckItem, AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, MemoryAdapter, Outgoing, ServerEvent,
-    ServerEvents, Target,
+    AckItem, AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Fields, MemoryAdapter, Outgoing,
+    ServerEvent, ServerEvents, Target,
 };
 
 /// See the [module documentation](self).
@@ -61,6 +61,24 @@ impl ClusterAdapter {
             return Ok(Emitted::here());
         }
         self.channel.publish(&message()).map(Emitted::published)
+    }
+
+    /// Asks the other servers about sockets, unless the target is here only. Without a `want` for everything.
+    async fn ask_about(
+        &self,
+        target: &Target,
+        want: Option<Want>,
+        take: impl FnMut(Message) + Send,
+    ) -> Result<(usize, usize), BusError> {
+        if target.local || target.is_nobody() {
+            return Ok((0, 0));
+        }
+        let options = target.to_options();
+        let question = |request| match want {
+            Some(want) => Message::Summarize { options, request, want },
+            None => Message::FetchSockets { options, request },
+        };
+        self.ask(target.timeout.unwrap_or(REQUEST_TIMEOUT), question, take).await
     }
 
     /// Asks the other servers, and gathers what they answer until all have or the time is over.
@@ -170,37 +188,87 @@ impl Adapter for ClusterAdapter {
         emitted
     }
 
-    async fn fetch_sockets(&self, target: &Target) -> Result<Answers<RemoteSocket>, BusError> {
-        let mut received = self.local.describe(target);
-        let mut missing = (0, 0);
-        if !target.local && !target.is_nobody() {
-            let options = target.to_options();
-            let timeout = target.timeout.unwrap_or(REQUEST_TIMEOUT);
-            let question = |request| Message::FetchSockets { options, request };
-            missing = self
-                .ask(timeout, question, |answer| {
-                    if let Message::FetchSocketsResponse { sockets, .. } = answer {
-                        received.extend(sockets);
+    async fn fetch_sockets(&self, target: &Target, fields: Fields) -> Result<Answers<RemoteSocket>, BusError> {
+        let mut received = self.local.describe(target, fields);
+        let want = (fields != Fields::ALL).then(|| fields.want());
+        let (asked, missing) = self
+            .ask_about(target, want, |answer| {
+                if let Message::FetchSocketsResponse { sockets, .. } = answer {
+                    received.extend(sockets);
+                }
+            })
+            .await?;
+        Ok(Answers { received, asked: asked + 1, missing })
+    }
+
+    async fn count(&self, target: &Target) -> Result<Answers<u64>, BusError> {
+        let mut received = vec![self.local.count(target)];
+        let (asked, missing) = self
+            .ask_about(target, Some(Want::Count), |answer| match answer {
+                Message::Summary { count, .. } => received.push(count),
+                Message::FetchSocketsResponse { sockets, .. } => received.push(sockets.len() as u64),
+                _ => {}
+            })
+            .await?;
+        Ok(Answers { received, asked: asked + 1, missing })
+    }
+
+    async fn room_sizes(&self, target: &Target) -> Result<Answers<(String, u64)>, BusError> {
+        let mut sizes = self.local.room_sizes(target);
+        let (asked, missing) = self
+            .ask_about(target, Some(Want::RoomSizes), |answer| match answer {
+                Message::Summary { rooms, .. } => {
+                    rooms.into_iter().for_each(|(room, size)| *sizes.entry(room).or_default() += size);
+                }
+                Message::FetchSocketsResponse { sockets, .. } => {
+                    for RemoteSocket { id, rooms, .. } in sockets {
+                        let rooms = rooms.into_iter().filter(|room| *room != id);
+                        rooms.for_each(|room| *sizes.entry(room).or_default() += 1);
                     }
-                })
-                .await?;
-        }
-        Ok(Answers { received, asked: missing.0 + 1, missing: missing.1 })
+                }
+                _ => {}
+            })
+            .await?;
+        Ok(Answers { received: sizes.into_iter().collect(), asked: asked + 1, missing })
+    }
+
+    fn patch_data(&self, target: &Target, patch: &Value) -> Result<Emitted, BusError> {
+        // Others first, as with joins.
+        let emitted = match target.local || target.is_nobody() {
+            true => Ok(Emitted::here()),
+            false => {
+                let order = PatchOrder {
+                    rooms: target.rooms.as_deref().map(names),
+                    except: names(&target.except),
+                    patch: patch.clone(),
+                };
+                let args = Args::new_event(PATCH_DATA, &order);
+                let args = args.map_err(|error| BusError::Encode { reason: error.to_string() });
+                args.and_then(|args| self.server_side_emit(args))
+            }
+        };
+        self.local.patch_data(target, patch);
+        emitted
     }
 
     async fn all_rooms(&self, timeout: Option<Duration>) -> Result<Answers<String>, BusError> {
         let mut rooms: HashSet<String> = self.local.all_rooms().iter().map(ToString::to_string).collect();
-        let (asked, missing) = self
-            .ask(
-                timeout.unwrap_or(REQUEST_TIMEOUT),
-                |request| Message::AllRooms { request },
-                |answer| {
-                    if let Message::AllRoomsResponse { rooms: theirs, .. } = answer {
-                        rooms.extend(theirs);
-                    }
-                },
-            )
-            .await?;
+        let time = timeout.unwrap_or(REQUEST_TIMEOUT);
+        let mut take = |answer| match answer {
+            Message::AllRoomsResponse { rooms: theirs, .. } => rooms.extend(theirs),
+            Message::FetchSocketsResponse { sockets, .. } => {
+                rooms.extend(sockets.into_iter().flat_map(|socket| socket.rooms));
+            }
+            _ => {}
+        };
+        let (asked, missing) = match self.ask(time, |request| Message::AllRooms { request }, &mut take).await {
+            // Only the classic format has the question. The sockets know their rooms.
+            Err(BusError::Encode { .. }) => {
+                let target = Target { timeout, ..Target::default() };
+                self.ask_about(&target, Some(Fields::NONE.rooms().want()), take).await?
+            }
+            answered => answered?,
+        };
         Ok(Answers { received: rooms.into_iter().collect(), asked: asked + 1, missing })
     }
 
@@ -236,6 +304,19 @@ impl Adapter for ClusterAdapter {
     fn close(&self) {
         self.channel.close();
     }
+}
+
+/// The event by which a server has the others change what is kept with sockets. Node.js servers hear it, too, as an
+/// event of another server that nobody listens to.
+const PATCH_DATA: &str = "socketio-rs:patch-data";
+
+/// What comes with [`PATCH_DATA`].
+#[derive(serde::Serialize, serde::Deserialize)]
+struct PatchOrder {
+    /// None is everybody.
+    rooms: Option<Vec<String>>,
+    except: Vec<String>,
+    patch: Value,
 }
 
 fn names(rooms: &[ByteString]) -> Vec<String> {
@@ -283,8 +364,8 @@ struct Waiting {
 impl Questions {
     fn open(self: &Arc<Self>) -> Waiting {
         let (sink, answers) = mpsc::unbounded_channel();
-        // Six characters, as the classic format has; the other formats take any text.
-        let id = crate::engine::random_id().get(..6).unwrap_or_default().to_owned();
+        // About as short as the classic format's; all formats take any text.
+        let id = format!("{READS_MORE}{}", crate::engine::random_id().get(..6).unwrap_or_default());
         self.lock().insert(id.clone(), sink);
         Waiting { questions: self.clone(), id, answers }
     }
@@ -344,9 +425,29 @@ impl RemoteAcks {
                     tally.clients += count;
                     tally.silent_servers = tally.silent_servers.saturating_sub(1);
                 }
+                Ok(Some(Message::ClientsAsked { ids, .. })) => {
+                    servers += 1;
+                    clients += ids.len() as u64;
+                    let mut tally = self.tally();
+                    tally.clients += ids.len() as u64;
+                    tally.silent_servers = tally.silent_servers.saturating_sub(1);
+                    tally.unanswered.extend(ids.into_iter().map(ByteString::from));
+                }
                 Ok(Some(Message::BroadcastAck { answer, .. })) => {
                     answers += 1;
                     if self.sink.send(AckItem::Answer { id: None, args: answer }).is_err() {
+                        return;
+                    }
+                }
+                Ok(Some(Message::AckOf { sid, answer, .. })) => {
+                    answers += 1;
+                    self.tally().settle(&sid);
+                    let id = ByteString::from(sid);
+                    let item = match answer {
+                        Some(args) => AckItem::Answer { id: Some(id), args },
+                        None => AckItem::Gone { id },
+                    };
+                    if self.sink.send(item).is_err() {
                         return;
                     }
                 }
@@ -391,7 +492,12 @@ impl Desk {
     fn broadcast_with_ack(&self, uid: Option<String>, args: &Args, target: Target, request: String) {
         let Ok(acks) = self.local.ask(args, &target) else { return };
         let count = acks.asked.len() as u64;
-        self.respond(uid.as_deref(), &Message::BroadcastClientCount { request: request.clone(), count });
+        let reads_more = request.starts_with(READS_MORE);
+        let asked = match reads_more {
+            true => Message::ClientsAsked { request: request.clone(), ids: names(&acks.asked) },
+            false => Message::BroadcastClientCount { request: request.clone(), count },
+        };
+        self.respond(uid.as_deref(), &asked);
         let Some(channel) = self.channel.get().cloned().filter(|_| count > 0) else { return };
         let deadline = Instant::now() + target.timeout.unwrap_or(DEFAULT_ACK_TIMEOUT);
         let (sink, mut items) = mpsc::unbounded_channel();
@@ -399,15 +505,31 @@ impl Desk {
         tokio::spawn(async move {
             while let Some(item) = items.recv().await {
                 let Some(channel) = channel.upgrade() else { return };
-                if let AckItem::Answer { args, .. } = item {
-                    let message = Message::BroadcastAck { request: request.clone(), answer: args };
-                    let _ = channel.respond(uid.as_deref(), &message).map(drop::<Published>);
-                }
+                let request = request.clone();
+                let message = match item {
+                    AckItem::Answer { id: Some(id), args } if reads_more => {
+                        Message::AckOf { request, sid: id.to_string(), answer: Some(args) }
+                    }
+                    AckItem::Gone { id } if reads_more => Message::AckOf { request, sid: id.to_string(), answer: None },
+                    AckItem::Answer { args, .. } => Message::BroadcastAck { request, answer: args },
+                    AckItem::Gone { .. } => continue,
+                };
+                let _ = channel.respond(uid.as_deref(), &message).map(drop::<Published>);
             }
         });
     }
 
     fn server_side_emit(&self, uid: Option<String>, args: Args, request: Option<String>) {
+        if args.event().is_some_and(|event| event == PATCH_DATA) {
+            match args.to::<PatchOrder>() {
+                Ok(PatchOrder { rooms, except, patch }) => {
+                    let target = Target { rooms: rooms.map(shared), except: shared(except), ..Target::default() };
+                    self.local.patch_data(&target, &patch);
+                }
+                Err(error) => tracing::warn!(%error, "another server's change of data could not be read"),
+            }
+            return;
+        }
         let (answer, answered) = match &request {
             Some(_) => {
                 let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -459,8 +581,25 @@ impl Inbox for Desk {
             Message::Leave { options, rooms } => local.leave_all(&Target::from_options(options), &shared(rooms)),
             Message::Disconnect { options, close } => local.disconnect(&Target::from_options(options), close),
             Message::FetchSockets { options, request } => {
-                let sockets = local.describe(&Target::from_options(options));
+                let sockets = local.describe(&Target::from_options(options), Fields::ALL);
                 self.respond(asker, &Message::FetchSocketsResponse { request, sockets });
+            }
+            Message::Summarize { options, request, want } => {
+                let target = Target::from_options(options);
+                self.respond(
+                    asker,
+                    &match want {
+                        Want::Sockets { handshake, rooms, data } => {
+                            let sockets = local.describe(&target, Fields { handshake, rooms, data });
+                            Message::FetchSocketsResponse { request, sockets }
+                        }
+                        Want::Count => Message::Summary { request, count: local.count(&target), rooms: Vec::new() },
+                        Want::RoomSizes => {
+                            let rooms = local.room_sizes(&target).into_iter().collect();
+                            Message::Summary { request, count: local.count(&target), rooms }
+                        }
+                    },
+                );
             }
             Message::AllRooms { request } => {
                 let rooms = names(&local.all_rooms());
@@ -484,6 +623,9 @@ impl Inbox for Desk {
             | Message::ServerSideEmitResponse { ref request, .. }
             | Message::BroadcastClientCount { ref request, .. }
             | Message::BroadcastAck { ref request, .. }
+            | Message::Summary { ref request, .. }
+            | Message::ClientsAsked { ref request, .. }
+            | Message::AckOf { ref request, .. }
             | Message::OneDone { ref request } => {
                 let request = request.clone();
                 self.questions.answer(&request, message);

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytestring::ByteString;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use socketio_protocol::cluster;
 use socketio_protocol::socket::{Args, Value};
 
+use super::Fields;
 use super::recovery::Data;
 use crate::engine::Connection;
 use crate::handshake::Handshake;
@@ -86,8 +88,61 @@ impl Member {
         *self.data.write().unwrap_or_else(PoisonError::into_inner) = data.map(|data| data.0);
     }
 
-    pub(crate) fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.stored()?.any().downcast().ok()
+    pub(crate) fn data<T>(&self) -> Option<Arc<T>>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let stored = self.stored()?;
+        if let Ok(data) = stored.clone().any().downcast() {
+            return Some(data);
+        }
+        // What another server has written has no type until somebody asks.
+        let written = stored.clone().any().downcast::<Value>().ok()?;
+        let data = Arc::new(Args::new_single(&*written).ok()?.value::<T>().ok()??);
+        self.replace(Some(&stored), data.clone());
+        Some(data)
+    }
+
+    /// Keeps `data`, if what was kept is still `old`.
+    fn replace(&self, old: Option<&Arc<dyn Stored>>, data: Arc<dyn Stored>) -> bool {
+        let mut kept = self.data.write().unwrap_or_else(PoisonError::into_inner);
+        let unchanged = match (&*kept, old) {
+            (Some(kept), Some(old)) => Arc::ptr_eq(kept, old),
+            (None, None) => true,
+            _ => false,
+        };
+        if unchanged {
+            *kept = Some(data);
+        }
+        unchanged
+    }
+
+    pub(crate) fn update_data<T>(&self, mut change: impl FnMut(&mut T)) -> Arc<T>
+    where
+        T: Serialize + DeserializeOwned + Clone + Default + Send + Sync + 'static,
+    {
+        loop {
+            let typed = self.data::<T>();
+            let old = self.stored();
+            let mut data = typed.map_or_else(T::default, |data| T::clone(&data));
+            change(&mut data);
+            let data = Arc::new(data);
+            if self.replace(old.as_ref(), data.clone()) {
+                return data;
+            }
+        }
+    }
+
+    /// Changes what is kept as RFC 7396 says: members that are null go, objects are merged, all else is replaced.
+    pub(crate) fn patch_data(&self, patch: &Value) {
+        loop {
+            let old = self.stored();
+            let mut data = old.as_ref().map_or_else(|| Value::Object(Vec::new()), |data| data.value());
+            merge(&mut data, patch);
+            if self.replace(old.as_ref(), Arc::new(data)) {
+                return;
+            }
+        }
     }
 
     pub(crate) fn data_value(&self) -> Value {
@@ -106,12 +161,59 @@ impl Member {
     }
 
     /// What other servers are told about the socket.
-    pub(crate) fn describe(&self, rooms: Vec<ByteString>) -> cluster::RemoteSocket {
+    pub(crate) fn describe(&self, rooms: &[ByteString], fields: Fields) -> cluster::RemoteSocket {
         cluster::RemoteSocket {
             id: self.id.to_string(),
-            handshake: self.handshake.to_json(),
+            handshake: if fields.handshake { self.handshake.to_json() } else { serde_json::Value::Null },
             rooms: rooms.iter().map(ToString::to_string).collect(),
-            data: self.data_value(),
+            data: if fields.data { self.data_value() } else { Value::Null },
+        }
+    }
+}
+
+/// JSON Merge Patch, RFC 7396.
+fn merge(data: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        *data = patch.clone();
+        return;
+    };
+    if !matches!(data, Value::Object(_)) {
+        *data = Value::Object(Vec::new());
+    }
+    let Value::Object(members) = data else { return };
+    for (name, change) in changes {
+        match (change, members.iter().position(|(key, _)| key == name)) {
+            (Value::Null, Some(at)) => drop(members.remove(at)),
+            (Value::Null, None) => {}
+            (change, Some(at)) => merge(&mut members[at].1, change),
+            (change, None) => {
+                let mut member = Value::Null;
+                merge(&mut member, change);
+                members.push((name.clone(), member));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_changes_what_it_names() {
+        for (data, patch, expected) in [
+            (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+            (r#"{"a":"b","b":1}"#, r#"{"a":null}"#, r#"{"b":1}"#),
+            (r#"{"a":[1]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":{"b":"c","d":2}}"#, r#"{"a":{"b":"x","d":null}}"#, r#"{"a":{"b":"x"}}"#),
+            (r#"[1,2]"#, r#"{"a":{"b":null,"c":1}}"#, r#"{"a":{"c":1}}"#),
+            (r#"{"a":1}"#, r#"[3]"#, r#"[3]"#),
+            (r#"{"a":1}"#, r#"null"#, r#"null"#),
+        ] {
+            let mut merged: Value = serde_json::from_str(data).unwrap();
+            merge(&mut merged, &serde_json::from_str(patch).unwrap());
+            assert_eq!(serde_json::to_string(&merged).unwrap(), expected, "{data} and {patch}");
         }
     }
 }

@@ -3,20 +3,23 @@
 //! A broadcast is one walk over the selected members under a shared lock; each costs a reference count and a slot in
 //! its connection's queue. Nothing waits, and nothing of it ever depends on another server.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use bytestring::ByteString;
 use socketio_protocol::cluster::{BusError, RemoteSocket};
-use socketio_protocol::socket::{Args, EncodeError};
+use socketio_protocol::socket::{Args, EncodeError, Value};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::acks::{AckTable, LocalAcks};
 use super::member::{Command, Member};
 use super::recovery::History;
+use super::room_events::{RoomEvent, RoomHook, RoomHooks};
 use super::rooms::{JoinError, RoomLimits, Rooms};
-use super::{AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Outgoing, Target};
+use super::watchers::Watchers;
+use super::{AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Fields, Outgoing, Target};
 use crate::engine::{SendError, Version};
 use crate::parser::Parser;
 use std::time::Duration;
@@ -31,6 +34,8 @@ pub struct MemoryAdapter {
     rooms: RwLock<Rooms<Arc<Member>>>,
     acks: Arc<AckTable>,
     observer: OnceLock<Box<dyn RoomObserver>>,
+    watchers: Watchers,
+    room_hooks: RoomHooks,
 }
 
 /// Hears of rooms that appear and go on this server.
@@ -41,7 +46,17 @@ pub(crate) trait RoomObserver: std::fmt::Debug + Send + Sync {
 
 impl MemoryAdapter {
     pub(crate) fn new(nsp: ByteString, parser: Parser, history: Option<History>, limits: RoomLimits) -> Self {
-        Self { nsp, parser, history, limits, rooms: RwLock::default(), acks: Arc::default(), observer: OnceLock::new() }
+        Self {
+            nsp,
+            parser,
+            history,
+            limits,
+            rooms: RwLock::default(),
+            acks: Arc::default(),
+            observer: OnceLock::new(),
+            watchers: Watchers::default(),
+            room_hooks: RoomHooks::default(),
+        }
     }
 
     /// The namespace, with its slash.
@@ -67,19 +82,41 @@ impl MemoryAdapter {
         &self.acks
     }
 
+    /// Has `hook` told of rooms that appear and go, and who comes and leaves.
+    pub(crate) fn on_room_event(&self, hook: RoomHook) {
+        self.room_hooks.add(hook);
+    }
+
+    /// Who looks at what is sent to single sockets.
+    pub(crate) fn watchers(&self) -> &Watchers {
+        &self.watchers
+    }
+
     // ---- membership -------------------------------------------------------------------------------------------
 
     pub(crate) fn add(&self, member: Arc<Member>) {
         let id = member.id().clone();
         self.write().add(id.clone(), member);
         self.created(&id);
+        self.room_hooks.tell(|| RoomEvent::Join { room: id.clone(), id: id.clone() });
     }
 
     /// Removes a socket from all rooms.
     pub(crate) fn remove(&self, id: &ByteString) -> bool {
-        let removed = self.write().remove(id);
+        let (left, removed) = {
+            let mut rooms = self.write();
+            let left = if self.room_hooks.any() { rooms.rooms_of(id) } else { Vec::new() };
+            (left, rooms.remove(id))
+        };
+        self.watchers.remove(id);
         let Some((_, deleted)) = removed else { return false };
-        for room in deleted.iter().chain([id]) {
+        for room in &left {
+            self.room_hooks.tell(|| RoomEvent::Leave { room: room.clone(), id: id.clone() });
+            if room == id || deleted.contains(room) {
+                self.deleted(room);
+            }
+        }
+        for room in deleted.iter().chain([id]).filter(|room| !left.contains(room)) {
             self.deleted(room);
         }
         self.acks.gone(id);
@@ -96,6 +133,9 @@ impl MemoryAdapter {
         if joined == Some(true) {
             self.created(room);
         }
+        if joined.is_some() {
+            self.room_hooks.tell(|| RoomEvent::Join { room: room.into(), id: id.into() });
+        }
         Ok(())
     }
 
@@ -108,8 +148,11 @@ impl MemoryAdapter {
 
     /// Takes a socket of this server out of a room.
     pub fn leave(&self, id: &str, room: &str) {
-        let deleted = self.write().leave(id, room) == Some(true);
-        if deleted {
+        let left = self.write().leave(id, room);
+        if left.is_some() {
+            self.room_hooks.tell(|| RoomEvent::Leave { room: room.into(), id: id.into() });
+        }
+        if left == Some(true) {
             self.deleted(room);
         }
     }
@@ -160,6 +203,7 @@ impl MemoryAdapter {
 
     /// Queues an event for the selected sockets of this server.
     pub fn deliver(&self, packet: &Outgoing, target: &Target) {
+        self.show(packet, target);
         let packet = &*packet.flagged(target.compress);
         match &self.history {
             None => self.queue(packet, target),
@@ -173,6 +217,7 @@ impl MemoryAdapter {
     ///
     /// When the socket's connection is closed, or its queue full.
     pub(crate) fn deliver_to(&self, member: &Arc<Member>, packet: &Outgoing, volatile: bool) -> Result<(), SendError> {
+        self.show_to(member.id(), packet);
         let Some(history) = self.history.as_ref().filter(|_| member.connection().version() == Version::V4) else {
             return member.connection().send_frame(packet.frame(), volatile);
         };
@@ -180,6 +225,37 @@ impl MemoryAdapter {
         let target = Target { volatile, ..Target::socket(member.id().clone()) };
         history.record(packet, &target, |packet| result = member.connection().send_frame(packet.frame(), volatile));
         result
+    }
+
+    /// Queues an event for a socket that is not in yet. It is no part of the history: the client has no session to come
+    /// back to. But a client takes the last text of any event for an offset, so it gets one.
+    ///
+    /// # Errors
+    ///
+    /// As [`deliver_to`](MemoryAdapter::deliver_to).
+    pub(crate) fn deliver_early(&self, member: &Member, packet: &Outgoing, volatile: bool) -> Result<(), SendError> {
+        self.show_to(member.id(), packet);
+        match self.history.as_ref().filter(|_| member.connection().version() == Version::V4) {
+            Some(history) => member.connection().send_frame(history.stamp(packet).frame(), volatile),
+            None => member.connection().send_frame(packet.frame(), volatile),
+        }
+    }
+
+    /// Shows what is sent to those who look at it.
+    fn show(&self, packet: &Outgoing, target: &Target) {
+        if !self.watchers.is_empty() {
+            let watchers: Vec<_> = self.ids(target).iter().filter_map(|id| self.watchers.of(id)).collect();
+            watchers.iter().for_each(|watcher| watcher(packet));
+        }
+    }
+
+    /// As [`show`](MemoryAdapter::show), for one socket.
+    pub(crate) fn show_to(&self, id: &ByteString, packet: &Outgoing) {
+        if !self.watchers.is_empty()
+            && let Some(watcher) = self.watchers.of(id)
+        {
+            watcher(packet);
+        }
     }
 
     /// Socket.IO 2 clients know nothing of offsets: they get the event as it is.
@@ -201,6 +277,7 @@ impl MemoryAdapter {
     pub(crate) fn ask(&self, args: &Args, target: &Target) -> Result<LocalAcks, EncodeError> {
         let id = self.acks.next_id();
         let packet = Outgoing::from_args(&self.parser, &self.nsp, Some(id), args)?;
+        self.show(&packet, target);
         let acks = self.acks.open(id, self.ids(target));
         self.queue(&packet.flagged(target.compress), target); // A question is not asked again later.
         Ok(acks)
@@ -228,17 +305,44 @@ impl MemoryAdapter {
     }
 
     /// What others are told about the selected sockets of this server.
-    pub fn describe(&self, target: &Target) -> Vec<RemoteSocket> {
-        self.members(target).iter().map(|member| member.describe(self.rooms_of(member.id()))).collect()
+    pub fn describe(&self, target: &Target, fields: Fields) -> Vec<RemoteSocket> {
+        let rooms = |member: &Member| if fields.rooms { self.rooms_of(member.id()) } else { Vec::new() };
+        self.members(target).iter().map(|member| member.describe(&rooms(member), fields)).collect()
+    }
+
+    /// How many sockets of this server are selected.
+    pub fn count(&self, target: &Target) -> u64 {
+        let mut count = 0;
+        self.read().each(target.selection(), |_, _| count += 1);
+        count
+    }
+
+    /// How many of the selected sockets of this server are in each room, without the rooms of single sockets.
+    pub fn room_sizes(&self, target: &Target) -> HashMap<String, u64> {
+        let rooms = self.read();
+        let mut sizes = HashMap::new();
+        rooms.each(target.selection(), |id, _| {
+            for room in rooms.rooms_of(id).iter().filter(|room| *room != id) {
+                *sizes.entry(room.to_string()).or_default() += 1;
+            }
+        });
+        sizes
+    }
+
+    /// Changes what is kept with the selected sockets of this server.
+    pub fn patch_data(&self, target: &Target, patch: &Value) {
+        self.members(target).iter().for_each(|member| member.patch_data(patch));
     }
 
     fn created(&self, room: &str) {
+        self.room_hooks.tell(|| RoomEvent::Create { room: room.into() });
         if let Some(observer) = self.observer.get() {
             observer.created(room);
         }
     }
 
     fn deleted(&self, room: &str) {
+        self.room_hooks.tell(|| RoomEvent::Delete { room: room.into() });
         if let Some(observer) = self.observer.get() {
             observer.deleted(room);
         }
@@ -293,8 +397,21 @@ impl Adapter for Single {
         Ok(Emitted::here())
     }
 
-    async fn fetch_sockets(&self, target: &Target) -> Result<Answers<RemoteSocket>, BusError> {
-        Ok(Answers { received: self.0.describe(target), asked: 1, missing: 0 })
+    async fn fetch_sockets(&self, target: &Target, fields: Fields) -> Result<Answers<RemoteSocket>, BusError> {
+        Ok(Answers { received: self.0.describe(target, fields), asked: 1, missing: 0 })
+    }
+
+    async fn count(&self, target: &Target) -> Result<Answers<u64>, BusError> {
+        Ok(Answers { received: vec![self.0.count(target)], asked: 1, missing: 0 })
+    }
+
+    async fn room_sizes(&self, target: &Target) -> Result<Answers<(String, u64)>, BusError> {
+        Ok(Answers { received: self.0.room_sizes(target).into_iter().collect(), asked: 1, missing: 0 })
+    }
+
+    fn patch_data(&self, target: &Target, patch: &Value) -> Result<Emitted, BusError> {
+        self.0.patch_data(target, patch);
+        Ok(Emitted::here())
     }
 
     async fn all_rooms(&self, _timeout: Option<Duration>) -> Result<Answers<String>, BusError> {
@@ -339,9 +456,9 @@ pub(super) async fn forward(
             () = sink.closed() => return,
         };
         let Ok(Some(item)) = item else { return };
-        if let super::AckItem::Answer { id: Some(id), .. } = &item {
+        if let super::AckItem::Answer { id: Some(id), .. } | super::AckItem::Gone { id } = &item {
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-            tally.unanswered.retain(|waiting| waiting != id);
+            tally.settle(id);
         }
         if sink.send(item).is_err() {
             return;

@@ -10,8 +10,10 @@ mod member;
 mod memory;
 mod outgoing;
 mod recovery;
+mod room_events;
 mod rooms;
 mod target;
+mod watchers;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,8 +22,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use socketio_protocol::cluster::{Bus, BusError, Published, RemoteSocket};
-use socketio_protocol::socket::Args;
+use socketio_protocol::cluster::{Bus, BusError, Published, RemoteSocket, Want};
+use socketio_protocol::socket::{Args, Value};
 use tokio::sync::mpsc;
 
 pub use self::acks::AckItem;
@@ -31,6 +33,7 @@ pub use self::memory::MemoryAdapter;
 pub use self::outgoing::Outgoing;
 pub use self::recovery::Recovery;
 pub(crate) use self::recovery::{History, Resumed, Session};
+pub use self::room_events::RoomEvent;
 pub use self::rooms::JoinError;
 pub(crate) use self::rooms::RoomLimits;
 pub use self::target::Target;
@@ -74,8 +77,21 @@ pub trait Adapter: Send + Sync + 'static {
     /// As [`broadcast`](Adapter::broadcast).
     fn disconnect_sockets(&self, target: &Target, close: bool) -> Result<Emitted, BusError>;
 
-    /// The sockets of the target, on all servers.
-    async fn fetch_sockets(&self, target: &Target) -> Result<Answers<RemoteSocket>, BusError>;
+    /// The sockets of the target, on all servers, with the `fields` that are wanted.
+    async fn fetch_sockets(&self, target: &Target, fields: Fields) -> Result<Answers<RemoteSocket>, BusError>;
+
+    /// How many sockets the target has, one number for each server.
+    async fn count(&self, target: &Target) -> Result<Answers<u64>, BusError>;
+
+    /// How many sockets of the target are in each room, on all servers; the rooms of single sockets are left out.
+    async fn room_sizes(&self, target: &Target) -> Result<Answers<(String, u64)>, BusError>;
+
+    /// Changes what is kept with every socket of the target, as JSON Merge Patch (RFC 7396) says.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Adapter::broadcast).
+    fn patch_data(&self, target: &Target, patch: &Value) -> Result<Emitted, BusError>;
 
     /// The rooms of the namespace, on all servers, each once.
     async fn all_rooms(&self, timeout: Option<Duration>) -> Result<Answers<String>, BusError>;
@@ -99,6 +115,48 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// The namespace is closed.
     fn close(&self);
+}
+
+/// What is to be known of sockets; see [`Broadcast::fetch_sockets_with`](crate::Broadcast::fetch_sockets_with). Their ids
+/// always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Fields {
+    /// The handshake: about half a kilobyte each.
+    pub handshake: bool,
+    /// The rooms.
+    pub rooms: bool,
+    /// What the application keeps with the socket.
+    pub data: bool,
+}
+
+impl Fields {
+    /// All there is.
+    pub const ALL: Self = Self { handshake: true, rooms: true, data: true };
+    /// The ids alone.
+    pub const NONE: Self = Self { handshake: false, rooms: false, data: false };
+
+    /// With the handshake.
+    #[must_use]
+    pub fn handshake(self) -> Self {
+        Self { handshake: true, ..self }
+    }
+
+    /// With the rooms.
+    #[must_use]
+    pub fn rooms(self) -> Self {
+        Self { rooms: true, ..self }
+    }
+
+    /// With what the application keeps.
+    #[must_use]
+    pub fn data(self) -> Self {
+        Self { data: true, ..self }
+    }
+
+    fn want(self) -> Want {
+        Want::Sockets { handshake: self.handshake, rooms: self.rooms, data: self.data }
+    }
 }
 
 /// Makes the adapter of each namespace. Given to [`Builder::adapter`](crate::Builder::adapter).
@@ -178,6 +236,13 @@ impl<T> Answers<T> {
     /// The same answers as another type.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Answers<U> {
         Answers { received: self.received.into_iter().map(f).collect(), asked: self.asked, missing: self.missing }
+    }
+}
+
+impl Answers<u64> {
+    /// The sum of what came.
+    pub fn total(&self) -> u64 {
+        self.received.iter().sum()
     }
 }
 
@@ -290,11 +355,19 @@ pub struct AckTally {
     pub clients: u64,
     /// How many servers did not say how many clients they asked.
     pub silent_servers: usize,
-    /// The sockets of this server that have not answered.
+    /// The sockets that have not answered: those of this server, and of other servers that say whom they asked. Node.js
+    /// servers do not.
     pub unanswered: Vec<bytestring::ByteString>,
 }
 
 impl AckTally {
+    /// One is not waited for any more.
+    pub(crate) fn settle(&mut self, id: &str) {
+        if let Some(at) = self.unanswered.iter().position(|waiting| *waiting == id) {
+            self.unanswered.swap_remove(at);
+        }
+    }
+
     /// The two together.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.clients += other.clients;

@@ -179,6 +179,12 @@ impl History {
         self.prune(&mut state, at);
     }
 
+    /// The event with the place of the last one that is part of the history.
+    pub(super) fn stamp(&self, packet: &Outgoing) -> Outgoing {
+        let last = self.lock().last;
+        packet.with_offset(&self.offset(last))
+    }
+
     /// A client has entered under `pid`.
     pub(crate) fn enter(&self, pid: &str, id: &ByteString) {
         let mut state = self.lock();
@@ -207,7 +213,8 @@ impl History {
         let mut state = self.lock();
         let away = state.away.remove(pid)?;
         let since = match offset {
-            Some(offset) => self.number(offset).filter(|number| *number <= state.last)?,
+            // Never from before it entered, where an event that it was sent earlier may point to.
+            Some(offset) => self.number(offset).filter(|number| *number <= state.last)?.max(away.since),
             None => away.since,
         };
         (now < away.until && since >= state.cut).then_some(Resumed { session: away.session, since })
@@ -390,13 +397,12 @@ mod tests {
             Recovery::default().max_kept(2, usize::MAX),
             Recovery::default().max_kept(9, 2 * event(1).frame().size() + 40),
         ] {
-            let history = history(options);
-            history.enter("pid", &"ana".into());
-            let offsets: Vec<_> = (1..=4).map(|n| record(&history, n, &Target::default())).collect();
             for (offset, expected) in [(0, None), (1, Some(vec![3, 4])), (3, Some(vec![]))] {
+                let history = history(options.clone());
+                history.enter("pid", &"ana".into());
+                let offsets: Vec<_> = (1..=4).map(|n| record(&history, n, &Target::default())).collect();
                 history.leave("pid", Some(session(&["ana"])));
                 assert_eq!(resume(&history, Some(&offsets[offset]), Instant::now()), expected);
-                history.enter("pid", &"ana".into());
             }
         }
     }

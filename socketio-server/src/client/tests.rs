@@ -177,4 +177,6 @@ async fn what_comes_while_a_middleware_looks_waits_for_it() {
     assert_eq!(io.local_count(), 2);
 }
 
+mod answers;
 mod entering;
+mod hearing;

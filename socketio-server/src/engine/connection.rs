@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -22,6 +22,7 @@ use socketio_protocol::websocket;
 
 use super::clock::now;
 use super::engine::Shared;
+use super::events::Watch;
 use super::frame::{Frame, Wire};
 use super::io::{Reader, Writer};
 use super::request::Request;
@@ -56,6 +57,8 @@ pub struct Connection {
     /// The task that owns [`Incoming`](super::Incoming).
     task: AtomicWaker,
     state: Mutex<State>,
+    /// Who watches it or waits for it; mostly nobody.
+    watch: OnceLock<Box<Watch>>,
 }
 
 /// What changes in a connection, under one short lock.
@@ -200,6 +203,7 @@ impl Connection {
                 nudged: false,
                 deadlines: None,
             }),
+            watch: OnceLock::new(),
             shared,
         });
         if let Some(at) = connection.lock().armed {
@@ -243,6 +247,26 @@ impl Connection {
         self.lock().queued_bytes
     }
 
+    /// How many packets wait for the client.
+    pub fn queued_packets(&self) -> usize {
+        self.lock().queue.len()
+    }
+
+    /// How many packets and bytes wait; `None` after the end of the session.
+    pub(super) fn queued(&self) -> Option<(usize, usize)> {
+        let state = self.lock();
+        state.closed.is_none().then(|| (state.queue.len(), state.queued_bytes))
+    }
+
+    pub(super) fn watch(&self) -> &Watch {
+        self.watch.get_or_init(Box::default)
+    }
+
+    /// Whoever watches it, if anybody does.
+    pub(super) fn watched(&self) -> Option<&Watch> {
+        self.watch.get().map(|watch| &**watch)
+    }
+
     /// Queues one message. Never waits.
     ///
     /// # Errors
@@ -270,6 +294,9 @@ impl Connection {
             return Err(SendError::Full);
         }
         state.push(frame.clone());
+        if let Some(watch) = self.watched() {
+            watch.queued(frame);
+        }
         self.schedule(&mut state);
         Ok(())
     }
@@ -347,6 +374,12 @@ impl Connection {
     /// Tells the session what happened and does what it says.
     pub(super) fn handle(self: &Arc<Self>, input: Input) -> Option<Refusal> {
         let now = now();
+        if let (Input::Received(packet), Some(watch)) = (&input, self.watched()) {
+            watch.arrived(
+                packet,
+                matches!((packet, self.version), (Packet::Pong(_), Version::V4) | (Packet::Ping(_), Version::V3)),
+            );
+        }
         let mut state = self.lock();
         state.session.heard(self.shared.instant(self.heard.load(Ordering::Relaxed)));
         state.session.handle(now, input);
@@ -421,12 +454,14 @@ impl Connection {
                     state.unhandled = true;
                     self.task.wake();
                 }
-                Output::Send(Packet::Ping(data)) if data.is_empty() => {
-                    state.push(Frame::ping());
-                    self.schedule(state);
-                }
                 Output::Send(packet) => {
-                    state.push(Frame::control(&packet));
+                    if let Some(watch) = self.watched() {
+                        watch.queued_packet(&packet);
+                    }
+                    state.push(match &packet {
+                        Packet::Ping(data) if data.is_empty() => Frame::ping(),
+                        packet => Frame::control(packet),
+                    });
                     self.schedule(state);
                 }
                 Output::ReleasePoll => state.end_poll(PollEnd::Noop),
@@ -471,6 +506,7 @@ impl Connection {
         };
         let body =
             state.take_payload(self.version, self.base64, self.shared.config.max_payload(TransportKind::Polling), end);
+        self.wrote(&state);
         state.session.handle(now(), Input::PollAnswered);
         drop(state);
         if end == Some(PollEnd::CloseLater) {
@@ -555,6 +591,9 @@ impl Connection {
             waker.wake();
         }
         state.link = Link::WebSocket { writer, upgraded: Some((reader, ahead)), close_frame: NORMAL_CLOSE };
+        if let Some(watch) = self.watched() {
+            watch.upgraded(TransportKind::WebSocket);
+        }
         self.flush_locked(&mut state);
         drop(state);
         self.task.wake();
@@ -606,6 +645,14 @@ impl Connection {
                 self.stalled(state, true);
                 self.task.wake();
             }
+        }
+        self.wrote(state);
+    }
+
+    /// Something has been written.
+    fn wrote(&self, state: &State) {
+        if let Some(watch) = self.watched() {
+            watch.wrote(state.queue.len(), state.queued_bytes);
         }
     }
 
@@ -695,6 +742,7 @@ impl Connection {
                 self.stalled(state, progressed);
             }
         }
+        self.wrote(state);
     }
 
     /// The connection's task has ended: says goodbye and lets the stream go. Returns the writer if there was more to
@@ -704,6 +752,9 @@ impl Connection {
         if state.closed.is_none() {
             state.session.handle(now(), Input::Close);
             self.apply(&mut state);
+        }
+        if let (Some(watch), Some(reason)) = (self.watched(), state.closed) {
+            watch.closed(reason);
         }
         state.inbox.clear();
         state.tell_handled();

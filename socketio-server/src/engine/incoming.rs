@@ -209,7 +209,12 @@ impl Incoming {
                 }
             };
             match packet {
-                Ok(Packet::Message(message)) => return Some(message),
+                Ok(Packet::Message(message)) => {
+                    if let Some(watch) = connection.watched() {
+                        watch.arrived(&Packet::Message(message.clone()), false);
+                    }
+                    return Some(message);
+                }
                 Ok(packet) => {
                     connection.handle(Input::Received(packet));
                 }

@@ -19,6 +19,7 @@ mod drain;
 mod encoding;
 #[expect(clippy::module_inception, reason = "the type it is named after")]
 mod engine;
+mod events;
 mod flusher;
 mod frame;
 mod hooks;
@@ -39,6 +40,7 @@ pub use self::connection::{Connection, SendError};
 pub use self::cookie::{Cookie, SameSite};
 pub use self::cors::Cors;
 pub use self::engine::Engine;
+pub use self::events::{ConnectionEvent, ConnectionEvents};
 pub use self::frame::Frame;
 pub use self::hooks::{AddHeaders, AllowRequest, ConnectionError, GenerateId};
 pub use self::http::Body;
@@ -47,7 +49,9 @@ pub use self::incoming::Incoming;
 pub use self::origin::Origins;
 pub use self::proxies::{TrustedProxies, UnknownProxy};
 pub use self::request::{RemoteAddress, Request, Secure, UnixPeer};
-pub use socketio_protocol::engine::{BadRequest, CloseReason, HandshakeError, Message, Timing, TransportKind, Version};
+pub use socketio_protocol::engine::{
+    BadRequest, CloseReason, HandshakeError, Message, Packet, Timing, TransportKind, Version,
+};
 
 pub(crate) use self::activity::{Activity, Answering, Observed};
 pub(crate) use self::clock::now;

@@ -300,9 +300,54 @@ async fn run(socket: &Socket, node: &Node, log: &Log, command: Command) -> Resul
             let found = found.complete().map_err(|error| failed(&error))?;
             Ok(fields([("sids", texts(found.iter().map(socketio_server::RemoteSocketHandle::id)))]))
         }
-        // Only the classic format has the question.
-        "allRooms" if !matches!(node.adapter.as_str(), "classic" | "memory") => {
-            Ok(fields([("unsupported", Value::Bool(true))]))
+        "count" => {
+            let counts = target.count().await.map_err(|error| failed(&error))?;
+            let (total, missing) = (from_json(&json!(counts.total())), from_json(&json!(counts.missing)));
+            let counts = counts.received.iter().map(|count| from_json(&json!(count))).collect();
+            Ok(fields([("total", total), ("missing", missing), ("counts", Value::Array(counts))]))
+        }
+        "roomSizes" => {
+            let sizes = target.room_sizes().await.map_err(|error| failed(&error))?;
+            let sizes = sizes.complete().map_err(|error| failed(&error))?;
+            let sizes = sizes.into_iter().map(|(room, size)| (room, from_json(&json!(size)))).collect();
+            Ok(fields([("sizes", Value::Object(sizes))]))
+        }
+        "fetchFields" => {
+            let wanted =
+                command.rooms.iter().fold(socketio_server::Fields::NONE, |wanted, field| match field.as_str() {
+                    "handshake" => wanted.handshake(),
+                    "rooms" => wanted.rooms(),
+                    _ => wanted.data(),
+                });
+            let found = target.fetch_sockets_with(wanted).await.map_err(|error| failed(&error))?;
+            let found = found.complete().map_err(|error| failed(&error))?;
+            let sockets = found.iter().map(|socket| {
+                object([
+                    ("id", Value::from(socket.id())),
+                    ("rooms", texts(socket.rooms())),
+                    ("data", socket.data().unwrap_or(Value::Null)),
+                    ("hasHeaders", Value::Bool(socket.handshake()["headers"].is_object())),
+                ])
+            });
+            Ok(fields([("sockets", Value::Array(sockets.collect()))]))
+        }
+        "patchData" => {
+            drop(target.patch_data(command.data).map_err(|error| failed(&error))?);
+            Ok(Vec::new())
+        }
+        "data" => Ok(fields([("data", socket.data::<Value>().map_or(Value::Null, |data| (*data).clone()))])),
+        "ackStream" => {
+            let mut answers = target.emit_with_ack::<(Value, Option<Value>)>(&command.event, args(&command.args));
+            let mut stream = Vec::new();
+            while let Some(answer) = answers.next().await {
+                let id = answer.id.as_deref().map_or(Value::Null, Value::from);
+                let (value, error) = match answer.value {
+                    Ok((first, second)) => (Value::Array([first].into_iter().chain(second).collect()), Value::Null),
+                    Err(error) => (Value::Null, Value::from(error.to_string().as_str())),
+                };
+                stream.push(object([("id", id), ("value", value), ("error", error)]));
+            }
+            Ok(fields([("stream", Value::Array(stream))]))
         }
         "allRooms" => {
             let rooms = namespace.rooms().await.map_err(|error| failed(&error))?;

@@ -1,0 +1,77 @@
+//! Rooms that appear and go on this server, and who comes and leaves: for who wants to know.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytestring::ByteString;
+
+/// Something that happened to a room, on this server. See [`Namespace::on_room_event`](crate::Namespace::on_room_event).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoomEvent {
+    /// A room has its first socket here.
+    Create {
+        /// Its name.
+        room: ByteString,
+    },
+    /// A socket has joined a room.
+    Join {
+        /// The room's name.
+        room: ByteString,
+        /// The socket's id.
+        id: ByteString,
+    },
+    /// A socket has left a room.
+    Leave {
+        /// The room's name.
+        room: ByteString,
+        /// The socket's id.
+        id: ByteString,
+    },
+    /// A room has no socket here any more.
+    Delete {
+        /// Its name.
+        room: ByteString,
+    },
+}
+
+pub(crate) type RoomHook = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+
+/// Who is told. Mostly nobody, which costs a look at a flag for each join.
+#[derive(Default)]
+pub(super) struct RoomHooks {
+    any: AtomicBool,
+    hooks: RwLock<Vec<RoomHook>>,
+}
+
+impl RoomHooks {
+    pub(super) fn add(&self, hook: RoomHook) {
+        self.hooks.write().unwrap_or_else(PoisonError::into_inner).push(hook);
+        self.any.store(true, Ordering::Release);
+    }
+
+    pub(super) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    /// Tells it; to be called under no lock. `event` is made only if somebody wants to know.
+    pub(super) fn tell(&self, event: impl FnOnce() -> RoomEvent) {
+        if !self.any() {
+            return;
+        }
+        let hooks = self.hooks.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let event = event();
+        for hook in hooks {
+            if std::panic::catch_unwind(AssertUnwindSafe(|| hook(&event))).is_err() {
+                tracing::error!(?event, "who was told of a room panicked");
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for RoomHooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoomHooks").field("any", &self.any).finish_non_exhaustive()
+    }
+}
