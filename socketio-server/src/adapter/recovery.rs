@@ -110,12 +110,15 @@ struct Live {
     id: ByteString,
     /// The last event before it was connected: where it begins if its client has seen no offset.
     since: u64,
+    /// The same for when the session began: nothing from before is for it.
+    entered: u64,
 }
 
 #[derive(Debug)]
 struct Away {
     session: Session,
     since: u64,
+    entered: u64,
     until: Instant,
 }
 
@@ -145,6 +148,7 @@ pub(crate) struct Resumed {
     pub(crate) session: Session,
     /// The last event that its client has.
     since: u64,
+    entered: u64,
 }
 
 impl History {
@@ -188,7 +192,7 @@ impl History {
     /// A client has entered under `pid`.
     pub(crate) fn enter(&self, pid: &str, id: &ByteString) {
         let mut state = self.lock();
-        let live = Live { id: id.clone(), since: state.last };
+        let live = Live { id: id.clone(), since: state.last, entered: state.last };
         state.live.insert(pid.into(), live);
     }
 
@@ -198,7 +202,7 @@ impl History {
         let (live, now) = (state.live.remove(pid), now());
         if let (Some(live), Some(session)) = (live, session) {
             let until = now + self.options.max_disconnection_duration;
-            state.away.insert(pid.into(), Away { session, since: live.since, until });
+            state.away.insert(pid.into(), Away { session, since: live.since, entered: live.entered, until });
         }
         self.prune(&mut state, now);
     }
@@ -214,10 +218,14 @@ impl History {
         let away = state.away.remove(pid)?;
         let since = match offset {
             // Never from before it entered, where an event that it was sent earlier may point to.
-            Some(offset) => self.number(offset).filter(|number| *number <= state.last)?.max(away.since),
+            Some(offset) => self.number(offset).filter(|number| *number <= state.last)?.max(away.entered),
             None => away.since,
         };
-        (now < away.until && since >= state.cut).then_some(Resumed { session: away.session, since })
+        (now < away.until && since >= state.cut).then_some(Resumed {
+            session: away.session,
+            since,
+            entered: away.entered,
+        })
     }
 
     /// Has a client that is back sent what it missed, and then, before anything else is sent to anyone, put into its
@@ -231,7 +239,7 @@ impl History {
             }
         }
         enter();
-        let live = Live { id: resumed.session.id.clone(), since: resumed.since };
+        let live = Live { id: resumed.session.id.clone(), since: resumed.since, entered: resumed.entered };
         state.live.insert(pid.into(), live);
     }
 
