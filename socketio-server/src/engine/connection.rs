@@ -592,7 +592,10 @@ impl Connection {
         }
         state.link = Link::WebSocket { writer, upgraded: Some((reader, ahead)), close_frame: NORMAL_CLOSE };
         if let Some(watch) = self.watched() {
-            watch.upgraded(TransportKind::WebSocket);
+            watch.upgraded(match state.wire {
+                Wire::WebTransport => TransportKind::WebTransport,
+                _ => TransportKind::WebSocket,
+            });
         }
         self.flush_locked(&mut state);
         drop(state);
