@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Runs Autobahn's fuzzingclient against our WebSocket: RFC 6455, sections 1 to 7 and 10 of its cases.
+# Runs Autobahn's fuzzingclient against our WebSocket: RFC 6455 (sections 1 to 7 and 10 of its cases) and
+# permessage-deflate (12 and 13).
 #
 #   scripts/autobahn.sh             run, print what is wrong, fail unless every case passes strictly
-#   scripts/autobahn.sh 6.* 7.7.*   only these cases
+#   scripts/autobahn.sh 6.* 7.7.*   only these cases; a minute without 12 and 13
 #
 # Autobahn is a Python 2.7 program, installed from PyPI into target/autobahn. Without a Python 2.7 (PYTHON2 names one,
 # else pyenv or the PATH is asked) this says so and exits with 77. It speaks to tests/src/bin/websocket-echo.rs.
@@ -20,7 +21,7 @@ main() {
   cargo build --release -p socketio-tests --bin websocket-echo
   trap stop_server EXIT
   start_server
-  run_cases "$python" "${@:-"1.* 2.* 3.* 4.* 5.* 6.* 7.* 10.*"}"
+  run_cases "$python" "${@:-"1.* 2.* 3.* 4.* 5.* 6.* 7.* 10.* 12.* 13.*"}"
   judge "$python"
 }
 
@@ -44,6 +45,7 @@ install_autobahn() {
 }
 
 start_server() {
+  : >"$dir/server.out"
   PORT=0 "${CARGO_TARGET_DIR:-target}/release/websocket-echo" >"$dir/server.out" 2>"$dir/server.err" &
   server=$!
   for _ in {1..100}; do

@@ -115,4 +115,24 @@ impl Builder {
         self.engine.initial_packet = Some(message);
         self
     }
+
+    /// Compresses WebSocket messages for clients that can read that, and lets them compress theirs
+    /// (permessage-deflate, RFC 7692). Default off, as in Node.
+    ///
+    /// A packet for many is compressed once. Each message is compressed by itself, so that a connection costs no memory
+    /// for it. [`compress(false)`](crate::Broadcast::compress) spares what would not get shorter, images for example.
+    ///
+    /// ```
+    /// use socketio_server::Server;
+    /// use socketio_server::engine::PerMessageDeflate;
+    ///
+    /// let io = Server::builder().per_message_deflate(PerMessageDeflate::default().threshold(4096)).build();
+    /// ```
+    #[cfg(feature = "deflate")]
+    #[doc(alias = "perMessageDeflate")]
+    #[must_use]
+    pub fn per_message_deflate(mut self, options: crate::engine::PerMessageDeflate) -> Self {
+        self.engine.per_message_deflate = Some(options);
+        self
+    }
 }

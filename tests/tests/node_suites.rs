@@ -37,6 +37,11 @@ fn byte_for_byte_as_the_reference() {
 }
 
 #[test]
+fn permessage_deflate() {
+    conformance("deflate.test.mjs");
+}
+
+#[test]
 fn the_stock_client_on_every_transport() {
     conformance("conformance.test.mjs");
 }

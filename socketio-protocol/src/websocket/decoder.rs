@@ -4,16 +4,18 @@
 //! place and split off without a copy. Of one that is not, the header is taken and the bytes of its payload that have
 //! come are unmasked and, in a text, looked at; they stay in the buffer until the rest is there. Bytes that come slowly
 //! cost no more than bytes that come at once, and nothing is reserved because a length was announced. Only a message in
-//! several frames is copied, to join it.
+//! several frames is copied, to join it. One that is compressed is inflated when all of it is there.
 //!
-//! RFC 6455, sections 5 and 8.1.
+//! RFC 6455, sections 5 and 8.1; RFC 7692, section 6.
+
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::frame::{FIN, MASKED, RESERVED, apply_mask};
+use super::frame::{COMPRESSED, FIN, MASKED, RESERVED, apply_mask};
 use super::utf8::{Invalid, Utf8};
-use super::{CloseFrame, MAX_CONTROL, Opcode, WsError};
+use super::{CloseFrame, Codec, MAX_CONTROL, Opcode, WsError};
 
 /// Which side of the connection reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Decoder {
     role: Role,
     max_message: usize,
     max_frames: u16,
+    /// Inflates messages, if it was agreed that they may be compressed.
+    codec: Option<Arc<Codec>>,
     /// The frame whose header has been taken off the buffer.
     frame: Option<Frame>,
     /// The message whose first frames have come.
@@ -58,6 +62,8 @@ pub struct Decoder {
 struct Frame {
     opcode: Opcode,
     fin: bool,
+    /// It begins a compressed message.
+    compressed: bool,
     mask: [u8; 4],
     len: usize,
     /// How many bytes of the payload have come and been unmasked and looked at.
@@ -77,6 +83,7 @@ impl Frame {
 #[derive(Debug)]
 struct Message {
     is_text: bool,
+    compressed: bool,
     frames: u16,
     utf8: Utf8,
     payload: Vec<u8>,
@@ -85,7 +92,7 @@ struct Message {
 impl Decoder {
     /// A decoder at the beginning of a connection. Messages of more than `max_message` bytes are an error.
     pub fn new(role: Role, max_message: usize) -> Decoder {
-        Decoder { role, max_message, max_frames: MAX_FRAMES, frame: None, message: None, end: None }
+        Decoder { role, max_message, max_frames: MAX_FRAMES, codec: None, frame: None, message: None, end: None }
     }
 
     /// The same decoder for messages of at most `frames` frames; 1,024 if nothing is said. Each frame costs us more than
@@ -93,6 +100,11 @@ impl Decoder {
     #[must_use]
     pub fn max_frames(self, frames: u16) -> Decoder {
         Decoder { max_frames: frames.max(1), ..self }
+    }
+
+    /// Has messages that are compressed inflated, where that was agreed. Inflated they may be as long as others.
+    pub fn with_codec(self, codec: Option<Arc<Codec>>) -> Decoder {
+        Decoder { codec, ..self }
     }
 
     /// Takes the next message, ping, pong or close off the front of `buf`; `None` if more bytes are needed.
@@ -148,7 +160,13 @@ impl Decoder {
             }
             let mut payload = buf.split_to(frame.len);
             self.unmask(&frame, &mut payload);
-            let payload = payload.freeze();
+            let mut payload = payload.freeze();
+            if frame.compressed {
+                payload = match self.inflate(&payload) {
+                    Ok(inflated) => inflated,
+                    Err(error) => return self.fail(error),
+                };
+            }
             return match frame.opcode {
                 Opcode::Text => match ByteString::try_from(payload) {
                     Ok(text) => Ok(Some(Event::Text(text))),
@@ -186,10 +204,12 @@ impl Decoder {
             return Ok(None);
         };
         let fin = first & FIN != 0;
-        if first & RESERVED != 0 {
+        let opcode = Opcode::from_bits(first & 0x0f);
+        let compressed = first & RESERVED != 0;
+        if compressed && !(first & RESERVED == COMPRESSED && self.codec.is_some() && starts_message(opcode)) {
             return Err(WsError::ReservedBits(first & RESERVED));
         }
-        let opcode = Opcode::from_bits(first & 0x0f).ok_or(WsError::ReservedOpcode(first & 0x0f))?;
+        let opcode = opcode.ok_or(WsError::ReservedOpcode(first & 0x0f))?;
         match (opcode, &self.message) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) if !fin => return Err(WsError::FragmentedControl),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(WsError::UnfinishedMessage),
@@ -252,7 +272,7 @@ impl Decoder {
             _ => Utf8::default(),
         };
         // No longer than `max_message`, or than 125.
-        Ok(Some(Frame { opcode, fin, mask, len: len as usize, seen: 0, utf8 }))
+        Ok(Some(Frame { opcode, fin, compressed, mask, len: len as usize, seen: 0, utf8 }))
     }
 
     /// Unmasks what has newly come of the payload, and looks whether it can be text.
@@ -260,8 +280,8 @@ impl Decoder {
         let end = frame.len.min(buf.len());
         self.unmask(&frame, &mut buf[..end]);
         let is_text = match (frame.opcode, &self.message) {
-            (Opcode::Text, _) => true,
-            (Opcode::Continuation, Some(message)) => message.is_text,
+            (Opcode::Text, _) => !frame.compressed,
+            (Opcode::Continuation, Some(message)) => message.is_text && !message.compressed,
             _ => false,
         };
         if is_text {
@@ -284,6 +304,7 @@ impl Decoder {
         let frame = self.look(frame, buf)?;
         let message = self.message.get_or_insert_with(|| Message {
             is_text: frame.opcode == Opcode::Text,
+            compressed: frame.compressed,
             frames: 0,
             utf8: Utf8::default(),
             payload: Vec::new(),
@@ -295,14 +316,28 @@ impl Decoder {
         if !frame.fin {
             return Ok(None);
         }
-        let is_text = message.is_text;
-        let payload = Bytes::from(std::mem::take(&mut message.payload));
+        let (is_text, compressed) = (message.is_text, message.compressed);
+        let mut payload = Bytes::from(std::mem::take(&mut message.payload));
         self.message = None;
+        if compressed {
+            payload = self.inflate(&payload)?;
+        }
         Ok(Some(match is_text {
             true => Event::Text(ByteString::try_from(payload).map_err(|_| WsError::InvalidUtf8)?),
             false => Event::Binary(payload),
         }))
     }
+
+    fn inflate(&self, payload: &[u8]) -> Result<Bytes, WsError> {
+        match &self.codec {
+            Some(codec) => codec.inflate(payload, self.max_message).map(Bytes::from),
+            None => Err(WsError::BadDeflate), // The header has been refused.
+        }
+    }
+}
+
+fn starts_message(opcode: Option<Opcode>) -> bool {
+    matches!(opcode, Some(Opcode::Text | Opcode::Binary))
 }
 
 fn close(mut payload: Bytes) -> Result<Option<CloseFrame>, WsError> {
@@ -322,5 +357,7 @@ fn close(mut payload: Bytes) -> Result<Option<CloseFrame>, WsError> {
 /// A message in more frames than this is an attack: each costs us more than it costs to send.
 const MAX_FRAMES: u16 = 1024;
 
+#[cfg(all(test, feature = "deflate"))]
+mod compressed_tests;
 #[cfg(test)]
 mod tests;

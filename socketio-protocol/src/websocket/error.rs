@@ -54,6 +54,15 @@ pub enum WsError {
         /// The number accepted.
         max: usize,
     },
+    /// A message that is longer than is accepted once it is inflated.
+    #[error("message inflates to more than the {max} bytes accepted")]
+    InflatesTooFar {
+        /// The number accepted, for this message.
+        max: usize,
+    },
+    /// What is marked as compressed is not.
+    #[error("compressed message cannot be inflated")]
+    BadDeflate,
     /// A message in more frames than are accepted.
     #[error("message in more than the {max} frames accepted")]
     TooManyFragments {
@@ -63,11 +72,12 @@ pub enum WsError {
 }
 
 impl WsError {
-    /// What to say in the close frame: 1007 for text that is not UTF-8, 1009 for too much of anything, else 1002.
+    /// What to say in the close frame: 1007 for text that is not UTF-8 and data that cannot be inflated, 1009 for too
+    /// much of anything, else 1002.
     pub fn close_code(&self) -> u16 {
         match self {
-            WsError::InvalidUtf8 => 1007,
-            WsError::TooBig { .. } | WsError::TooManyFragments { .. } => 1009,
+            WsError::InvalidUtf8 | WsError::BadDeflate => 1007,
+            WsError::TooBig { .. } | WsError::InflatesTooFar { .. } | WsError::TooManyFragments { .. } => 1009,
             _ => 1002,
         }
     }
@@ -80,7 +90,9 @@ mod tests {
     #[test]
     fn the_peer_is_told_which_kind_of_fault_it_was() {
         assert_eq!(WsError::InvalidUtf8.close_code(), 1007);
+        assert_eq!(WsError::BadDeflate.close_code(), 1007);
         assert_eq!(WsError::TooBig { announced: 2, max: 1 }.close_code(), 1009);
+        assert_eq!(WsError::InflatesTooFar { max: 1 }.close_code(), 1009);
         assert_eq!(WsError::TooManyFragments { max: 1 }.close_code(), 1009);
         assert_eq!(WsError::Unmasked.close_code(), 1002);
         assert_eq!(WsError::BadCloseCode(1005).close_code(), 1002);

@@ -117,6 +117,9 @@ pub fn close_frame(code: Option<u16>, reason: &str) -> Bytes {
 pub(super) const FIN: u8 = 0x80;
 /// The bits of the first byte that belong to extensions.
 pub(super) const RESERVED: u8 = 0x70;
+/// The one of them that says a message is compressed: on its first frame, and only where that was agreed (RFC 7692,
+/// section 6).
+pub const COMPRESSED: u8 = 0x40;
 /// The bit of the second byte that says a mask follows.
 pub(super) const MASKED: u8 = 0x80;
 

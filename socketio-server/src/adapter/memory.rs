@@ -20,7 +20,7 @@ use super::room_events::{RoomEvent, RoomHook, RoomHooks};
 use super::rooms::{JoinError, RoomLimits, Rooms};
 use super::watchers::Watchers;
 use super::{AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Fields, Outgoing, Target};
-use crate::engine::{SendError, Version};
+use crate::engine::{Frame, SendError, Version};
 use crate::parser::Parser;
 use std::time::Duration;
 
@@ -205,9 +205,29 @@ impl MemoryAdapter {
     pub fn deliver(&self, packet: &Outgoing, target: &Target) {
         self.show(packet, target);
         let packet = &*packet.flagged(target.compress);
+        if packet.frame().is_long() {
+            self.compress_ahead(packet.frame(), target);
+        }
         match &self.history {
             None => self.queue(packet, target),
             Some(history) => history.record(packet, target, |recorded| self.queue_recorded(packet, recorded, target)),
+        }
+    }
+
+    /// Compresses a long packet once here, on the sender's task and under no lock, if any of the selected clients wants
+    /// it so. Else that would be left to the one task that writes for all of them. (What is kept for those who come back
+    /// is another packet, with its offset, and is left to it.)
+    fn compress_ahead(&self, frame: &Frame, target: &Target) {
+        let (mut v4, mut v3) = (None, None);
+        self.read().each(target.selection(), |_, member| {
+            let connection = member.connection();
+            let first = if connection.version() == Version::V4 { &mut v4 } else { &mut v3 };
+            if first.is_none() && connection.compresses() {
+                *first = Some(connection.clone());
+            }
+        });
+        for connection in v4.into_iter().chain(v3) {
+            connection.compress_ahead(frame);
         }
     }
 
@@ -219,6 +239,9 @@ impl MemoryAdapter {
     pub(crate) fn deliver_to(&self, member: &Arc<Member>, packet: &Outgoing, volatile: bool) -> Result<(), SendError> {
         self.show_to(member.id(), packet);
         let Some(history) = self.history.as_ref().filter(|_| member.connection().version() == Version::V4) else {
+            if packet.frame().is_long() {
+                member.connection().compress_ahead(packet.frame());
+            }
             return member.connection().send_frame(packet.frame(), volatile);
         };
         let mut result = Ok(());

@@ -1,12 +1,12 @@
 //! Where one packet ends and the next begins on a client's own stream: WebSocket frames, or WebTransport's lengths.
 
 use bytes::{Bytes, BytesMut};
-use socketio_protocol::engine::TransportKind;
 #[cfg(feature = "webtransport")]
-use socketio_protocol::engine::{self, webtransport};
-use socketio_protocol::websocket::{self, Decoder, Event, Opcode, Role, WsError};
+use socketio_protocol::engine::{self, TransportKind, webtransport};
+use socketio_protocol::websocket::{self, Decoder, Event, Opcode, WsError};
 
-use super::config::EngineConfig;
+use super::engine::Shared;
+use super::frame::Terms;
 use super::io::Reader;
 
 /// Reads what comes, and frames what is written by hand.
@@ -27,17 +27,14 @@ pub(super) enum CodecError {
 
 impl Codec {
     /// The codec of this stream, at its beginning.
-    pub(super) fn of(reader: &Reader, config: &EngineConfig) -> Self {
+    pub(super) fn of(reader: &Reader, shared: &Shared, terms: Terms) -> Self {
         match reader {
             #[cfg(feature = "webtransport")]
             Reader::WebTransport(_) => {
-                let max = config.max_payload(TransportKind::WebTransport);
+                let max = shared.config.max_payload(TransportKind::WebTransport);
                 Codec::WebTransport(webtransport::Decoder::new(max))
             }
-            _ => {
-                let max = config.max_payload(TransportKind::WebSocket);
-                Codec::WebSocket(Decoder::new(Role::Server, max).max_frames(config.max_fragments))
-            }
+            _ => Codec::WebSocket(shared.decoder(terms)),
         }
     }
 

@@ -1,8 +1,12 @@
 //! The options of the engine, in the reference server's words and with its defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use socketio_protocol::engine::{Message, Timing, TransportKind};
+use socketio_protocol::websocket::Codec;
+#[cfg(feature = "deflate")]
+use socketio_protocol::websocket::PerMessageDeflate;
 
 use super::cookie::Cookie;
 use super::cors::Cors;
@@ -74,6 +78,9 @@ pub struct EngineConfig {
     pub http_compression: Option<usize>,
     /// The message that follows the open packet. Default none.
     pub initial_packet: Option<Message>,
+    /// How WebSocket messages are compressed for clients that can read that. Default not at all.
+    #[cfg(feature = "deflate")]
+    pub per_message_deflate: Option<PerMessageDeflate>,
 }
 
 impl Default for EngineConfig {
@@ -108,6 +115,8 @@ impl Default for EngineConfig {
             headers: None,
             http_compression: Some(1024),
             initial_packet: None,
+            #[cfg(feature = "deflate")]
+            per_message_deflate: None,
         }
     }
 }
@@ -134,6 +143,14 @@ impl EngineConfig {
             TransportKind::WebTransport => self.max_webtransport_message,
         };
         own.unwrap_or(self.max_http_buffer_size)
+    }
+
+    /// What compresses and inflates messages, if that is on.
+    pub(super) fn codec(&self) -> Option<Arc<Codec>> {
+        #[cfg(feature = "deflate")]
+        return self.per_message_deflate.map(|options| Arc::new(Codec::new(options)));
+        #[cfg(not(feature = "deflate"))]
+        None
     }
 
     pub(crate) fn serves(&self, transport: TransportKind) -> bool {

@@ -23,7 +23,7 @@ use socketio_protocol::websocket;
 use super::clock::now;
 use super::engine::Shared;
 use super::events::Watch;
-use super::frame::{Frame, Wire};
+use super::frame::{Frame, Terms, Wire};
 use super::io::{Reader, Writer};
 use super::request::Request;
 use super::write::{Farewell, advance, probe, write_some};
@@ -48,7 +48,7 @@ pub enum SendError {
 pub struct Connection {
     id: ByteString,
     version: Version,
-    /// An Engine.IO v3 client that can take text only (`b64=1`).
+    /// An Engine.IO v3 client that can take text only over polling (`b64=1`).
     base64: bool,
     request: Request,
     pub(super) shared: Arc<Shared>,
@@ -69,7 +69,7 @@ struct State {
     /// How much of the first frame has been written.
     written: usize,
     link: Link,
-    wire: Wire,
+    terms: Terms,
     /// Messages that came in POSTs.
     inbox: VecDeque<Message>,
     /// POSTs that wait for room in the inbox.
@@ -191,7 +191,7 @@ impl Connection {
                 queued_bytes: 0,
                 written: 0,
                 link,
-                wire: Wire::new(version, base64),
+                terms: Terms { base64, ..Terms::default() },
                 inbox: VecDeque::new(),
                 inbox_room: None,
                 unhandled: false,
@@ -230,10 +230,10 @@ impl Connection {
     /// The transport in use now.
     pub fn transport(&self) -> TransportKind {
         let state = self.lock();
-        match state.wire {
-            _ if state.session.is_polling() => TransportKind::Polling,
-            Wire::WebTransport => TransportKind::WebTransport,
-            _ => TransportKind::WebSocket,
+        match state.session.is_polling() {
+            true => TransportKind::Polling,
+            false if state.terms.web_transport => TransportKind::WebTransport,
+            false => TransportKind::WebSocket,
         }
     }
 
@@ -309,6 +309,19 @@ impl Connection {
         self.task.wake();
     }
 
+    /// Compresses a long frame that is about to be sent, here and under no lock, if that was agreed with the client.
+    pub(crate) fn compress_ahead(&self, frame: &Frame) {
+        if self.compresses() {
+            let terms = self.lock().terms;
+            frame.compress_ahead(self.wire(terms));
+        }
+    }
+
+    /// Whether messages are compressed for this client.
+    pub(crate) fn compresses(&self) -> bool {
+        self.shared.codec.is_some() && self.shared.compressor(self.lock().terms).is_some()
+    }
+
     /// Closes the session. What is queued still leaves; nothing more is accepted.
     pub fn close(self: &Arc<Self>) {
         self.handle(Input::Close);
@@ -358,6 +371,23 @@ impl Connection {
 
     pub(super) fn cork(&self) {
         self.lock().corked = true;
+    }
+
+    fn wire(&self, terms: Terms) -> Wire<'_> {
+        Wire::new(self.version, terms, self.shared.compressor(terms).map(|codec| &**codec))
+    }
+
+    fn farewell(&self, state: &mut State, writer: Writer) -> Farewell {
+        let frames = std::mem::take(&mut state.queue);
+        let written = std::mem::take(&mut state.written);
+        state.clear();
+        let (terms, codec) = (state.terms, self.shared.compressor(state.terms).cloned());
+        Farewell { frames, written, writer, version: self.version, terms, codec }
+    }
+
+    /// What the client said it can read.
+    pub(super) fn terms(&self) -> Terms {
+        self.lock().terms
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -429,7 +459,8 @@ impl Connection {
         }
         let Some(deadlines) = &mut state.deadlines else { return };
         if deadlines.progress.take_if(|at| *at <= now).is_some() && state.closed.is_none() {
-            match state.probe() {
+            let wire = self.wire(state.terms);
+            match state.probe(wire) {
                 Ok(true) => {
                     let next = now + self.shared.config.write_timeout;
                     state.deadlines().progress = Some(next);
@@ -572,17 +603,14 @@ impl Connection {
         reader: Reader,
         writer: Writer,
         ahead: BytesMut,
+        terms: Terms,
     ) -> Option<(Farewell, Reader)> {
         let mut state = self.lock();
-        if writer.is_web_transport() {
-            state.wire = Wire::WebTransport;
-        }
+        state.terms = terms;
         if state.closed.is_some() {
             state.push_goodbye(&NORMAL_CLOSE);
             state.link = Link::Gone;
-            let frames = std::mem::take(&mut state.queue);
-            state.clear();
-            return Some((Farewell { frames, written: 0, writer, wire: state.wire }, reader));
+            return Some((self.farewell(&mut state, writer), reader));
         }
         if let Link::Polling { poll, end, .. } = &mut state.link
             && let Some(waker) = poll.take()
@@ -592,9 +620,9 @@ impl Connection {
         }
         state.link = Link::WebSocket { writer, upgraded: Some((reader, ahead)), close_frame: NORMAL_CLOSE };
         if let Some(watch) = self.watched() {
-            watch.upgraded(match state.wire {
-                Wire::WebTransport => TransportKind::WebTransport,
-                _ => TransportKind::WebSocket,
+            watch.upgraded(match state.terms.web_transport {
+                true => TransportKind::WebTransport,
+                false => TransportKind::WebSocket,
             });
         }
         self.flush_locked(&mut state);
@@ -604,11 +632,9 @@ impl Connection {
     }
 
     /// The session was opened over this WebSocket, or stream.
-    pub(super) fn opened(self: &Arc<Self>, writer: Writer) {
+    pub(super) fn opened(self: &Arc<Self>, writer: Writer, terms: Terms) {
         let mut state = self.lock();
-        if writer.is_web_transport() {
-            state.wire = Wire::WebTransport;
-        }
+        state.terms = terms;
         state.link = Link::WebSocket { writer, upgraded: None, close_frame: NORMAL_CLOSE };
     }
 
@@ -641,7 +667,8 @@ impl Connection {
         if state.blocked || state.queue.is_empty() {
             return;
         }
-        match state.write(None) {
+        let wire = self.wire(state.terms);
+        match state.write(wire, None) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => self.write_failed(state),
             Poll::Pending => {
@@ -737,7 +764,8 @@ impl Connection {
 
     fn poll_flush(self: &Arc<Self>, state: &mut State, cx: &mut Context<'_>) {
         let before = (state.queued_bytes, state.written);
-        match state.write(Some(cx)) {
+        let wire = self.wire(state.terms);
+        match state.write(wire, Some(cx)) {
             Poll::Ready(Ok(())) => state.unblock(),
             Poll::Ready(Err(_)) => self.write_failed(state),
             Poll::Pending => {
@@ -770,10 +798,7 @@ impl Connection {
             state.push_goodbye(&close_frame);
             match std::mem::replace(&mut state.link, Link::Gone) {
                 Link::WebSocket { writer, .. } => {
-                    let frames = std::mem::take(&mut state.queue);
-                    let written = std::mem::take(&mut state.written);
-                    state.clear();
-                    return Some(Farewell { frames, written, writer, wire: state.wire });
+                    return Some(self.farewell(&mut state, writer));
                 }
                 link => state.link = link,
             }
@@ -801,7 +826,7 @@ impl State {
 
     /// Queues the close frame. WebTransport has none: the end of the stream says all.
     fn push_goodbye(&mut self, close_frame: &[u8]) {
-        if self.wire != Wire::WebTransport {
+        if !self.terms.web_transport {
             self.push(Frame::raw(close_frame));
         }
     }
@@ -920,11 +945,10 @@ impl State {
     }
 
     /// Writes until the queue is empty or the stream full.
-    fn write(&mut self, mut cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
-        let State { queue, link: Link::WebSocket { writer, .. }, wire, written, queued_bytes, .. } = self else {
+    fn write(&mut self, wire: Wire<'_>, mut cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
+        let State { queue, link: Link::WebSocket { writer, .. }, written, queued_bytes, .. } = self else {
             return Poll::Ready(Ok(()));
         };
-        let wire = *wire;
         while !queue.is_empty() {
             match write_some(queue, *written, wire, writer, cx.as_deref_mut()) {
                 Poll::Ready(Ok(n)) => *queued_bytes -= advance(queue, written, n, wire),
@@ -942,11 +966,10 @@ impl State {
     }
 
     /// Whether a stream that is blocked takes anything now, however little; it is given all that it takes.
-    fn probe(&mut self) -> io::Result<bool> {
-        let State { queue, link: Link::WebSocket { writer, .. }, wire, written, queued_bytes, .. } = self else {
+    fn probe(&mut self, wire: Wire<'_>) -> io::Result<bool> {
+        let State { queue, link: Link::WebSocket { writer, .. }, written, queued_bytes, .. } = self else {
             return Ok(true);
         };
-        let wire = *wire;
         let mut progressed = false;
         loop {
             match probe(queue, *written, wire, writer)? {

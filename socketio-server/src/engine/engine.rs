@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-use socketio_protocol::engine::CloseReason;
+use socketio_protocol::engine::{CloseReason, TransportKind};
+use socketio_protocol::websocket::{Codec, Decoder, Role};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +18,7 @@ use super::clock::now;
 use super::config::EngineConfig;
 use super::connection::Connection;
 use super::flusher::Flusher;
+use super::frame::Terms;
 use super::hooks::{ConnectionError, ConnectionErrorHooks};
 use super::ids::random_id;
 use super::incoming::Incoming;
@@ -33,6 +35,8 @@ pub(super) struct Shared {
     pub(super) config: EngineConfig,
     pub(super) timers: Arc<Timers>,
     pub(super) flusher: Arc<Flusher>,
+    /// Compresses and inflates messages, if that is on.
+    pub(super) codec: Option<Arc<Codec>>,
     pub(super) connection_errors: ConnectionErrorHooks,
     sessions: Mutex<HashMap<ByteString, Arc<Connection>>>,
     /// Ids of the application's making whose sessions are not open yet.
@@ -81,6 +85,7 @@ impl Engine {
         }
         Self {
             shared: Arc::new(Shared {
+                codec: config.codec(),
                 config,
                 timers: Arc::default(),
                 flusher: Arc::default(),
@@ -162,6 +167,18 @@ impl Engine {
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Shared {
+    /// What reads the frames of a client that came on these terms.
+    pub(super) fn decoder(&self, terms: Terms) -> Decoder {
+        let codec = terms.agreement.and_then(|_| self.codec.clone());
+        let max = self.config.max_payload(TransportKind::WebSocket);
+        Decoder::new(Role::Server, max).max_frames(self.config.max_fragments).with_codec(codec)
+    }
+
+    /// What compresses for such a client. One that has not room for what everyone gets is sent to uncompressed.
+    pub(super) fn compressor(&self, terms: Terms) -> Option<&Arc<Codec>> {
+        self.codec.as_ref().filter(|_| terms.agreement.is_some_and(|agreement| agreement.full_window()))
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ByteString, Arc<Connection>>> {
         self.sessions.lock().expect("nothing panics under the lock of the sessions")
     }

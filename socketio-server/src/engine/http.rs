@@ -17,7 +17,7 @@ use socketio_protocol::engine::{
     BadRequest, Body as Payload, HandshakeError, Input, OpenPacket, Packet, PayloadEncoder, Query, TransportKind,
     Version, decode_payload, jsonp,
 };
-use socketio_protocol::websocket::{Event, handshake};
+use socketio_protocol::websocket::{Agreement, Event, handshake};
 
 use super::body::BodyReader;
 use super::clock::now;
@@ -29,7 +29,7 @@ use super::connection::{Connection, PollBody, ProbeStep};
 #[cfg(feature = "compression")]
 use super::encoding::Encoding;
 use super::engine::{Engine, NewId, Shared};
-use super::frame::Frame;
+use super::frame::{Frame, Terms};
 use super::incoming::{Incoming, say_farewell};
 use super::io::{self, Upgrade};
 use super::origin;
@@ -127,7 +127,7 @@ impl Shared {
             let connection = self.known_session(sid, version)?;
             return match (transport, upgrade) {
                 (TransportKind::WebSocket, Some(upgrade)) if self.config.allow_upgrades => {
-                    self.probe(&request, connection, upgrade)
+                    self.probe(&request, connection, query.b64(), upgrade)
                 }
                 (TransportKind::Polling, None) => {
                     let jsonp = query.j().map(str::to_owned);
@@ -329,7 +329,7 @@ impl Shared {
         base64: bool,
         upgrade: Upgrade,
     ) -> Result<Response<Body>, HandshakeError> {
-        let response = switching_protocols(request)?;
+        let (response, terms) = self.switch_protocols(request, base64)?;
         let shared = self.clone();
         self.sessions_at_work.spawn(async move {
             let Ok((reader, writer, ahead)) = upgrade.split().await else { return };
@@ -345,7 +345,7 @@ impl Shared {
             let connection = Connection::new(sid, version, transport, base64, head, shared.clone(), now());
             shared.remember(&connection);
             drop(id);
-            connection.opened(writer);
+            connection.opened(writer, terms);
             let mut incoming = Incoming::new(connection);
             incoming.read_from(reader, BytesMut::from(ahead));
             let mut frames = std::iter::once(open).chain(initial.map(Frame::message));
@@ -356,20 +356,36 @@ impl Shared {
         Ok(response)
     }
 
+    /// The answer that makes a WebSocket of a request, and on which terms.
+    fn switch_protocols<B>(
+        &self,
+        request: &http::Request<B>,
+        base64: bool,
+    ) -> Result<(Response<Body>, Terms), HandshakeError> {
+        let mut response = switching_protocols(request)?;
+        let offers = || Agreement::new(values(request, "sec-websocket-extensions"));
+        let agreement = self.codec.as_ref().and_then(|_| offers());
+        if let Some(agreed) = agreement.and_then(|agreement| HeaderValue::try_from(agreement.header()).ok()) {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, agreed);
+        }
+        Ok((response, Terms { base64, agreement, web_transport: false }))
+    }
+
     /// A WebSocket for a session that polls.
     fn probe<B>(
         self: &Arc<Self>,
         request: &http::Request<B>,
         connection: Arc<Connection>,
+        base64: bool,
         upgrade: Upgrade,
     ) -> Result<Response<Body>, HandshakeError> {
-        let response = switching_protocols(request)?;
+        let (response, terms) = self.switch_protocols(request, base64)?;
         let opened = connection.open_probe().is_ok();
         tokio::spawn(async move {
             match upgrade.split().await {
                 // A session that is a WebSocket already, or is being probed, has this one closed.
                 Ok((reader, writer, ahead)) if opened => {
-                    probe(&connection, reader, writer, BytesMut::from(ahead)).await;
+                    probe(&connection, reader, writer, BytesMut::from(ahead), terms).await;
                 }
                 Ok(stream) => refuse_probe(stream).await,
                 Err(_) if opened => {
@@ -426,8 +442,9 @@ pub(super) async fn probe(
     mut reader: io::Reader,
     mut writer: io::Writer,
     mut buffer: BytesMut,
+    terms: Terms,
 ) {
-    let mut decoder = Codec::of(&reader, &connection.shared.config);
+    let mut decoder = Codec::of(&reader, &connection.shared, terms);
     let version = connection.version();
     let mut upgrading = false;
     loop {
@@ -470,7 +487,7 @@ pub(super) async fn probe(
                 }
             }
             Some(ProbeStep::Upgraded) => {
-                if let Some((farewell, reader)) = connection.upgraded(reader, writer, buffer) {
+                if let Some((farewell, reader)) = connection.upgraded(reader, writer, buffer, terms) {
                     say_farewell(farewell, Some(reader)).await;
                 }
                 return;
@@ -514,18 +531,15 @@ fn number(version: Option<Version>) -> u8 {
 
 // ---- answers --------------------------------------------------------------------------------------------------
 
+fn values<'a, B>(request: &'a http::Request<B>, name: &'static str) -> SmallVec<[&'a str; 2]> {
+    request.headers().get_all(name).into_iter().filter_map(|value| value.to_str().ok()).collect()
+}
+
 fn switching_protocols<B>(request: &http::Request<B>) -> Result<Response<Body>, HandshakeError> {
     if is_extended_connect(request) {
         return open_stream(request);
     }
-    let values = |name: &'static str| {
-        request
-            .headers()
-            .get_all(name)
-            .into_iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect::<SmallVec<[_; 2]>>()
-    };
+    let values = |name: &'static str| values(request, name);
     let accept = handshake::check(request.method().as_str(), values).map_err(|error| {
         tracing::debug!(%error, "a request cannot become a WebSocket");
         BadRequest::TransportHandshakeError

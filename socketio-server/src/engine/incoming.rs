@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use socketio_protocol::engine::{CloseReason, Input, Message, Packet};
-use socketio_protocol::websocket::{self, Event, Opcode};
+use socketio_protocol::websocket::{self, Event, Opcode, WsError};
 use tokio::io::AsyncReadExt;
 
 use super::clock::now;
@@ -57,7 +57,7 @@ impl Incoming {
 
     /// Reads from `reader` from now on, beginning with what was read ahead.
     pub(super) fn read_from(&mut self, reader: Reader, ahead: BytesMut) {
-        let decoder = Codec::of(&reader, &self.connection.shared.config);
+        let decoder = Codec::of(&reader, &self.connection.shared, self.connection.terms());
         self.web_socket = Some(WebSocket { reader, decoder, rest: ahead, borrowed: false, ended: false, left: false });
     }
 
@@ -202,6 +202,7 @@ impl Incoming {
                     connection.set_close_frame(websocket::close_frame(Some(error.close_code()), ""));
                     connection.handle(Input::TransportFailed(match error.close_code() {
                         1009 => "Max payload size exceeded",
+                        1007 if error == WsError::BadDeflate => "message that cannot be inflated",
                         1007 => "text that is not UTF-8",
                         _ => "WebSocket protocol error",
                     }));

@@ -158,15 +158,6 @@ impl Reader {
 }
 
 impl Writer {
-    /// Whether it leads to a WebTransport client.
-    pub(crate) fn is_web_transport(&self) -> bool {
-        match self {
-            #[cfg(feature = "webtransport")]
-            Writer::WebTransport(_) => true,
-            _ => false,
-        }
-    }
-
     /// Writes at once, if that can be done from here. [`io::ErrorKind::WouldBlock`] when the stream is full, or is
     /// one that only its own task may write to.
     pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

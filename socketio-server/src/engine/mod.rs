@@ -52,6 +52,8 @@ pub use self::request::{RemoteAddress, Request, Secure, UnixPeer};
 pub use socketio_protocol::engine::{
     BadRequest, CloseReason, HandshakeError, Message, Packet, Timing, TransportKind, Version,
 };
+#[cfg(feature = "deflate")]
+pub use socketio_protocol::websocket::PerMessageDeflate;
 
 pub(crate) use self::activity::{Activity, Answering, Observed};
 pub(crate) use self::clock::now;

@@ -22,7 +22,7 @@ use wtransport::endpoint::{IncomingSession, SessionRequest};
 use super::clock::now;
 use super::connection::Connection;
 use super::engine::{Engine, NewId, Shared};
-use super::frame::Frame;
+use super::frame::{Frame, Terms};
 use super::http::{mismatch, probe};
 use super::incoming::Incoming;
 use super::io::{Reader, Writer};
@@ -64,7 +64,7 @@ impl Engine {
             Admission::Upgrade(connection) if connection.open_probe().is_ok() => {
                 let reader = Reader::WebTransport(Box::new(stream.reader));
                 let writer = Writer::WebTransport(Box::new(stream.writer));
-                probe(&connection, reader, writer, stream.ahead).await;
+                probe(&connection, reader, writer, stream.ahead, TERMS).await;
             }
             _ => stream.reader.refuse(),
         }
@@ -165,7 +165,7 @@ impl Shared {
         let connection = Connection::new(sid, Version::V4, transport, false, head, self.clone(), now());
         self.remember(&connection);
         drop(id);
-        connection.opened(Writer::WebTransport(Box::new(stream.writer)));
+        connection.opened(Writer::WebTransport(Box::new(stream.writer)), TERMS);
         let mut incoming = Incoming::new(connection);
         incoming.read_from(Reader::WebTransport(Box::new(stream.reader)), stream.ahead);
         let mut frames = std::iter::once(open).chain(initial.map(Frame::message));
@@ -222,3 +222,6 @@ fn as_http(session: &SessionRequest) -> Option<http::Request<()>> {
     request.extensions_mut().insert(Secure);
     Some(request)
 }
+
+/// What is known without asking of who comes this way.
+const TERMS: Terms = Terms { base64: false, agreement: None, web_transport: true };

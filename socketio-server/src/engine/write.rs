@@ -5,16 +5,20 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
-use smallvec::SmallVec;
+use std::sync::Arc;
 
-use super::frame::{Frame, Wire};
+use smallvec::SmallVec;
+use socketio_protocol::engine::Version;
+use socketio_protocol::websocket::Codec;
+
+use super::frame::{Frame, Terms, Wire};
 use super::io::Writer;
 
 /// Writes once, from the front of the queue, of whose first frame `written` bytes have left. Says how much left.
 pub(super) fn write_some(
     queue: &VecDeque<Frame>,
     written: usize,
-    wire: Wire,
+    wire: Wire<'_>,
     writer: &mut Writer,
     cx: Option<&mut Context<'_>>,
 ) -> Poll<io::Result<usize>> {
@@ -37,7 +41,7 @@ pub(super) fn write_some(
 }
 
 /// Writes once if a stream that is blocked has any room at all. Says how much left.
-pub(super) fn probe(queue: &VecDeque<Frame>, written: usize, wire: Wire, writer: &Writer) -> io::Result<usize> {
+pub(super) fn probe(queue: &VecDeque<Frame>, written: usize, wire: Wire<'_>, writer: &Writer) -> io::Result<usize> {
     let mut slices = SmallVec::new();
     if let Some(frame) = queue.front() {
         frame.gather(wire, written, &mut slices);
@@ -74,7 +78,7 @@ fn write_slices(slices: &[IoSlice<'_>], writer: &mut Writer, cx: Option<&mut Con
 }
 
 /// Takes `n` bytes off the front of the queue; returns what the frames that are done count.
-pub(super) fn advance(queue: &mut VecDeque<Frame>, written: &mut usize, n: usize, wire: Wire) -> usize {
+pub(super) fn advance(queue: &mut VecDeque<Frame>, written: &mut usize, n: usize, wire: Wire<'_>) -> usize {
     *written += n;
     let mut done = 0;
     while let Some(frame) = queue.front() {
@@ -94,16 +98,20 @@ pub(super) struct Farewell {
     pub(super) frames: VecDeque<Frame>,
     pub(super) written: usize,
     pub(super) writer: Writer,
-    pub(super) wire: Wire,
+    pub(super) version: Version,
+    pub(super) terms: Terms,
+    /// Set if messages may be compressed.
+    pub(super) codec: Option<Arc<Codec>>,
 }
 
 impl Farewell {
     /// Writes on, until everything is written or the stream broken.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let wire = Wire::new(self.version, self.terms, self.codec.as_deref());
         while !self.frames.is_empty() {
-            match write_some(&self.frames, self.written, self.wire, &mut self.writer, Some(&mut *cx)) {
+            match write_some(&self.frames, self.written, wire, &mut self.writer, Some(&mut *cx)) {
                 Poll::Ready(Ok(n)) => {
-                    advance(&mut self.frames, &mut self.written, n, self.wire);
+                    advance(&mut self.frames, &mut self.written, n, wire);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,

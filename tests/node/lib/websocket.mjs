@@ -100,7 +100,7 @@ export function refusedUpgrade(url, options = {}) {
 }
 
 /** A TCP connection that has become a WebSocket; `write` takes bytes as they are. */
-export async function rawWebSocket(url, target) {
+export async function rawWebSocket(url, target, headers = {}) {
   const { port } = new URL(url);
   const socket = net.connect(Number(port), "127.0.0.1");
   open.add(socket);
@@ -109,7 +109,8 @@ export async function rawWebSocket(url, target) {
   const key = crypto.randomBytes(16).toString("base64");
   socket.write(
     `GET ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
-      `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+      `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n` +
+      `${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`,
   );
   let head = "";
   while (!head.includes("\r\n\r\n")) head += (await event(socket, "data"))[0].toString("latin1");
@@ -119,6 +120,7 @@ export async function rawWebSocket(url, target) {
   const ended = new Promise((resolve) => socket.once("close", resolve));
   return {
     socket,
+    head,
     write: (...bytes) => socket.write(Buffer.concat(bytes)),
     received: () => Buffer.concat(received),
     ended: (ms = 5000) => within(ms, "the end of the TCP connection", ended),
@@ -149,15 +151,21 @@ export function header(first, length, masked = true, width = length < 126 ? 0 : 
 
 /** The frames in `bytes` that came from a server: `[opcode, payload]` each. */
 export function framesIn(bytes) {
+  return framesWithBits(bytes).map(([first, payload]) => [first & 0x0f, payload]);
+}
+
+/** As `framesIn`, with all of the first byte in place of the opcode. Masked frames are left masked. */
+export function framesWithBits(bytes) {
   const frames = [];
   let at = 0;
   while (bytes.length >= at + 2) {
-    const opcode = bytes[at] & 0x0f;
+    const [first, masked] = [bytes[at], bytes[at + 1] & 0x80];
     let length = bytes[at + 1] & 0x7f;
     at += 2;
     if (length === 126) (length = bytes.readUInt16BE(at)), (at += 2);
     else if (length === 127) (length = Number(bytes.readBigUInt64BE(at))), (at += 8);
-    frames.push([opcode, bytes.subarray(at, at + length)]);
+    if (masked) at += 4;
+    frames.push([first, bytes.subarray(at, at + length)]);
     at += length;
   }
   return frames;

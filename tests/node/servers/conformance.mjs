@@ -2,7 +2,7 @@
 //
 // Behaves as shared/reference/server-conformance.md describes, as far as socket.io 4.8.4 can. It is what the suites
 // of this folder are proven right on before they judge our own `conformance-server`. PORT, MODE, PING_INTERVAL,
-// PING_TIMEOUT and MAX_PAYLOAD are its only settings.
+// PING_TIMEOUT, MAX_PAYLOAD and DEFLATE are its only settings.
 
 import http from "node:http";
 import { createRequire } from "node:module";
@@ -39,6 +39,7 @@ function main(env) {
   if (env.PING_INTERVAL) options.pingInterval = Number(env.PING_INTERVAL);
   if (env.PING_TIMEOUT) options.pingTimeout = Number(env.PING_TIMEOUT);
   if (env.MAX_PAYLOAD) options.maxHttpBufferSize = Number(env.MAX_PAYLOAD);
+  if (env.DEFLATE) options.perMessageDeflate = true;
 
   const server = http.createServer((request, response) => response.writeHead(404).end());
   server.keepAliveTimeout = 30_000;

@@ -20,6 +20,7 @@ export function abuse(io) {
 export function echo(socket) {
   socket.emit("auth", socket.handshake.auth);
   socket.on("message", (...args) => socket.emit("message-back", ...args));
+  socket.on("message-uncompressed", (...args) => socket.compress(false).emit("message-back", ...args));
   socket.on("message-with-ack", (...args) => args.pop()(...args));
   socket.on("emit-with-ack", (...args) => {
     socket.emit("emit-with-ack", ...args, (...answer) => socket.emit("emit-with-ack", ...answer));
@@ -104,6 +105,7 @@ function rooms(io, nsp, socket) {
   socket.on("leave", async (room, ack) => (await socket.leave(room), ack(sorted(socket.rooms))));
   socket.on("to-room", (room, ...event) => socket.to(room).emit(...event));
   socket.on("in-room", (room, ...event) => nsp.in(room).emit(...event));
+  socket.on("in-room-uncompressed", (room, ...event) => nsp.in(room).compress(false).emit(...event));
   socket.on("to-rooms", (list, ...event) => nsp.to(list).emit(...event));
   socket.on("room-except", (room, except, ...event) => nsp.to(room).except(except).emit(...event));
   socket.on("broadcast", (...event) => socket.broadcast.emit(...event));

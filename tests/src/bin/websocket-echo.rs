@@ -1,13 +1,18 @@
 //! Sends back every WebSocket message it hears, for Autobahn (`scripts/autobahn.sh`).
 //!
 //! Autobahn speaks plain WebSocket, without Engine.IO inside, so this is our frames and handshake alone: what
-//! `socketio_protocol::websocket` reads and writes, behind the smallest loop that can carry it. Configured by
-//! environment: PORT, 0 for a free one. The first line of output is the address.
+//! `socketio_protocol::websocket` reads and writes, behind the smallest loop that can carry it. Messages are compressed
+//! where the client offers it. Configured by environment: PORT, 0 for a free one. The first line of output is the
+//! address.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use bytes::BytesMut;
-use socketio_protocol::websocket::{CloseFrame, Decoder, Event, Opcode, Role, close_frame, frame, handshake};
+use socketio_protocol::websocket::{
+    Agreement, COMPRESSED, CloseFrame, Codec, Decoder, Event, Opcode, PerMessageDeflate, Role, close_frame,
+    encode_header, frame, handshake,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,29 +21,30 @@ async fn main() -> io::Result<()> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "0".into());
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     writeln!(io::stdout(), "ws://{}", listener.local_addr()?)?;
+    let codec = Arc::new(Codec::new(PerMessageDeflate::default().threshold(0)));
     loop {
         let (stream, _) = listener.accept().await?;
+        let codec = codec.clone();
         tokio::spawn(async move {
-            if let Err(error) = serve(stream).await {
+            if let Err(error) = serve(stream, codec).await {
                 eprintln!("connection ended: {error}");
             }
         });
     }
 }
 
-async fn serve(mut stream: TcpStream) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, codec: Arc<Codec>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buf = BytesMut::new();
-    if !open(&mut stream, &mut buf).await? {
-        return Ok(());
-    }
-    let mut decoder = Decoder::new(Role::Server, MAX_MESSAGE);
+    let Some(agreement) = open(&mut stream, &mut buf).await? else { return Ok(()) };
+    let compressor = agreement.filter(Agreement::full_window).map(|_| &*codec);
+    let mut decoder = Decoder::new(Role::Server, MAX_MESSAGE).with_codec(agreement.map(|_| codec.clone()));
     loop {
         let mut out = Vec::new();
         let goes_on = loop {
             match decoder.decode(&mut buf) {
-                Ok(Some(Event::Text(text))) => out.extend_from_slice(&frame(Opcode::Text, text.as_bytes())),
-                Ok(Some(Event::Binary(data))) => out.extend_from_slice(&frame(Opcode::Binary, &data)),
+                Ok(Some(Event::Text(text))) => send(compressor, Opcode::Text, text.as_bytes(), &mut out),
+                Ok(Some(Event::Binary(data))) => send(compressor, Opcode::Binary, &data, &mut out),
                 Ok(Some(Event::Ping(data))) => out.extend_from_slice(&frame(Opcode::Pong, &data)),
                 Ok(Some(Event::Pong(_))) => {}
                 Ok(Some(Event::Close(said))) => {
@@ -62,14 +68,27 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Answers the request that opens the WebSocket. `false` if it was refused.
-async fn open(stream: &mut TcpStream, buf: &mut BytesMut) -> io::Result<bool> {
+/// Adds a message, compressed if that was agreed and makes it shorter.
+fn send(compressor: Option<&Codec>, opcode: Opcode, message: &[u8], out: &mut Vec<u8>) {
+    let (mut compressed, mut header) = (Vec::new(), [0; 10]);
+    if compressor.and_then(|codec| codec.deflate(&[message], &mut compressed)).is_some() {
+        let header_len = encode_header(opcode, compressed.len(), &mut header);
+        header[0] |= COMPRESSED;
+        out.extend_from_slice(&header[..header_len]);
+        out.extend_from_slice(&compressed);
+    } else {
+        out.extend_from_slice(&frame(opcode, message));
+    }
+}
+
+/// Answers the request that opens the WebSocket: what was agreed about compression, or `None` if it was refused.
+async fn open(stream: &mut TcpStream, buf: &mut BytesMut) -> io::Result<Option<Option<Agreement>>> {
     let end = loop {
         if let Some(end) = buf.windows(4).position(|four| four == b"\r\n\r\n") {
             break end + 4;
         }
         if buf.len() > MAX_REQUEST || stream.read_buf(buf).await? == 0 {
-            return Ok(false);
+            return Ok(None);
         }
     };
     let request = buf.split_to(end);
@@ -85,18 +104,22 @@ async fn open(stream: &mut TcpStream, buf: &mut BytesMut) -> io::Result<bool> {
     };
     match handshake::check(method, values) {
         Ok(accept) => {
+            let agreement = Agreement::new(values("sec-websocket-extensions"));
+            let extensions = agreement
+                .map(|agreement| format!("Sec-WebSocket-Extensions: {}\r\n", agreement.header()))
+                .unwrap_or_default();
             let answer = format!(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Accept: {accept}\r\n\r\n"
+                 Sec-WebSocket-Accept: {accept}\r\n{extensions}\r\n"
             );
             stream.write_all(answer.as_bytes()).await?;
-            Ok(true)
+            Ok(Some(agreement))
         }
         Err(refused) => {
             let answer =
                 format!("HTTP/1.1 {} Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", refused.status());
             stream.write_all(answer.as_bytes()).await?;
-            Ok(false)
+            Ok(None)
         }
     }
 }

@@ -6,14 +6,17 @@ use super::*;
 use crate::websocket::{close_frame, frame, masked_frame};
 
 /// What came of a stream.
-type Heard = (Vec<Event>, Option<WsError>);
+pub(super) type Heard = (Vec<Event>, Option<WsError>);
 
 const MAX: usize = 1000;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// Reads what comes in pieces, as a connection does.
 fn read<'a>(role: Role, max: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Heard {
-    let mut decoder = Decoder::new(role, max);
+    read_by(Decoder::new(role, max), pieces)
+}
+
+pub(super) fn read_by<'a>(mut decoder: Decoder, pieces: impl IntoIterator<Item = &'a [u8]>) -> Heard {
     let mut buf = BytesMut::new();
     let mut events = Vec::new();
     for piece in pieces {
@@ -33,7 +36,7 @@ fn read<'a>(role: Role, max: usize, pieces: impl IntoIterator<Item = &'a [u8]>) 
 }
 
 /// A frame as `role` receives it, whatever its first byte says.
-fn raw(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn raw(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = match role {
         Role::Server => masked_frame(Opcode::Text, payload, MASK),
         Role::Client => frame(Opcode::Text, payload).to_vec(),

@@ -2,8 +2,8 @@
 //!
 //! `MODE` says which: `protocol`, `legacy`, `protocol-msgpack` and `ws` send back what comes, `clients` serves all that
 //! a client can exercise, `eio-client` and `sio-client` are what the stock suites of the two client libraries talk to,
-//! `webtransport` offers that transport too, `abuse` is a server with default options. PORT, PING_INTERVAL, PING_TIMEOUT and MAX_PAYLOAD are read from the
-//! environment, too.
+//! `webtransport` offers that transport too, `abuse` is a server with default options. PORT, PING_INTERVAL, PING_TIMEOUT
+//! and MAX_PAYLOAD are read from the environment, too; with DEFLATE WebSocket messages are compressed.
 
 mod clients;
 mod events;
@@ -19,7 +19,7 @@ use std::env::var;
 use std::io;
 use std::time::Duration;
 
-use socketio_server::engine::{EngineConfig, Timing};
+use socketio_server::engine::{EngineConfig, PerMessageDeflate, Timing};
 use socketio_server::{Builder, Parser, Server, bind};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +31,7 @@ struct Options {
     ping_timeout: Duration,
     max_payload: usize,
     eio3: bool,
+    deflate: bool,
 }
 
 impl Options {
@@ -41,6 +42,7 @@ impl Options {
             ping_timeout: number("PING_TIMEOUT")?.map_or(ping_timeout, Duration::from_millis),
             max_payload: number("MAX_PAYLOAD")?.map_or(max_payload, |bytes| bytes as usize),
             eio3,
+            deflate: var("DEFLATE").is_ok(),
         })
     }
 
@@ -51,6 +53,7 @@ impl Options {
             max_http_buffer_size: self.max_payload,
             max_queued_bytes: EngineConfig::default().max_queued_bytes.max(4 * self.max_payload),
             allow_eio3: self.eio3,
+            per_message_deflate: self.deflate.then(PerMessageDeflate::default),
             ..EngineConfig::default()
         }
     }
@@ -58,13 +61,14 @@ impl Options {
     /// A Socket.IO server at `path`.
     fn server(&self, path: &str) -> Builder {
         let engine = self.engine();
-        Server::builder()
+        let builder = Server::builder()
             .path(path)
             .ping_interval(self.ping_interval)
             .ping_timeout(self.ping_timeout)
             .max_http_buffer_size(self.max_payload)
             .max_queue(engine.max_queued_packets, engine.max_queued_bytes)
-            .allow_eio3(self.eio3)
+            .allow_eio3(self.eio3);
+        if self.deflate { builder.per_message_deflate(PerMessageDeflate::default()) } else { builder }
     }
 }
 

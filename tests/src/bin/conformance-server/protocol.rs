@@ -34,6 +34,9 @@ pub(crate) fn echo(namespace: &Namespace) {
         let _ = socket.emit("auth", auth);
     });
     namespace.on("message", async |socket: Socket, event: Event| socket.emit("message-back", event.args()).map(drop));
+    namespace.on("message-uncompressed", async |socket: Socket, event: Event| {
+        socket.compress(false).emit("message-back", event.args()).map(drop)
+    });
     namespace.on("message-with-ack", async |event: Event, ack: Ack| ack.send(event.args()));
     namespace.on("emit-with-ack", async |socket: Socket, event: Event| -> Result<(), AckError> {
         let answer: Args = socket.emit_with_ack("emit-with-ack", event.args()).await?;

@@ -32,6 +32,7 @@ fn sends(io: &Server, namespace: &Namespace) {
     };
     send("to-room", 1, |_, socket, args| socket.to(names(&args[0])));
     send("in-room", 1, |_, socket, args| socket.namespace().to(names(&args[0])));
+    send("in-room-uncompressed", 1, |_, socket, args| socket.namespace().to(names(&args[0])).compress(false));
     send("to-rooms", 1, |_, socket, args| socket.namespace().to(names(&args[0])));
     send("room-except", 2, |_, socket, args| socket.namespace().to(names(&args[0])).except(names(&args[1])));
     send("broadcast", 0, |_, socket, _| socket.broadcast());
