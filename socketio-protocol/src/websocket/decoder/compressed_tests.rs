@@ -14,6 +14,9 @@ fn read<'a>(role: Role, max: usize, pieces: impl IntoIterator<Item = &'a [u8]>) 
     read_by(Decoder::new(role, max).with_codec(Some(codec())), pieces)
 }
 
+/// Frames, each as its first byte and its payload.
+type Frames<'a> = Vec<(u8, &'a [u8])>;
+
 /// "Hello", compressed (RFC 7692, section 7.2.3.1).
 const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
 
@@ -33,7 +36,7 @@ fn every_stream_is_heard_the_same_however_it_is_cut() {
     let hello_bytes = || Event::Binary(Bytes::from_static(b"Hello"));
     let ping = |data: &'static [u8]| Event::Ping(Bytes::from_static(data));
     let (none, zeros) = (Vec::new, zeros());
-    let cases: Vec<(Vec<(u8, &[u8])>, Heard)> = vec![
+    let cases: Vec<(Frames<'_>, Heard)> = vec![
         // Compressed and not, in one frame.
         (vec![(0xc1, HELLO)], (vec![hello()], None)),
         (vec![(0xc2, HELLO), (0xc1, HELLO), (0x81, b"Hello")], (vec![hello_bytes(), hello(), hello()], None)),
