@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::adapter::{AckItem, AckSource, AckTally};
+use crate::engine::counters::bump;
 use crate::error::{AckError, EmitError};
 use crate::handler::AckSlot;
 use crate::socket::Socket;
@@ -92,7 +93,7 @@ impl<R: DeserializeOwned> Future for AckFuture<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.state {
             State::Failed(error) => Poll::Ready(Err(error.take().map_or(AckError::Timeout, AckError::Emit))),
-            State::Waiting { answer, deadline, .. } => {
+            State::Waiting { answer, deadline, socket, .. } => {
                 if let Poll::Ready(answer) = Pin::new(answer).poll(cx) {
                     return Poll::Ready(match answer {
                         Ok(args) => Ok(args.to()?),
@@ -100,6 +101,7 @@ impl<R: DeserializeOwned> Future for AckFuture<R> {
                     });
                 }
                 ready!(deadline.as_mut().poll(cx));
+                bump(&socket.namespace().shared().counts.ack_timeouts);
                 Poll::Ready(Err(AckError::Timeout))
             }
         }

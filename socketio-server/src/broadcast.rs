@@ -256,7 +256,8 @@ impl Broadcast {
     /// As [`fetch_sockets`](Broadcast::fetch_sockets).
     pub async fn fetch_sockets_with(&self, fields: Fields) -> Result<Answers<RemoteSocketHandle>, BusError> {
         self.ask_each(async |namespace| {
-            let sockets = namespace.adapter().fetch_sockets(&self.target, fields).await?;
+            let counts = &namespace.shared().counts;
+            let sockets = counts.ask(namespace.adapter().fetch_sockets(&self.target, fields)).await?;
             Ok(sockets.map(|socket: RemoteSocket| RemoteSocketHandle::new(namespace.clone(), socket)))
         })
         .await

@@ -21,9 +21,12 @@ use socketio_protocol::socket::{Args, Kind, Packet, split_query};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::adapter::{Command, History, Resumed};
+use crate::engine::counters::bump;
+#[cfg(feature = "rate-limit")]
+use crate::engine::{Excess, SocketLimits};
 use crate::engine::{Incoming, Received, random_id};
 use crate::error::{ConnectError, DisconnectReason, HandlerErrorKind};
-use crate::handler::{AckSlot, Event, EventContext, Load, run, run_future, text_of};
+use crate::handler::{AckSlot, Event, EventContext, Load, Occasion, Owner, run, run_future, text_of};
 use crate::handlers::Found;
 use crate::handshake::Handshake;
 use crate::namespace::{Guest, Namespace};
@@ -42,6 +45,8 @@ pub(crate) struct Client {
     #[expect(clippy::box_collection, reason = "most clients leave none, and a set has 48 bytes")]
     left: Option<Box<HashSet<ByteString>>>,
     load: Arc<Load>,
+    #[cfg(feature = "rate-limit")]
+    rate_limits: Option<Box<SocketLimits>>,
     decided: Option<Decisions>,
     /// How many tasks have been started to decide.
     works: u64,
@@ -107,6 +112,8 @@ impl Client {
         let connect_by = Instant::now() + config.limits.connect_timeout;
         let mut client = Self {
             decoder: config.parser.decoder(config.limits.packet()),
+            #[cfg(feature = "rate-limit")]
+            rate_limits: SocketLimits::of(incoming.connection()),
             incoming,
             entries: SmallVec::new(),
             left: None,
@@ -237,6 +244,10 @@ impl Client {
     // ---- packets ----------------------------------------------------------------------------------------------
 
     fn message(&mut self, message: Message) -> Result<(), Violation> {
+        #[cfg(feature = "rate-limit")]
+        if let Some(limits) = &mut self.rate_limits {
+            limits.heard(message.len());
+        }
         match self.decoder.message(message) {
             Ok(Some(packet)) => {
                 if self.entered {
@@ -301,6 +312,8 @@ impl Client {
             Entry::Connected(socket) => {
                 let socket = socket.clone();
                 match packet.kind {
+                    #[cfg(feature = "rate-limit")]
+                    Kind::Event if self.is_too_much(&socket, &packet) => {}
                     Kind::Event => dispatch(&socket, packet.data, packet.id),
                     Kind::Ack => {
                         if let Some(id) = packet.id {
@@ -322,6 +335,23 @@ impl Client {
         if left.len() < LEFT_NAMESPACES {
             left.insert(name.clone());
         }
+    }
+
+    /// Whether an event is over a rate limit. What is to be done about it has been done then.
+    #[cfg(feature = "rate-limit")]
+    fn is_too_much(&mut self, socket: &Socket, packet: &Packet) -> bool {
+        let Some(limits) = &mut self.rate_limits else { return false };
+        let name = packet.data.event().unwrap_or_default();
+        match limits.event(socket.conn(), &packet.nsp, &name) {
+            Ok(()) => return false,
+            Err(Excess::Drop) => {
+                let ack = packet.id.map(AckSlot::new);
+                EventContext { socket: socket.clone(), args: packet.data.clone(), ack }
+                    .answer_error("rate limit exceeded");
+            }
+            Err(Excess::Disconnect) => socket.disconnect(true),
+        }
+        true
     }
 
     fn leave(&mut self, at: usize) {
@@ -458,6 +488,8 @@ impl Client {
             Ok(()) => self.connected(newcomer),
             Err(error) => {
                 let socket = newcomer.socket;
+                bump(&self.server.shared.counts.refused);
+                tracing::debug!(target: "socketio::socket", nsp = &**socket.namespace().name(), socket = &**socket.id(), %error, "refused by a middleware");
                 socket.refuse();
                 self.refuse(socket.namespace().name(), &error);
                 self.remember_left(socket.namespace().name());
@@ -476,6 +508,7 @@ impl Client {
         socket.connect(resumed.as_ref());
         namespace.add(socket.clone());
         self.tell_connected(&socket);
+        tracing::debug!(target: "socketio::socket", nsp = &**namespace.name(), socket = &**socket.id(), sid = socket.conn().short_id(), recovered = resumed.is_some(), "connected");
         if let Some(left) = &mut self.left {
             left.remove(namespace.name());
         }
@@ -484,12 +517,11 @@ impl Client {
         }
         self.entries.push(Entry::Connected(socket.clone()));
         for handler in namespace.connection_handlers() {
-            let reporter = socket.clone();
-            let report = move |panic| reporter.namespace().shared().report_panic(&reporter, "connection", panic);
+            let owner = Occasion(socket.clone(), "connection");
             let started = std::panic::catch_unwind(AssertUnwindSafe(|| handler(socket.clone())));
             match started {
-                Ok(future) => run_future(future, &self.load, report),
-                Err(_) => report("in a connection handler".to_owned()),
+                Ok(future) => run_future(future, &self.load, owner),
+                Err(_) => owner.panicked("in a connection handler".to_owned()),
             }
         }
         for packet in waiting {
@@ -596,6 +628,7 @@ impl Entry {
 
 /// Runs the handlers of an event.
 fn dispatch(socket: &Socket, args: Args, id: Option<u64>) {
+    socket.namespace().shared().counts.events_received.add(1);
     let event = Event::new(args.clone());
     let mut found = Found::new();
     let refused = socket.namespace().find(socket, &event, &mut found).and_then(|()| socket.find(&event, &mut found));

@@ -4,12 +4,14 @@
 //! which their events came, and one that never waits costs no task. One that waits goes on in a task of its own.
 
 use std::any::Any;
-use std::future::Future;
+use std::borrow::Cow;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use serde::Serialize;
@@ -17,8 +19,10 @@ use serde::de::DeserializeOwned;
 use socketio_protocol::socket::Args;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::ack::Ack;
+use crate::engine::counters::bump;
 use crate::error::{HandlerError, HandlerErrorKind};
 use crate::reply::Reply;
 use crate::socket::Socket;
@@ -86,7 +90,7 @@ impl EventContext {
         self.report(kind);
     }
 
-    fn answer_error<T: Serialize + ?Sized>(&self, error: &T) {
+    pub(crate) fn answer_error<T: Serialize + ?Sized>(&self, error: &T) {
         #[derive(Serialize)]
         struct Failure<'a, T: ?Sized> {
             error: &'a T,
@@ -318,29 +322,111 @@ impl Load {
 
 /// Runs a handler: at once as far as it goes without waiting, the rest in a task of its own.
 pub(crate) fn run(callback: &Callback, context: EventContext, load: &Arc<Load>) {
+    let span = tracing::debug_span!(
+        target: "socketio::handler", "handler",
+        nsp = &**context.socket.namespace().name(),
+        socket = &**context.socket.id(),
+        event = &*context.args.event().unwrap_or_default(),
+    );
+    if span.is_disabled() {
+        return start(callback, context, load);
+    }
+    let within = span.clone();
+    let callback: Callback = {
+        let callback = callback.clone();
+        Arc::new(move |context| Some(Box::pin(callback(context)?.instrument(span.clone()))))
+    };
+    within.in_scope(|| start(&callback, context, load));
+}
+
+fn start(callback: &Callback, context: EventContext, load: &Arc<Load>) {
     let started = std::panic::catch_unwind(AssertUnwindSafe(|| callback(context.clone())));
     match started {
         Ok(None) => {}
-        Ok(Some(future)) => run_future(future, load, move |panic| context.fail(HandlerErrorKind::Panic(panic))),
+        Ok(Some(future)) => run_future(future, load, context),
         Err(panic) => context.fail(HandlerErrorKind::Panic(text_of(&*panic))),
     }
 }
 
-/// Polls `future` once, and lets a task of its own do the rest. A panic is told to `on_panic`.
-pub(crate) fn run_future(future: HandlerFuture, load: &Arc<Load>, on_panic: impl FnOnce(String) + Send + 'static) {
+/// Whose work a future is, to be told what is wrong with it.
+pub(crate) trait Owner: Send + Sync + 'static {
+    fn socket(&self) -> &Socket;
+    fn name(&self) -> Cow<'_, str>;
+    fn panicked(self, panic: String);
+
+    /// It held its thread for that long in one piece.
+    fn look(&self, took: Duration) {
+        let socket = self.socket();
+        let shared = socket.namespace().shared();
+        if took > shared.config.slow_handler {
+            bump(&shared.counts.slow_handlers);
+            tracing::warn!(
+                target: "socketio::handler",
+                nsp = &**socket.namespace().name(),
+                socket = &**socket.id(),
+                event = &*self.name(),
+                millis = took.as_millis() as u64,
+                "a handler held its thread"
+            );
+        }
+    }
+}
+
+impl Owner for EventContext {
+    fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    fn name(&self) -> Cow<'_, str> {
+        self.args.event().unwrap_or_default()
+    }
+
+    fn panicked(self, panic: String) {
+        self.fail(HandlerErrorKind::Panic(panic));
+    }
+}
+
+/// What a socket runs when something happens to it: `connection`, `disconnect`.
+pub(crate) struct Occasion(pub(crate) Socket, pub(crate) &'static str);
+
+impl Owner for Occasion {
+    fn socket(&self) -> &Socket {
+        &self.0
+    }
+
+    fn name(&self) -> Cow<'_, str> {
+        self.1.into()
+    }
+
+    fn panicked(self, panic: String) {
+        self.0.namespace().shared().report_panic(&self.0, self.1, panic);
+    }
+}
+
+/// Polls `future` once, and lets a task of its own do the rest.
+pub(crate) fn run_future(future: HandlerFuture, load: &Arc<Load>, owner: impl Owner) {
     let mut future = AssertUnwindSafe(future).catch_unwind();
-    match future.poll_unpin(&mut Context::from_waker(Waker::noop())) {
+    let began = Instant::now();
+    let polled = future.poll_unpin(&mut Context::from_waker(Waker::noop()));
+    owner.look(began.elapsed());
+    match polled {
         Poll::Ready(Ok(())) => {}
-        Poll::Ready(Err(panic)) => on_panic(text_of(&*panic)),
+        Poll::Ready(Err(panic)) => owner.panicked(text_of(&*panic)),
         Poll::Pending => {
             load.waiting.fetch_add(1, Ordering::AcqRel);
             let load = load.clone();
             load.tasks.clone().spawn(async move {
-                let result = future.await;
+                let result = poll_fn(|cx| {
+                    let began = Instant::now();
+                    let polled = future.poll_unpin(cx);
+                    owner.look(began.elapsed());
+                    polled
+                })
+                .await;
                 load.waiting.fetch_sub(1, Ordering::AcqRel);
                 load.fewer.notify_waiters();
                 if let Err(panic) = result {
-                    on_panic(text_of(&*panic));
+                    owner.panicked(text_of(&*panic));
                 }
             });
         }

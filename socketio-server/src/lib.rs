@@ -65,6 +65,7 @@ mod server;
 mod server_event;
 mod service;
 mod socket;
+mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "webtransport")]
@@ -94,3 +95,4 @@ pub use server_event::ServerAnswer;
 pub use service::{NotFound, SocketIoLayer, SocketIoService};
 pub use socket::{Emitting, Socket};
 pub use socketio_protocol::socket::{Args, ArgsError, EncodeError, Value};
+pub use stats::{ByTransport, Stats};

@@ -441,7 +441,7 @@ impl Namespace {
     ) -> Result<Answers<R>, RequestError> {
         check_request(event)?;
         let args = Args::new_event(event, &args)?;
-        let answers = self.adapter().server_side_emit_with_ack(args, None).await?;
+        let answers = self.shared().counts.ask(self.adapter().server_side_emit_with_ack(args, None)).await?;
         let received = answers.received.iter().map(|args| args.to::<(R,)>().map(|(answer,)| answer));
         Ok(Answers { received: received.collect::<Result<_, _>>()?, asked: answers.asked, missing: answers.missing })
     }
@@ -461,7 +461,7 @@ impl Namespace {
     ///
     /// When the other servers cannot be asked at all.
     pub async fn rooms(&self) -> Result<Answers<String>, BusError> {
-        self.adapter().all_rooms(None).await
+        self.shared().counts.ask(self.adapter().all_rooms(None)).await
     }
 
     /// Waits until messages of the other servers arrive here. At once if there are none.

@@ -17,6 +17,7 @@ use crate::namespace::{Guest, Namespace};
 use crate::parser::Parser;
 use crate::pattern::{NamespacePattern, NamespaceRequest, with_slash};
 use crate::socket::Socket;
+use crate::stats::Counts;
 
 /// A Socket.IO server. Cheap to clone; clones are the same server.
 ///
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) server: OnceLock<Weak<ServerInner>>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     error_hook: RwLock<Option<ErrorHook>>,
+    pub(crate) counts: Counts,
     /// The handlers that wait for something.
     pub(crate) handlers: TaskTracker,
 }
@@ -61,6 +63,7 @@ type ErrorHook = Arc<dyn Fn(HandlerError) + Send + Sync>;
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) limits: Limits,
+    pub(crate) slow_handler: Duration,
     pub(crate) serve_client: bool,
     pub(crate) parser: Parser,
     pub(crate) cleanup_empty_child_namespaces: bool,
@@ -353,6 +356,7 @@ impl Shared {
     }
 
     pub(crate) fn report(&self, error: HandlerError) {
+        self.counts.failed(&error.kind);
         let hook = self.error_hook.read().unwrap_or_else(PoisonError::into_inner).clone();
         match hook {
             Some(hook) => hook(error),
@@ -400,6 +404,7 @@ impl Default for Builder {
             engine: EngineConfig { path: "/socket.io".into(), ..EngineConfig::default() },
             config: Config {
                 limits: Limits::default(),
+                slow_handler: Duration::from_millis(100),
                 serve_client: true,
                 parser: Parser::Json,
                 cleanup_empty_child_namespaces: false,
@@ -551,6 +556,23 @@ impl Builder {
         self
     }
 
+    /// How much clients may do: connections, events and bytes, by socket and by address. Default everything.
+    #[cfg(feature = "rate-limit")]
+    #[must_use]
+    pub fn rate_limits(mut self, limits: crate::engine::RateLimits) -> Self {
+        self.engine.rate_limits = Some(limits);
+        self
+    }
+
+    /// How long a handler may hold its thread, which other clients need too, before it is logged with its name and
+    /// counted. Waiting does not hold the thread; computing for long does, and calls that block, which belong into
+    /// `tokio::task::spawn_blocking`. Default 100 ms.
+    #[must_use]
+    pub fn slow_handler(mut self, longest: Duration) -> Self {
+        self.config.slow_handler = longest;
+        self
+    }
+
     /// Takes clients that were away for a moment back to where they were: the same id, rooms and data, and the events
     /// that they missed. Default off.
     ///
@@ -594,6 +616,7 @@ impl Builder {
                 server: OnceLock::new(),
                 states: self.states,
                 error_hook: RwLock::default(),
+                counts: Counts::default(),
                 handlers: TaskTracker::new(),
             }),
             namespaces: RwLock::default(),

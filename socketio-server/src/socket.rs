@@ -15,9 +15,10 @@ use tokio::sync::oneshot;
 use crate::ack::AckFuture;
 use crate::adapter::{Command, Emitted, JoinError, Member, Outgoing, Resumed, Session, Target};
 use crate::broadcast::{Broadcast, IntoRooms, check_name};
+use crate::engine::counters::bump;
 use crate::engine::{Connection, SendError};
 use crate::error::{DisconnectReason, EmitError, HandlerError, HandlerErrorKind};
-use crate::handler::{Event, Handler, Load, erase, run_future};
+use crate::handler::{Event, Handler, Load, Occasion, Owner, erase, run_future};
 use crate::handlers::{Found, Listeners, OnDisconnect};
 use crate::handshake::Handshake;
 use crate::namespace::Namespace;
@@ -361,6 +362,7 @@ impl Socket {
 
     pub(crate) fn send_ack_args<T: Serialize + ?Sized>(&self, id: u64, args: &T) -> Result<(), EmitError> {
         let frame = self.namespace().parser().ack(self.namespace().name(), id, args)?;
+        bump(&self.namespace().shared().counts.acks_sent);
         Ok(self.conn().send_frame(&frame, false)?)
     }
 
@@ -557,6 +559,7 @@ impl Socket {
         if leaving.is_err() {
             return;
         }
+        tracing::debug!(target: "socketio::socket", nsp = &**self.namespace().name(), socket = &**self.id(), %reason, "disconnected");
         self.run_disconnect(reason, |listeners| &listeners.disconnecting);
         if let (Some(history), Some(pid)) = (self.namespace().history(), self.pid()) {
             history.leave(pid, reason.is_recoverable().then(|| Session::of(&self.0.member, self.rooms())));
@@ -575,12 +578,11 @@ impl Socket {
             handlers.extend(which(listeners).iter().cloned());
         }
         for handler in handlers {
-            let socket = self.clone();
+            let owner = Occasion(self.clone(), "disconnect");
             let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler(self.clone(), reason)));
-            let report = move |panic: String| socket.namespace().shared().report_panic(&socket, "disconnect", panic);
             match started {
-                Ok(future) => run_future(future, self.load(), report),
-                Err(_) => report("in a disconnect handler".into()),
+                Ok(future) => run_future(future, self.load(), owner),
+                Err(_) => owner.panicked("in a disconnect handler".into()),
             }
         }
     }
@@ -605,6 +607,7 @@ impl Socket {
     }
 
     pub(crate) fn answered(&self, id: u64, args: &Args) {
+        bump(&self.namespace().shared().counts.acks_received);
         let waiting = self.acks().as_mut().and_then(|acks| acks.remove(&id));
         match waiting {
             Some(waiting) => drop(waiting.send(args.clone())), // Nobody waits any more: the answer is late.

@@ -182,6 +182,11 @@ impl MemoryAdapter {
         self.len() == 0
     }
 
+    /// How many rooms there are, without those of single sockets.
+    pub(crate) fn room_count(&self) -> usize {
+        self.read().room_count()
+    }
+
     pub(crate) fn member(&self, id: &str) -> Option<Arc<Member>> {
         self.read().get(id).cloned()
     }

@@ -216,6 +216,11 @@ impl<M> Rooms<M> {
         own.chain(self.by_name.keys().cloned()).collect()
     }
 
+    /// How many rooms there are, without those of single members.
+    pub(crate) fn room_count(&self) -> usize {
+        self.by_name.len()
+    }
+
     /// Whether anyone is in a room.
     pub(crate) fn has_room(&self, room: &str) -> bool {
         self.by_name.contains_key(room) || self.own_room(room).is_some()

@@ -65,6 +65,9 @@ pub struct EngineConfig {
     pub allowed_origins: Option<Origins>,
     /// The proxies whose word on where a request comes from is taken. Default none.
     pub trust_proxy: Option<TrustedProxies>,
+    /// How much clients may do. Default everything.
+    #[cfg(feature = "rate-limit")]
+    pub rate_limits: Option<super::rate_limit::RateLimits>,
     /// What looks at each handshake before it is accepted. Default nothing.
     pub allow_request: Option<AllowRequest>,
     /// What names each new session. Default 20 characters from 120 random bits.
@@ -109,6 +112,8 @@ impl Default for EngineConfig {
             cors: None,
             allowed_origins: None,
             trust_proxy: None,
+            #[cfg(feature = "rate-limit")]
+            rate_limits: None,
             allow_request: None,
             generate_id: None,
             initial_headers: None,

@@ -21,6 +21,7 @@ use socketio_protocol::engine::{
 use socketio_protocol::websocket;
 
 use super::clock::now;
+use super::counters::{Counters, bump};
 use super::engine::Shared;
 use super::events::Watch;
 use super::frame::{Frame, Terms, Wire};
@@ -253,7 +254,7 @@ impl Connection {
     }
 
     /// How many packets and bytes wait; `None` after the end of the session.
-    pub(super) fn queued(&self) -> Option<(usize, usize)> {
+    pub(crate) fn queued(&self) -> Option<(usize, usize)> {
         let state = self.lock();
         state.closed.is_none().then(|| (state.queue.len(), state.queued_bytes))
     }
@@ -265,6 +266,11 @@ impl Connection {
     /// Whoever watches it, if anybody does.
     pub(super) fn watched(&self) -> Option<&Watch> {
         self.watch.get().map(|watch| &**watch)
+    }
+
+    /// So much of the id as a log may hold: the whole is a secret.
+    pub(crate) fn short_id(&self) -> &str {
+        self.id.get(..6).unwrap_or_default()
     }
 
     /// Queues one message. Never waits.
@@ -285,6 +291,7 @@ impl Connection {
         }
         let config = &self.shared.config;
         if volatile && !state.writable(config.max_volatile_bytes) {
+            bump(&self.shared.counters.volatile_dropped);
             return Err(SendError::Dropped);
         }
         if state.queue.len() >= config.max_queued_packets
@@ -302,7 +309,7 @@ impl Connection {
     }
 
     fn end_slow(&self, mut state: MutexGuard<'_, State>) {
-        tracing::warn!(sid = %self.id.get(..6).unwrap_or_default(), queued_bytes = state.queued_bytes, "a slow client is closed");
+        tracing::warn!(sid = self.short_id(), queued_bytes = state.queued_bytes, "a slow client is closed");
         state.end(CloseReason::SlowConsumer);
         drop(state);
         self.shared.forget(&self.id);
@@ -535,8 +542,11 @@ impl Connection {
             Some(PollEnd::CloseLater) if !queue.is_empty() => None,
             end => end,
         };
+        let waiting = state.queue.len();
         let body =
             state.take_payload(self.version, self.base64, self.shared.config.max_payload(TransportKind::Polling), end);
+        let packets = (waiting - state.queue.len()) as u64;
+        self.shared.counters.sent(TransportKind::Polling, packets, body.body.bytes.len() as u64);
         self.wrote(&state);
         state.session.handle(now(), Input::PollAnswered);
         drop(state);
@@ -618,6 +628,8 @@ impl Connection {
             *end = None;
             waker.wake();
         }
+        bump(&self.shared.counters.upgrades);
+        tracing::debug!(target: "socketio::connection", sid = self.short_id(), "upgraded");
         state.link = Link::WebSocket { writer, upgraded: Some((reader, ahead)), close_frame: NORMAL_CLOSE };
         if let Some(watch) = self.watched() {
             watch.upgraded(match state.terms.web_transport {
@@ -668,7 +680,7 @@ impl Connection {
             return;
         }
         let wire = self.wire(state.terms);
-        match state.write(wire, None) {
+        match state.write(wire, None, &self.shared.counters) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => self.write_failed(state),
             Poll::Pending => {
@@ -765,7 +777,7 @@ impl Connection {
     fn poll_flush(self: &Arc<Self>, state: &mut State, cx: &mut Context<'_>) {
         let before = (state.queued_bytes, state.written);
         let wire = self.wire(state.terms);
-        match state.write(wire, Some(cx)) {
+        match state.write(wire, Some(cx), &self.shared.counters) {
             Poll::Ready(Ok(())) => state.unblock(),
             Poll::Ready(Err(_)) => self.write_failed(state),
             Poll::Pending => {
@@ -784,8 +796,12 @@ impl Connection {
             state.session.handle(now(), Input::Close);
             self.apply(&mut state);
         }
-        if let (Some(watch), Some(reason)) = (self.watched(), state.closed) {
-            watch.closed(reason);
+        if let Some(reason) = state.closed {
+            self.shared.counters.closed(reason);
+            tracing::debug!(target: "socketio::connection", sid = self.short_id(), reason = reason.as_str(), "closed");
+            if let Some(watch) = self.watched() {
+                watch.closed(reason);
+            }
         }
         state.inbox.clear();
         state.tell_handled();
@@ -945,13 +961,34 @@ impl State {
     }
 
     /// Writes until the queue is empty or the stream full.
-    fn write(&mut self, wire: Wire<'_>, mut cx: Option<&mut Context<'_>>) -> Poll<io::Result<()>> {
+    fn write(&mut self, wire: Wire<'_>, cx: Option<&mut Context<'_>>, counters: &Counters) -> Poll<io::Result<()>> {
+        let (waiting, mut bytes) = (self.queue.len(), 0);
+        let result = self.write_queue(wire, cx, &mut bytes);
+        if bytes > 0 {
+            let transport = match self.terms.web_transport {
+                true => TransportKind::WebTransport,
+                false => TransportKind::WebSocket,
+            };
+            counters.sent(transport, (waiting - self.queue.len()) as u64, bytes as u64);
+        }
+        result
+    }
+
+    fn write_queue(
+        &mut self,
+        wire: Wire<'_>,
+        mut cx: Option<&mut Context<'_>>,
+        bytes: &mut usize,
+    ) -> Poll<io::Result<()>> {
         let State { queue, link: Link::WebSocket { writer, .. }, written, queued_bytes, .. } = self else {
             return Poll::Ready(Ok(()));
         };
         while !queue.is_empty() {
             match write_some(queue, *written, wire, writer, cx.as_deref_mut()) {
-                Poll::Ready(Ok(n)) => *queued_bytes -= advance(queue, written, n, wire),
+                Poll::Ready(Ok(n)) => {
+                    *bytes += n;
+                    *queued_bytes -= advance(queue, written, n, wire);
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }

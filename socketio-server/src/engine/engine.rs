@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::clock::now;
 use super::config::EngineConfig;
 use super::connection::Connection;
+use super::counters::Counters;
 use super::flusher::Flusher;
 use super::frame::Terms;
 use super::hooks::{ConnectionError, ConnectionErrorHooks};
@@ -44,6 +45,9 @@ pub(super) struct Shared {
     accept: Accept,
     start: Instant,
     tasks: OnceLock<[AbortHandle; 2]>,
+    pub(super) counters: Counters,
+    #[cfg(feature = "rate-limit")]
+    pub(super) gate: Arc<super::rate_limit::Gate>,
     draining: AtomicBool,
     closing: CancellationToken,
     /// The tasks of the sessions, and of streams that still have something to say.
@@ -95,6 +99,9 @@ impl Engine {
                 accept: Box::new(accept),
                 start: now(),
                 tasks: OnceLock::new(),
+                counters: Counters::default(),
+                #[cfg(feature = "rate-limit")]
+                gate: Arc::default(),
                 draining: AtomicBool::new(false),
                 closing: CancellationToken::new(),
                 sessions_at_work: TaskTracker::new(),
@@ -125,6 +132,16 @@ impl Engine {
     pub async fn close(&self) {
         self.close_for(CloseReason::ServerShutdown);
         self.closed().await;
+    }
+
+    /// What it counts.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// The sessions that are open.
+    pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
+        self.shared.connections()
     }
 
     /// Refuses new sessions from now on.
@@ -202,6 +219,9 @@ impl Shared {
 
     pub(super) fn remember(&self, connection: &Arc<Connection>) {
         self.lock().insert(connection.id().clone(), connection.clone());
+        let transport = connection.transport();
+        self.counters.opened(transport);
+        tracing::debug!(target: "socketio::connection", sid = connection.short_id(), transport = transport.as_str(), protocol = connection.version().number(), "opened");
     }
 
     /// Keeps an id for a session that is about to open; `None` if another has it.

@@ -33,7 +33,13 @@ use super::frame::{Frame, Terms};
 use super::incoming::{Incoming, say_farewell};
 use super::io::{self, Upgrade};
 use super::origin;
+#[cfg(feature = "rate-limit")]
+pub(super) use super::rate_limit::Pass;
 use super::request::Request;
+
+/// There are no limits.
+#[cfg(not(feature = "rate-limit"))]
+pub(super) enum Pass {}
 
 /// The body of every answer: it is known whole.
 pub type Body = Full<Bytes>;
@@ -73,6 +79,8 @@ impl Engine {
                 response
             }
             Err(error) => {
+                self.shared.counters.refused(error.code());
+                tracing::debug!(target: "socketio::connection", code = error.code(), message = error.message(), "a request is refused");
                 self.shared.connection_errors.tell(&head, &error);
                 if is_upgrade { refuse_upgrade(&error, head.header("sec-websocket-version")) } else { refuse(&error) }
             }
@@ -147,13 +155,14 @@ impl Shared {
         let Some(version) = version.filter(|version| *version == Version::V4 || self.config.allow_eio3) else {
             return Err(HandshakeError::UnsupportedVersion { protocol: 3 });
         };
+        let pass = self.count_in(head)?;
         let id = self.admit(head).await?;
         let base64 = query.b64();
         let cookie = self.config.cookie.as_ref().and_then(|cookie| cookie.header(&id.sid, head.secure()));
         let mut response = match upgrade {
-            Some(upgrade) => self.open_web_socket(&request, id, head.clone(), version, base64, upgrade)?,
+            Some(upgrade) => self.open_web_socket(&request, (id, pass), head.clone(), version, base64, upgrade)?,
             None => {
-                let body = self.open_polling(&id, head.clone(), version, base64);
+                let body = self.open_polling(&id, pass, head.clone(), version, base64);
                 poll_response(&self.config, PollBody { body, compress: true }, query.j(), head).await
             }
         };
@@ -193,6 +202,21 @@ impl Shared {
         if self.is_draining() { Err(HandshakeError::ShuttingDown) } else { Ok(id) }
     }
 
+    /// Lets a handshake pass if there are not too many, and counts the connection for as long as the pass is held.
+    #[cfg(feature = "rate-limit")]
+    pub(super) fn count_in(&self, head: &Request) -> Result<Option<Pass>, HandshakeError> {
+        let admitted = self.config.rate_limits.as_ref().map(|limits| self.gate.admit(limits, head)).transpose();
+        if admitted.is_err() {
+            super::counters::bump(&self.counters.rate_limited);
+        }
+        admitted
+    }
+
+    #[cfg(not(feature = "rate-limit"))]
+    pub(super) fn count_in(&self, _: &Request) -> Result<Option<Pass>, HandshakeError> {
+        Ok(None)
+    }
+
     pub(super) fn open_packet(&self, sid: &str, transport: TransportKind) -> Packet {
         let timing = &self.config.timing;
         let open = OpenPacket {
@@ -207,7 +231,14 @@ impl Shared {
 
     // ---- polling ----------------------------------------------------------------------------------------------
 
-    fn open_polling(self: &Arc<Self>, id: &NewId, head: Request, version: Version, base64: bool) -> Payload {
+    fn open_polling(
+        self: &Arc<Self>,
+        id: &NewId,
+        pass: Option<Pass>,
+        head: Request,
+        version: Version,
+        base64: bool,
+    ) -> Payload {
         let mut payload = PayloadEncoder::new(version, false);
         Frame::control(&self.open_packet(&id.sid, TransportKind::Polling)).write_payload(&mut payload);
         if let Some(message) = &self.config.initial_packet {
@@ -217,7 +248,10 @@ impl Shared {
         let connection = Connection::new(sid, version, transport, base64, head, self.clone(), now());
         self.remember(&connection);
         let accepted = self.accept(Incoming::new(connection));
-        self.sessions_at_work.spawn(accepted);
+        self.sessions_at_work.spawn(async move {
+            let _counted = pass;
+            accepted.await;
+        });
         payload.finish()
     }
 
@@ -280,11 +314,13 @@ impl Shared {
             }
         };
         connection.heard(now());
+        self.counters.received(TransportKind::Polling, 0, body.len() as u64);
         let body = if jsonp { jsonp::unwrap(&body).map(Bytes::from) } else { Some(body) };
         for packet in body
             .into_iter()
             .flat_map(|body| decode_payload(connection.version(), binary, body, self.config.max_packets_per_payload))
         {
+            self.counters.received(TransportKind::Polling, 1, 0);
             match packet {
                 Ok(packet) => {
                     connection.handle(Input::Received(packet));
@@ -323,7 +359,7 @@ impl Shared {
     fn open_web_socket<B>(
         self: &Arc<Self>,
         request: &http::Request<B>,
-        id: NewId,
+        (id, pass): (NewId, Option<Pass>),
         head: Request,
         version: Version,
         base64: bool,
@@ -332,6 +368,7 @@ impl Shared {
         let (response, terms) = self.switch_protocols(request, base64)?;
         let shared = self.clone();
         self.sessions_at_work.spawn(async move {
+            let _counted = pass;
             let Ok((reader, writer, ahead)) = upgrade.split().await else { return };
             if version == Version::V3 {
                 tokio::time::sleep(V3_PAUSE).await;

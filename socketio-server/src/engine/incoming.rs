@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use socketio_protocol::engine::{CloseReason, Input, Message, Packet};
+use socketio_protocol::engine::{CloseReason, Input, Message, Packet, TransportKind};
 use socketio_protocol::websocket::{self, Event, Opcode, WsError};
 use tokio::io::AsyncReadExt;
 
@@ -23,6 +23,8 @@ use super::write::Farewell;
 pub struct Incoming {
     connection: Arc<Connection>,
     web_socket: Option<WebSocket>,
+    /// What was decoded of what was read last.
+    packets: u32,
     corks: bool,
     corked: bool,
 }
@@ -52,7 +54,7 @@ pub(crate) enum Received {
 
 impl Incoming {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, web_socket: None, corks: false, corked: false }
+        Self { connection, web_socket: None, packets: 0, corks: false, corked: false }
     }
 
     /// Reads from `reader` from now on, beginning with what was read ahead.
@@ -149,7 +151,10 @@ impl Incoming {
             return Poll::Pending;
         };
         match ready!(web_socket.poll_fill(cx)) {
-            Ok(n) if n > 0 => self.connection.heard(now()),
+            Ok(n) if n > 0 => {
+                self.connection.heard(now());
+                self.connection.shared.counters.received(self.transport(), 0, n as u64);
+            }
             result => {
                 web_socket.ended = true;
                 web_socket.left = true;
@@ -164,6 +169,28 @@ impl Incoming {
 
     /// The next message in what has been read.
     fn decode(&mut self) -> Option<Message> {
+        let message = self.decode_one();
+        if message.is_none() {
+            self.count();
+        }
+        message
+    }
+
+    fn transport(&self) -> TransportKind {
+        match self.web_socket.as_ref().map(|web_socket| &web_socket.reader) {
+            #[cfg(feature = "webtransport")]
+            Some(Reader::WebTransport(_)) => TransportKind::WebTransport,
+            _ => TransportKind::WebSocket,
+        }
+    }
+
+    /// Adds to the engine's numbers once for all that came together.
+    fn count(&mut self) {
+        let packets = std::mem::take(&mut self.packets);
+        self.connection.shared.counters.received(self.transport(), packets.into(), 0);
+    }
+
+    fn decode_one(&mut self) -> Option<Message> {
         let web_socket = self.web_socket.as_mut()?;
         let connection = &self.connection;
         while !web_socket.rest.is_empty() {
@@ -209,6 +236,7 @@ impl Incoming {
                     return None;
                 }
             };
+            self.packets += 1;
             match packet {
                 Ok(Packet::Message(message)) => {
                     if let Some(watch) = connection.watched() {
@@ -238,6 +266,7 @@ impl Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
+        self.count();
         let Some(mut farewell) = self.connection.finish() else { return };
         let reader = self.web_socket.take().filter(|web_socket| !web_socket.left).map(|web_socket| web_socket.reader);
         let mut cx = Context::from_waker(std::task::Waker::noop());

@@ -14,6 +14,7 @@ mod config;
 mod connection;
 mod cookie;
 mod cors;
+pub(crate) mod counters;
 mod drain;
 #[cfg(any(feature = "client-bundle", feature = "compression"))]
 mod encoding;
@@ -29,6 +30,8 @@ mod incoming;
 mod io;
 mod origin;
 mod proxies;
+#[cfg(feature = "rate-limit")]
+mod rate_limit;
 mod request;
 mod timers;
 #[cfg(feature = "webtransport")]
@@ -39,6 +42,7 @@ pub use self::config::EngineConfig;
 pub use self::connection::{Connection, SendError};
 pub use self::cookie::{Cookie, SameSite};
 pub use self::cors::Cors;
+pub use self::counters::Traffic;
 pub use self::engine::Engine;
 pub use self::events::{ConnectionEvent, ConnectionEvents};
 pub use self::frame::Frame;
@@ -48,6 +52,8 @@ pub use self::ids::random_id;
 pub use self::incoming::Incoming;
 pub use self::origin::Origins;
 pub use self::proxies::{TrustedProxies, UnknownProxy};
+#[cfg(feature = "rate-limit")]
+pub use self::rate_limit::{Excess, Rate, RateLimits};
 pub use self::request::{RemoteAddress, Request, Secure, UnixPeer};
 pub use socketio_protocol::engine::{
     BadRequest, CloseReason, HandshakeError, Message, Packet, Timing, TransportKind, Version,
@@ -63,3 +69,5 @@ pub(crate) use self::encoding::{Encoding, ZLIB_HEADER, zlib_trailer};
 pub(crate) use self::http::not_found;
 pub(crate) use self::incoming::Received;
 pub(crate) use self::io::Hold;
+#[cfg(feature = "rate-limit")]
+pub(crate) use self::rate_limit::SocketLimits;

@@ -23,7 +23,7 @@ use super::clock::now;
 use super::connection::Connection;
 use super::engine::{Engine, NewId, Shared};
 use super::frame::{Frame, Terms};
-use super::http::{mismatch, probe};
+use super::http::{Pass, mismatch, probe};
 use super::incoming::Incoming;
 use super::io::{Reader, Writer};
 use super::origin;
@@ -33,7 +33,7 @@ pub(super) use self::stream::{ReadHalf, WriteHalf};
 
 /// What a client may have.
 enum Admission {
-    New(NewId),
+    New(NewId, Option<Pass>),
     Upgrade(Arc<Connection>),
 }
 
@@ -56,9 +56,10 @@ impl Engine {
         };
         drop(handshaking);
         match admission {
-            Admission::New(id) if !shared.is_closed() => {
+            Admission::New(id, pass) if !shared.is_closed() => {
                 if let Some(incoming) = shared.open_web_transport(id, head, stream) {
                     shared.accept(incoming).await;
+                    drop(pass);
                 }
             }
             Admission::Upgrade(connection) if connection.open_probe().is_ok() => {
@@ -149,7 +150,10 @@ impl Shared {
         head: &Request,
     ) -> Result<Admission, HandshakeError> {
         match (named, opening) {
-            (None, Opening::New) => self.admit(head).await.map(Admission::New),
+            (None, Opening::New) => {
+                let pass = self.count_in(head)?;
+                Ok(Admission::New(self.admit(head).await?, pass))
+            }
             (None, Opening::Upgrade { sid }) => self.changing_session(sid).map(Admission::Upgrade),
             (Some(connection), Opening::Upgrade { sid }) if *connection.id() == *sid => {
                 Ok(Admission::Upgrade(connection))
