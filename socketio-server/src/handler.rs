@@ -215,9 +215,11 @@ pub type HandlerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// captures should be cheap to clone: an `Arc`, a sender, a [`Server`](crate::Server).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event handler",
-    label = "this is not an async function of an event",
+    label = "what it takes, returns or captures does not fit an event",
     note = "a handler is an async closure or function: `async |socket: Socket, Data(text): Data<String>| {{ .. }}`",
-    note = "each parameter is `Socket`, `Data<T>`, `Ack`, `State<T>` or `Event`, with its type written down",
+    note = "it takes six at most of `Socket`, `Data<T>`, `Ack`, `State<T>` and `Event`: by value, each with its type written down",
+    note = "the arguments of the event come in `Data`: `Data(text): Data<String>`, not `text: String`; what is inside implements `serde::Deserialize`",
+    note = "it returns `()`, what implements `serde::Serialize`, or a `Result` of that, whose error is an `std::error::Error` or implements `Serialize`",
     note = "what it captures must implement `Clone`, and its future must be `Send` (no `Rc` or lock guard across an `.await`)"
 )]
 pub trait Handler<Marker>: Clone + Send + Sync + 'static {

@@ -1,0 +1,6 @@
+//~ ConnectError
+use socketio_server::{Server, Socket};
+
+pub fn application(io: &Server) {
+    io.middleware(async |_: Socket| -> Result<(), String> { Err("no".into()) });
+}

@@ -1,0 +1,11 @@
+//~ is not an event handler
+//~ what is inside implements `serde::Deserialize`
+use socketio_server::{Data, Server};
+
+pub struct Point {
+    pub x: f64,
+}
+
+pub fn application(io: &Server) {
+    io.on("move", async |Data(point): Data<Point>| point.x);
+}
