@@ -77,6 +77,11 @@ fn recovery_of_a_connection() {
 }
 
 #[test]
+fn a_server_that_is_started_again() {
+    conformance("restart.test.mjs");
+}
+
+#[test]
 fn order_loss_and_isolation() {
     NodeSuite::new("promises.test.mjs").server("SERVER_CMD", CONFORMANCE_SERVER).server("NODE_CMD", CLUSTER_NODE).run();
 }
