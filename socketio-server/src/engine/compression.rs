@@ -26,7 +26,7 @@ pub(super) async fn pack(body: Bytes, encoding: Encoding) -> Option<Bytes> {
     packed.ok().flatten()
 }
 
-/// Up to this many bytes are packed where they are: it takes less than 0.2 ms.
+/// Up to this many bytes are packed where they are, which takes about a millisecond.
 const AT_ONCE: usize = 16 << 10;
 
 static WORKERS: LazyLock<Semaphore> =

@@ -1,0 +1,104 @@
+//! How what is queued for a connection leaves: who writes it when, and what happens when the stream takes no more.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use socketio_protocol::engine::CloseReason;
+
+use super::Connection;
+use super::state::{Link, State};
+use crate::engine::clock::now;
+
+impl Connection {
+    /// Sees to it that what is queued leaves, if nobody does yet.
+    pub(super) fn schedule(self: &Arc<Self>, state: &mut State) {
+        match &mut state.link {
+            Link::Polling { poll, .. } => {
+                if let Some(waker) = poll.take() {
+                    waker.wake();
+                }
+            }
+            Link::WebSocket { .. } if !state.corked && !state.dirty && !state.blocked => {
+                state.dirty = true;
+                self.shared.flusher.push(self.clone());
+            }
+            Link::WebSocket { .. } | Link::Gone => {}
+        }
+    }
+
+    /// Writes what is queued, as far as the stream takes it.
+    pub(in crate::engine) fn flush(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.dirty = false;
+        self.flush_locked(&mut state);
+    }
+
+    pub(super) fn flush_locked(self: &Arc<Self>, state: &mut State) {
+        if state.blocked || state.queue.is_empty() {
+            return;
+        }
+        let wire = self.wire(state.terms);
+        match state.write(wire, None, &self.shared.counters) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => self.write_failed(state),
+            Poll::Pending => {
+                self.stalled(state, true);
+                self.task.wake();
+            }
+        }
+        self.wrote(state);
+    }
+
+    /// Something has been written.
+    pub(super) fn wrote(&self, state: &State) {
+        if let Some(watch) = self.watched() {
+            watch.wrote(state.queue.len(), state.queued_bytes);
+        }
+    }
+
+    /// The stream is full. It is given time to take something, again each time it has.
+    pub(super) fn stalled(self: &Arc<Self>, state: &mut State, progressed: bool) {
+        let was_blocked = std::mem::replace(&mut state.blocked, true);
+        if was_blocked && !progressed {
+            return;
+        }
+        let patience = match &state.link {
+            Link::WebSocket { writer, .. } if !writer.shows_progress() => OPAQUE_PATIENCE,
+            _ => 1,
+        };
+        state.deadlines().progress = Some(now() + self.shared.config.write_timeout * patience);
+        self.arm(state);
+    }
+
+    pub(super) fn write_failed(self: &Arc<Self>, state: &mut State) {
+        state.end(CloseReason::TransportClose);
+        state.clear();
+        self.task.wake();
+        // The map of sessions is told by the connection's task, which ends now.
+    }
+
+    /// Sets what the client is told when the WebSocket is closed.
+    pub(in crate::engine) fn set_close_frame(&self, frame: Bytes) {
+        if let Link::WebSocket { close_frame, .. } = &mut self.lock().link {
+            *close_frame = frame;
+        }
+    }
+
+    pub(super) fn poll_flush(self: &Arc<Self>, state: &mut State, cx: &mut Context<'_>) {
+        let before = (state.queued_bytes, state.written);
+        let wire = self.wire(state.terms);
+        match state.write(wire, Some(cx), &self.shared.counters) {
+            Poll::Ready(Ok(())) => state.unblock(),
+            Poll::Ready(Err(_)) => self.write_failed(state),
+            Poll::Pending => {
+                let progressed = before != (state.queued_bytes, state.written);
+                self.stalled(state, progressed);
+            }
+        }
+        self.wrote(state);
+    }
+}
+
+/// How many times longer a stream may take nothing if it shows only large steps.
+const OPAQUE_PATIENCE: u32 = 3;
