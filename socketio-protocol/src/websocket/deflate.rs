@@ -77,18 +77,21 @@ impl Codec {
     /// Adds the compressed form of a message, given in parts, to `out`. `None`, and `out` is as it was, if that is not
     /// shorter.
     pub fn deflate(&self, parts: &[&[u8]], out: &mut Vec<u8>) -> Option<()> {
-        let start = out.len();
-        // Whatever needs more room than this is not worth it.
-        out.reserve_exact(parts.iter().map(|part| part.len()).sum());
+        let (start, len) = (out.len(), parts.iter().map(|part| part.len()).sum::<usize>());
+        // Room for the longest that it can become: zlib-rs 0.6.8 panics at level 1 after a reset in the middle.
+        out.reserve_exact(len + len / 8 + 128);
         let mut compressor =
             take(&self.compressors).unwrap_or_else(|| Compress::new(Compression::new(self.options.level), false));
         let done = deflate(&mut compressor, parts, out);
-        compressor.reset();
-        give_back(&self.compressors, compressor);
-        if done.is_none() {
+        if done.is_some() {
+            compressor.reset();
+            give_back(&self.compressors, compressor);
+        }
+        let shorter = done.filter(|()| out.len() - start < len);
+        if shorter.is_none() {
             out.truncate(start);
         }
-        done
+        shorter
     }
 
     /// The message of at most `max` bytes whose compressed form this is.
@@ -219,6 +222,29 @@ mod tests {
         }
         assert_eq!(codec.deflate(&[&[b'x'; 100]], &mut out), Some(()), "and the next one can be");
         assert_eq!(codec.inflate(&out[6..], 100).as_deref(), Ok(&[b'x'; 100][..]));
+    }
+
+    #[test]
+    fn what_hardly_gets_shorter_does_not_spoil_the_messages_behind_it() {
+        let mut noise = 77_u64;
+        for level in [1, 2, 3, 9] {
+            let codec = Codec::new(PerMessageDeflate::default().level(level));
+            for round in 0..300 {
+                let len = [16, 100, 256, 1024, 4096, 16384, 65536][round % 7];
+                let mask = [0xff, 0xff, 0x7f, 0x3f, 0x0f][round % 5];
+                let message: Vec<u8> = std::iter::repeat_with(|| {
+                    noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (noise >> 56) as u8 & mask
+                })
+                .take(len)
+                .collect();
+                let mut out = Vec::new();
+                if codec.deflate(&[&message], &mut out).is_some() {
+                    assert!(out.len() < len);
+                    assert_eq!(codec.inflate(&out, len).as_ref(), Ok(&message), "level {level}, {len} bytes");
+                }
+            }
+        }
     }
 
     #[test]
