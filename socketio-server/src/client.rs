@@ -127,12 +127,18 @@ impl Client {
             server,
         };
         client.must_by(connect_by);
+        #[cfg(feature = "admin")]
+        let meter = client.server.shared.admin.get().map(|admin| admin.meter(client.incoming.connection()));
         if client.is_v2() {
             // A Socket.IO 2 client is in `/` without asking.
             client.connect("/".into(), Args::none());
             client.incoming.uncork();
         }
         let reason = client.run().await;
+        #[cfg(feature = "admin")]
+        if let Some(meter) = meter {
+            meter.closed(reason);
+        }
         client.end(reason);
     }
 
@@ -509,6 +515,10 @@ impl Client {
         namespace.add(socket.clone());
         self.tell_connected(&socket);
         tracing::debug!(target: "socketio::socket", nsp = &**namespace.name(), socket = &**socket.id(), sid = socket.conn().short_id(), recovered = resumed.is_some(), "connected");
+        #[cfg(feature = "admin")]
+        if let Some(admin) = self.server.shared.admin.get() {
+            admin.connected(&socket);
+        }
         if let Some(left) = &mut self.left {
             left.remove(namespace.name());
         }

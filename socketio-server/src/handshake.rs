@@ -127,7 +127,7 @@ fn rfc_2822(seconds: u64) -> String {
 }
 
 /// Year, month and day of a number of days since 1970-01-01, counted in years that begin in March.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let day_of_era = shifted % 146_097;

@@ -38,6 +38,8 @@
 //! Below Socket.IO there is Engine.IO, which can be used alone; see [`engine`].
 
 pub mod adapter;
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod engine;
 pub mod parser;
 

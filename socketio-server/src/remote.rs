@@ -20,11 +20,28 @@ pub struct RemoteSocketHandle {
     namespace: Namespace,
     socket: RemoteSocket,
     timeout: Option<Duration>,
+    /// What an instrumented server tells of the connection under it, beside the application's data.
+    #[cfg(feature = "admin")]
+    connection: Option<crate::admin::ConnectionInfo>,
 }
 
 impl RemoteSocketHandle {
     pub(crate) fn new(namespace: Namespace, socket: RemoteSocket) -> Self {
-        Self { namespace, socket, timeout: None }
+        #[cfg(feature = "admin")]
+        let (socket, connection) = crate::admin::take_connection(socket);
+        Self {
+            namespace,
+            socket,
+            timeout: None,
+            #[cfg(feature = "admin")]
+            connection,
+        }
+    }
+
+    /// As the Admin UI is told of it.
+    #[cfg(feature = "admin")]
+    pub(crate) fn serialized(&self) -> crate::admin::SerializedSocket<'_> {
+        crate::admin::SerializedSocket::new(self.namespace.name(), &self.socket, self.connection.as_ref())
     }
 
     /// Its id.

@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// The handlers that wait for something.
     pub(crate) handlers: TaskTracker,
+    #[cfg(feature = "admin")]
+    pub(crate) admin: OnceLock<Arc<crate::admin::Admin>>,
 }
 
 type NewNamespace = Arc<dyn Fn(&Namespace) + Send + Sync>;
@@ -314,6 +316,10 @@ impl ServerInner {
             let namespace = namespaces.entry(ByteString::from(&**name)).or_insert_with(|| {
                 // A client's name may share the memory of all that it sent: this one is a copy.
                 let namespace = Namespace::new(ByteString::from(&**name), self.shared.clone(), &*self.factory, pattern);
+                #[cfg(feature = "admin")]
+                if let Some(admin) = self.shared.admin.get() {
+                    admin.watch(&namespace);
+                }
                 made.insert(namespace).clone()
             });
             take(namespace)
@@ -323,6 +329,25 @@ impl ServerInner {
             hooks.iter().for_each(|hook| hook(&namespace));
         }
         taken
+    }
+
+    /// Has `admin` watch every namespace, from now on and of those there are. Returns whether nobody has before.
+    #[cfg(feature = "admin")]
+    pub(crate) fn instrument(&self, admin: &Arc<crate::admin::Admin>) -> bool {
+        // Under the lock, so that a namespace that is made meanwhile is watched once.
+        let namespaces = self.write();
+        let first = self.shared.admin.set(admin.clone()).is_ok();
+        if first {
+            namespaces.values().for_each(|namespace| admin.watch(namespace));
+        }
+        first
+    }
+
+    /// The namespace of a name: one that there is, or one that a pattern makes, but none out of nothing.
+    #[cfg(feature = "admin")]
+    pub(crate) fn find(&self, name: &str) -> Option<Namespace> {
+        let found = self.namespaces().get(name).cloned();
+        found.or_else(|| self.patterns(name).next().map(|_| self.of(name.into())))
     }
 
     /// The patterns that a name fits, the first registered first.
@@ -618,6 +643,8 @@ impl Builder {
                 error_hook: RwLock::default(),
                 counts: Counts::default(),
                 handlers: TaskTracker::new(),
+                #[cfg(feature = "admin")]
+                admin: OnceLock::new(),
             }),
             namespaces: RwLock::default(),
             patterns: RwLock::default(),

@@ -156,6 +156,7 @@ impl Socket {
     /// [`fetch_sockets`](Broadcast::fetch_sockets), so it is something that serde can write.
     pub fn set_data<T: Serialize + Send + Sync + 'static>(&self, data: T) {
         self.0.member.set_data(data);
+        self.data_changed();
     }
 
     /// What is kept with the socket, if it is a `T`, or if another server has patched it and it reads as a `T`.
@@ -183,7 +184,15 @@ impl Socket {
     where
         T: Serialize + DeserializeOwned + Clone + Default + Send + Sync + 'static,
     {
-        self.0.member.update_data(change)
+        let data = self.0.member.update_data(change);
+        self.data_changed();
+        data
+    }
+
+    /// Tells the Admin UI, if there is one.
+    fn data_changed(&self) {
+        #[cfg(feature = "admin")]
+        self.namespace().adapter().local().data_changed(&self.0.member);
     }
 
     // ---- sending ----------------------------------------------------------------------------------------------
@@ -563,6 +572,10 @@ impl Socket {
         self.run_disconnect(reason, |listeners| &listeners.disconnecting);
         if let (Some(history), Some(pid)) = (self.namespace().history(), self.pid()) {
             history.leave(pid, reason.is_recoverable().then(|| Session::of(&self.0.member, self.rooms())));
+        }
+        #[cfg(feature = "admin")]
+        if let Some(admin) = self.namespace().shared().admin.get() {
+            admin.disconnected(self, reason);
         }
         self.namespace().remove(self.id());
         self.0.phase.store(GONE, Ordering::Release);

@@ -62,6 +62,16 @@ fn webtransport_in_a_browser() {
 }
 
 #[test]
+fn the_stock_admin_ui_in_a_browser() {
+    conformance("admin.test.mjs");
+}
+
+#[test]
+fn the_admin_ui_of_a_cluster() {
+    cluster("admin-cluster.test.mjs");
+}
+
+#[test]
 fn the_msgpack_parser() {
     conformance("msgpack.test.mjs");
 }

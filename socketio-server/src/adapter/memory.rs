@@ -36,6 +36,19 @@ pub struct MemoryAdapter {
     observer: OnceLock<Box<dyn RoomObserver>>,
     watchers: Watchers,
     room_hooks: RoomHooks,
+    #[cfg(feature = "admin")]
+    data_hook: OnceLock<DataHook>,
+}
+
+/// Is told of each change of what is kept with a socket.
+#[cfg(feature = "admin")]
+pub(crate) struct DataHook(pub(crate) Box<dyn Fn(&Member) + Send + Sync>);
+
+#[cfg(feature = "admin")]
+impl std::fmt::Debug for DataHook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DataHook")
+    }
 }
 
 /// Hears of rooms that appear and go on this server.
@@ -56,6 +69,8 @@ impl MemoryAdapter {
             observer: OnceLock::new(),
             watchers: Watchers::default(),
             room_hooks: RoomHooks::default(),
+            #[cfg(feature = "admin")]
+            data_hook: OnceLock::new(),
         }
     }
 
@@ -85,6 +100,23 @@ impl MemoryAdapter {
     /// Has `hook` told of rooms that appear and go, and who comes and leaves.
     pub(crate) fn on_room_event(&self, hook: RoomHook) {
         self.room_hooks.add(hook);
+    }
+
+    /// Has `hook` told of each change of what is kept with a socket. From then on others are told of the connection under
+    /// each socket, too.
+    #[cfg(feature = "admin")]
+    pub(crate) fn on_data(&self, hook: DataHook) {
+        let _ = self.data_hook.set(hook); // One Admin UI, one hook.
+    }
+
+    /// What is kept with a socket has changed.
+    #[cfg(feature = "admin")]
+    pub(crate) fn data_changed(&self, member: &Member) {
+        if let Some(hook) = self.data_hook.get()
+            && self.member(member.id()).is_some()
+        {
+            (hook.0)(member); // Not of a socket that is not in yet: nobody knows it.
+        }
     }
 
     /// Who looks at what is sent to single sockets.
@@ -334,8 +366,19 @@ impl MemoryAdapter {
 
     /// What others are told about the selected sockets of this server.
     pub fn describe(&self, target: &Target, fields: Fields) -> Vec<RemoteSocket> {
-        let rooms = |member: &Member| if fields.rooms { self.rooms_of(member.id()) } else { Vec::new() };
-        self.members(target).iter().map(|member| member.describe(&rooms(member), fields)).collect()
+        self.members(target).iter().map(|member| self.describe_one(member, fields)).collect()
+    }
+
+    /// What others are told about one socket of this server.
+    pub(crate) fn describe_one(&self, member: &Member, fields: Fields) -> RemoteSocket {
+        let rooms = if fields.rooms { self.rooms_of(member.id()) } else { Vec::new() };
+        #[cfg_attr(not(feature = "admin"), expect(unused_mut, reason = "only the Admin UI adds something"))]
+        let mut told = member.describe(&rooms, fields);
+        #[cfg(feature = "admin")]
+        if fields.data && self.data_hook.get().is_some() {
+            crate::admin::add_connection(&mut told.data, member.connection());
+        }
+        told
     }
 
     /// How many sockets of this server are selected.
@@ -359,7 +402,11 @@ impl MemoryAdapter {
 
     /// Changes what is kept with the selected sockets of this server.
     pub fn patch_data(&self, target: &Target, patch: &Value) {
-        self.members(target).iter().for_each(|member| member.patch_data(patch));
+        for member in self.members(target) {
+            member.patch_data(patch);
+            #[cfg(feature = "admin")]
+            self.data_changed(&member);
+        }
     }
 
     fn created(&self, room: &str) {

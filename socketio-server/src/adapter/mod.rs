@@ -29,6 +29,8 @@ use tokio::sync::mpsc;
 pub use self::acks::AckItem;
 pub(crate) use self::member::Command;
 pub use self::member::Member;
+#[cfg(feature = "admin")]
+pub(crate) use self::memory::DataHook;
 pub use self::memory::MemoryAdapter;
 pub use self::outgoing::Outgoing;
 pub use self::recovery::Recovery;

@@ -62,36 +62,62 @@ const READY_PACKETS: usize = 256;
 const READY_BYTES: usize = 256 << 10;
 
 /// Who watches a connection or waits for it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// None once the session has ended.
-    events: std::sync::Mutex<Option<broadcast::Sender<ConnectionEvent>>>,
+    events: std::sync::Mutex<Events>,
     room: Notify,
+    #[cfg(feature = "admin")]
+    meter: std::sync::OnceLock<Arc<dyn Meter>>,
 }
 
-impl Default for Watch {
-    fn default() -> Self {
-        Self { events: std::sync::Mutex::new(Some(broadcast::Sender::new(EVENTS))), room: Notify::new() }
-    }
+/// Counts what goes through a connection. It may be told under the connection's lock, so it does no more.
+#[cfg(feature = "admin")]
+pub(crate) trait Meter: std::fmt::Debug + Send + Sync {
+    /// A packet with so many bytes of data arrived.
+    fn packet_in(&self, bytes: usize);
+    /// A packet with so many bytes of data was queued.
+    fn packet_out(&self, bytes: usize);
+    /// The client has changed to another transport.
+    fn upgraded(&self);
+}
+
+/// Where events go.
+#[derive(Debug, Default)]
+enum Events {
+    /// Nobody has asked for them. (A channel has 14 KiB.)
+    #[default]
+    Unwatched,
+    Watched(broadcast::Sender<ConnectionEvent>),
+    /// The session has ended.
+    Ended,
 }
 
 impl Watch {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<broadcast::Sender<ConnectionEvent>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Events> {
         self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn tell(&self, event: ConnectionEvent) {
-        if let Some(events) = &*self.lock() {
+        if let Events::Watched(events) = &*self.lock() {
             let _ = events.send(event); // Nobody watches any more.
         }
     }
 
     fn is_watched(&self) -> bool {
-        self.lock().as_ref().is_some_and(|events| events.receiver_count() > 0)
+        matches!(&*self.lock(), Events::Watched(events) if events.receiver_count() > 0)
     }
 
     /// Packets arrived.
     pub(super) fn arrived(&self, packet: &Packet, heartbeat: bool) {
+        #[cfg(feature = "admin")]
+        if let Some(meter) = self.meter.get()
+            && let Packet::Message(message) = packet
+        {
+            meter.packet_in(match message {
+                Message::Text(text) => text.len(),
+                Message::Binary(bytes) => bytes.len(),
+            });
+        }
         if self.is_watched() {
             self.tell(ConnectionEvent::Packet(packet.clone()));
             if heartbeat {
@@ -102,6 +128,13 @@ impl Watch {
 
     /// A message of Socket.IO was queued.
     pub(super) fn queued(&self, frame: &Frame) {
+        #[cfg(feature = "admin")]
+        if let Some(meter) = self.meter.get() {
+            let text = Some(frame.text().len()).filter(|length| *length > 0);
+            text.into_iter()
+                .chain(frame.attachments().map(|bytes| bytes.len()))
+                .for_each(|bytes| meter.packet_out(bytes));
+        }
         if !self.is_watched() {
             return;
         }
@@ -118,6 +151,10 @@ impl Watch {
     }
 
     pub(super) fn upgraded(&self, transport: TransportKind) {
+        #[cfg(feature = "admin")]
+        if let Some(meter) = self.meter.get() {
+            meter.upgraded();
+        }
         self.tell(ConnectionEvent::Upgrade(transport));
     }
 
@@ -134,7 +171,7 @@ impl Watch {
     /// The session has ended.
     pub(super) fn closed(&self, reason: CloseReason) {
         self.tell(ConnectionEvent::Close(reason));
-        *self.lock() = None;
+        *self.lock() = Events::Ended;
         self.room.notify_waiters();
     }
 }
@@ -167,12 +204,23 @@ impl Connection {
     #[doc(alias = "upgrade")]
     #[doc(alias = "heartbeat")]
     pub fn events(&self) -> ConnectionEvents {
-        let watch = self.watch();
-        let receiver = match &*watch.lock() {
-            Some(events) => events.subscribe(),
-            None => broadcast::Sender::new(1).subscribe(), // The end of the session is past: nothing comes.
+        let mut events = self.watch().lock();
+        let receiver = match &*events {
+            Events::Watched(sender) => sender.subscribe(),
+            Events::Unwatched => {
+                let (sender, receiver) = broadcast::channel(EVENTS);
+                *events = Events::Watched(sender);
+                receiver
+            }
+            Events::Ended => broadcast::Sender::new(1).subscribe(), // Its sender is gone: nothing comes.
         };
         ConnectionEvents { receiver, missed: 0 }
+    }
+
+    /// Has `meter` count what goes through the connection.
+    #[cfg(feature = "admin")]
+    pub(crate) fn set_meter(&self, meter: Arc<dyn Meter>) {
+        let _ = self.watch().meter.set(meter); // Set once, by the task of the connection.
     }
 
     /// Waits until little is queued for the client: fewer than 256 packets and 256 KiB. Who sends much to one client

@@ -66,6 +66,8 @@ pub(crate) use self::clock::now;
 pub(crate) use self::drain::Busy;
 #[cfg(feature = "client-bundle")]
 pub(crate) use self::encoding::{Encoding, ZLIB_HEADER, zlib_trailer};
+#[cfg(feature = "admin")]
+pub(crate) use self::events::Meter;
 pub(crate) use self::http::not_found;
 pub(crate) use self::incoming::Received;
 pub(crate) use self::io::Hold;

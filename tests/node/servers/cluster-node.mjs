@@ -1,9 +1,11 @@
 // One node of a cluster on the reference library, driven by its clients.
 //
 // Behaves as shared/reference/server-cluster.md describes. It is the Node.js member of mixed clusters, and what the
-// cluster suite is proven right on. PORT, REDIS_URL, ADAPTER, NODE_NAME, KEY_PREFIX and SUBSCRIPTION_MODE set it up.
+// cluster suite is proven right on. PORT, REDIS_URL, ADAPTER, NODE_NAME, KEY_PREFIX and SUBSCRIPTION_MODE set it up;
+// with ADMIN it serves the Admin UI.
 
 import http from "node:http";
+import { instrument } from "@socket.io/admin-ui";
 import { Server } from "socket.io";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { createClient } from "redis";
@@ -33,6 +35,7 @@ async function adapter() {
 const server = http.createServer();
 const io = new Server(server, { serveClient: false, maxHttpBufferSize: 4e6 + 1000, adapter: await adapter() });
 for (const nsp of [io.of("/"), io.of("/chat")]) commands(nsp, { name, kind });
+if (env.ADMIN) instrument(io, { auth: false, serverId: name, mode: "development" });
 server.listen(Number(env.PORT ?? 3000), "127.0.0.1");
 
 // Commands that were under way when Redis went are rejected, and the adapter catches none of it.

@@ -6,6 +6,7 @@
 
 import http from "node:http";
 import { createRequire } from "node:module";
+import * as admin from "./admin-mode.mjs";
 import * as clients from "./clients-mode.mjs";
 import * as stock from "./stock-modes.mjs";
 import { engineServer, socketServer } from "./attach.mjs";
@@ -21,6 +22,7 @@ const MODES = {
   clients: { pingInterval: 1000, pingTimeout: 2000, maxHttpBufferSize: 1e6, allowEIO3: true, serve: clients.serve },
   "eio-client": { pingInterval: 500, pingTimeout: 20_000, maxHttpBufferSize: 100, serve: stock.engineClient },
   "sio-client": { pingInterval: 2000, pingTimeout: 20_000, maxHttpBufferSize: 1e6, serve: stock.socketClient },
+  admin: { pingInterval: 25_000, pingTimeout: 20_000, maxHttpBufferSize: 1e6, serve: admin.serve },
   abuse: { allowEIO3: true, serve: (server, options) => abuse(socketServer(server, "/socket.io", options)) },
 };
 

@@ -1,6 +1,6 @@
 //! One node of a cluster, driven by its clients: whatever the cluster API offers, on request. For tests with other
 //! nodes (of Node.js, too), emitters and faults. Configured by environment: PORT, REDIS_URL, ADAPTER, NODE_NAME,
-//! KEY_PREFIX, SUBSCRIPTION_MODE.
+//! KEY_PREFIX, SUBSCRIPTION_MODE, ADMIN (if set, the Admin UI is served).
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 use socketio_redis_adapter::{RedisAdapter, SubscriptionMode};
+use socketio_server::admin::AdminOptions;
 use socketio_server::{AckError, Broadcast, Data, Event, Namespace, Server, ServerAnswer, Socket, State, Value};
 
 /// What every node knows of itself.
@@ -95,6 +96,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         builder = builder.adapter(redis.connect().await?);
     }
     let io = builder.build();
+    if env("ADMIN").is_some() {
+        io.instrument(AdminOptions::without_authentication().server_id(&name))?;
+        io.of("/admin").ready().await?;
+    }
     for namespace in [io.of("/"), io.of("/chat")] {
         serve(&namespace, &name);
         namespace.ready().await?;

@@ -2,9 +2,11 @@
 //!
 //! `MODE` says which: `protocol`, `legacy`, `protocol-msgpack` and `ws` send back what comes, `clients` serves all that
 //! a client can exercise, `eio-client` and `sio-client` are what the stock suites of the two client libraries talk to,
-//! `webtransport` offers that transport too, `abuse` is a server with default options. PORT, PING_INTERVAL, PING_TIMEOUT
-//! and MAX_PAYLOAD are read from the environment, too; with DEFLATE WebSocket messages are compressed.
+//! `webtransport` offers that transport too, `admin` the Admin UI, `abuse` is a server with default options. PORT,
+//! PING_INTERVAL, PING_TIMEOUT and MAX_PAYLOAD are read from the environment, too; with DEFLATE WebSocket messages are
+//! compressed.
 
+mod admin;
 mod clients;
 mod events;
 mod parsers;
@@ -102,6 +104,7 @@ async fn serve(mode: &str, listener: TcpListener) -> Result<(), io::Error> {
         "eio-client" => stock::engine_client(Options::new(500, 20_000, 100, false)?, listener).await,
         "sio-client" => stock::socket_client(Options::new(2000, 20_000, 1_000_000, false)?, listener).await,
         "webtransport" => webtransport::serve(Options::new(500, 2000, 1_000_000, false)?, listener).await?,
+        "admin" => admin::serve(Options::new(25_000, 20_000, 1_000_000, false)?, listener).await?,
         "abuse" => protocol::abuse(listener).await,
         other => return Err(io::Error::other(format!("MODE={other} is not offered"))),
     }
