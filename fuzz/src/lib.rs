@@ -9,4 +9,5 @@ pub mod engine_webtransport;
 pub mod socket_msgpack;
 pub mod socket_sequence;
 pub mod socket_text;
+pub mod websocket_deflate;
 pub mod websocket_frames;

@@ -45,7 +45,7 @@ for (const transports of [["polling", "webtransport"], ["polling", "websocket", 
     const page = await open({ transports });
     const said = await page.evaluate(async () => {
       const socket = await connect();
-      const first = socket.io.engine.transport.name;
+      const first = socket.firstTransport;
       const heard = [];
       socket.on("message-back", (n) => heard.push(n));
       let sent = 0;

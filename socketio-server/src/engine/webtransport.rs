@@ -56,10 +56,10 @@ impl Engine {
         };
         drop(handshaking);
         match admission {
-            Admission::New(id, pass) if !shared.is_closed() => {
+            // It counts as a connection until it has been served.
+            Admission::New(id, _pass) if !shared.is_closed() => {
                 if let Some(incoming) = shared.open_web_transport(id, head, stream) {
                     shared.accept(incoming).await;
-                    drop(pass);
                 }
             }
             Admission::Upgrade(connection) if connection.open_probe().is_ok() => {
