@@ -57,6 +57,11 @@ fn the_stock_client_of_version_2() {
 }
 
 #[test]
+fn clients_that_take_text_only() {
+    conformance("base64.test.mjs");
+}
+
+#[test]
 fn webtransport_in_a_browser() {
     conformance("webtransport.test.mjs");
 }

@@ -20,11 +20,11 @@ const args = [
   "--disable-sync",
 ];
 
-/** The stock client of npm, as a page loads it. */
-export const CLIENT = path.join(
-  path.dirname(createRequire(import.meta.url).resolve("socket.io-client/package.json")),
-  "dist/socket.io.js",
-);
+/** A stock client of npm, as a page loads it. */
+const clientFile = (name) =>
+  path.join(path.dirname(createRequire(import.meta.url).resolve(`${name}/package.json`)), "dist/socket.io.js");
+export const CLIENT = clientFile("socket.io-client");
+export const CLIENT_2 = clientFile("socket.io-client-2");
 
 /** With an icon of its own, so that none is asked for. */
 const EMPTY = `<!doctype html><title>test</title><link rel="icon" href="data:,">`;
@@ -69,9 +69,9 @@ export function browserUnderTest() {
      * An empty page of the server at `url` with the stock client and, as functions of the page, `connect(options)`,
      * `next(socket, event)` and `ask(socket, event, ...args)`: promises that give up after five seconds.
      */
-    async client(url, options = {}) {
+    async client(url, options = {}, script = CLIENT) {
       const page = await this.page(`${url}/test-page`, { html: EMPTY });
-      await page.addScriptTag({ path: CLIENT });
+      await page.addScriptTag({ path: script });
       await page.evaluate(inPage, options);
       return page;
     },
