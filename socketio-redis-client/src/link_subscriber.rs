@@ -69,6 +69,18 @@ pub(crate) enum Standing {
     Closed,
 }
 
+impl Standing {
+    /// Waits until it is known whether Redis lets us hear all.
+    pub(crate) async fn settled(mut standing: watch::Receiver<Standing>) -> Result<(), BusError> {
+        let settled = standing.wait_for(|standing| *standing != Standing::Pending).await;
+        match settled.as_deref() {
+            Ok(Standing::Up) => Ok(()),
+            Ok(Standing::Refused(error)) => Err(error.clone()),
+            _ => Err(BusError::Closed),
+        }
+    }
+}
+
 /// A handle on one namespace's subscriptions.
 pub(crate) struct LinkListener {
     id: u64,
@@ -81,13 +93,7 @@ impl LinkListener {
     /// Waits for all confirmations.
     pub(crate) async fn ready(&self) -> Result<(), BusError> {
         self.open()?;
-        let mut standing = self.standing.clone();
-        let settled = standing.wait_for(|standing| *standing != Standing::Pending).await;
-        match settled.as_deref() {
-            Ok(Standing::Up) => Ok(()),
-            Ok(Standing::Refused(error)) => Err(error.clone()),
-            _ => Err(BusError::Closed),
-        }
+        Standing::settled(self.standing.clone()).await
     }
 
     /// Subscribes to one more sharded channel, in the background.

@@ -171,13 +171,7 @@ pub(crate) struct SpreadListener {
 
 impl SpreadListener {
     pub(crate) async fn ready(&self) -> Result<(), BusError> {
-        let mut standing = self.whole.standing.subscribe();
-        let settled = standing.wait_for(|standing| *standing != Standing::Pending).await;
-        match settled.as_deref() {
-            Ok(Standing::Up) => Ok(()),
-            Ok(Standing::Refused(error)) => Err(error.clone()),
-            _ => Err(BusError::Closed),
-        }
+        Standing::settled(self.whole.standing.subscribe()).await
     }
 
     pub(crate) fn add(&self, channel: String) {
