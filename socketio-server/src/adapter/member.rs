@@ -122,8 +122,9 @@ impl Member {
         T: Serialize + DeserializeOwned + Clone + Default + Send + Sync + 'static,
     {
         loop {
-            let typed = self.data::<T>();
+            // In this order: what is read second is no older than what is compared with.
             let old = self.stored();
+            let typed = self.data::<T>();
             let mut data = typed.map_or_else(T::default, |data| T::clone(&data));
             change(&mut data);
             let data = Arc::new(data);
