@@ -96,11 +96,9 @@ function inPage({ certificate, ...defaults }) {
   window.connect = (options = {}) =>
     soon("connect", (resolve, reject) => {
       const socket = window.io(options.nsp ?? "/", { forceNew: true, reconnection: false, ...defaults, ...options });
-      socket.once("connect", () => {
-        // Asked later it may be another one already.
-        socket.firstTransport = socket.io.engine.transport.name;
-        resolve(socket);
-      });
+      // Asked when the socket is connected it may be another one already.
+      socket.io.once("open", () => (socket.firstTransport = socket.io.engine.transport.name));
+      socket.once("connect", () => resolve(socket));
       socket.once("connect_error", (error) => reject(new Error(`refused: ${error.message}`)));
     });
   window.upgraded = (socket, transport) =>
