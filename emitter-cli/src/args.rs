@@ -35,7 +35,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 Redis not reached in time,
 #[derive(Args)]
 pub(crate) struct Settings {
     // As an attribute, because rustdoc would take the brackets for links.
-    #[arg(help = "Redis to publish to: redis://[user:password@]host[:port][/db] or unix:/path")]
+    #[arg(help = "Redis to publish to: redis://[user:password@]host[:port][/db], rediss:// (TLS), unix:///path, \
+        redis+cluster://h1,h2, redis+sentinel://h1,h2/SERVICE")]
     #[arg(short, long, value_name = "URL", env = "REDIS_URL", hide_env_values = true)]
     #[arg(default_value = "redis://127.0.0.1:6379", global = true, help_heading = "Connection")]
     pub(crate) url: String,
@@ -50,6 +51,14 @@ pub(crate) struct Settings {
     #[arg(default_value = "/", global = true, help_heading = "Connection")]
     pub(crate) nsp: String,
 
+    /// Trust this authority (PEM) where the way to Redis or to the server is TLS
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Connection")]
+    pub(crate) cacert: Option<PathBuf>,
+
+    /// Our certificate and its key (PEM), for a Redis that wants one
+    #[arg(long, value_names = ["CERT", "KEY"], num_args = 2, global = true, help_heading = "Connection")]
+    pub(crate) cert: Vec<PathBuf>,
+
     /// Give up after this long, retries included; in a bulk run, on each emit
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     #[arg(global = true, help_heading = "Connection")]
@@ -58,6 +67,10 @@ pub(crate) struct Settings {
     /// Retries after a failed connection, or while Redis is not ready
     #[arg(long, value_name = "N", default_value_t = 3, global = true, help_heading = "Connection")]
     pub(crate) retries: u32,
+
+    /// Send again what may have arrived before the connection broke: it may arrive twice
+    #[arg(long, global = true, help_heading = "Connection")]
+    pub(crate) retry_sent: bool,
 
     /// Print what would be published (channel and decoded packet), publish nothing
     #[arg(short = 'N', long, global = true, help_heading = "Output")]

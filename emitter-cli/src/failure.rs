@@ -72,7 +72,7 @@ impl From<EmitError> for Failure {
                 .tip("choose another name"),
             EmitError::Url { url, reason } => Failure::usage(format!("{url:?} is not the URL of a Redis"))
                 .cause(reason)
-                .tip("write redis://[user:password@]host[:port][/db]"),
+                .tip("write redis://[user:password@]host[:port][/db], rediss:// for TLS, or unix:///path"),
             EmitError::Encode { reason } => Failure::usage("the arguments cannot be sent").cause(reason),
             EmitError::TooLarge { bytes, max } => {
                 Failure::new(code::FAILED, format!("the message has {bytes} bytes, more than the {max} accepted"))
@@ -81,7 +81,7 @@ impl From<EmitError> for Failure {
             EmitError::Unreachable { address, reason, .. } => {
                 Failure::new(code::UNREACHABLE, format!("cannot reach Redis at {address}"))
                     .cause(reason)
-                    .tip("start one (redis-server), or set REDIS_URL / --url")
+                    .tip(way_to(address, reason))
             }
             EmitError::Auth { address, reason } => failed(
                 &format!("Redis at {address} refuses the login"),
@@ -117,5 +117,31 @@ impl From<EmitError> for Failure {
             ),
             other => Failure::new(code::FAILED, other),
         }
+    }
+}
+
+/// What helps where Redis is not reached.
+fn way_to(address: &str, reason: &str) -> &'static str {
+    let reason = reason.to_lowercase();
+    let tls = address.starts_with("rediss");
+    let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    match () {
+        () if tls && says(&["unknownissuer", "unknown issuer"]) => {
+            "name the authority that signed its certificate with --cacert FILE"
+        }
+        () if tls
+            && says(&["certificaterequired", "certificate required", "handshakefailure", "handshake failure"]) =>
+        {
+            "this Redis wants a certificate of ours: --cert CERT KEY"
+        }
+        () if tls && says(&["certificate"]) => "its certificate has to be for this host and in date, see the cause",
+        () if tls && says(&["corrupt message", "invalidcontenttype", "eof", "no answer within"]) => {
+            "perhaps it speaks no TLS: write redis:// for rediss://"
+        }
+        () if says(&["it closed the connection", "reset by peer", "does not speak as redis"]) => {
+            "perhaps it wants TLS: write rediss:// for redis://"
+        }
+        () if says(&["lookup", "resolve", "name or service"]) => "look at the name of the host in REDIS_URL / --url",
+        () => "start one (redis-server), or set REDIS_URL / --url",
     }
 }

@@ -6,6 +6,7 @@ use socketio_protocol::socket::{Args, Value};
 
 use crate::{
     args::{Disconnect, Emit, Rooms, ServerEmit, Settings, Target},
+    connect,
     failure::Failure,
     output,
     payload::Payload,
@@ -67,7 +68,7 @@ impl From<&Emit> for Delivery {
 
 /// The emitter whose messages are planned. It does not connect.
 pub(crate) fn planner(settings: &Settings, nsp: &str) -> Result<Emitter, Failure> {
-    Ok(Emitter::builder(&settings.url).key(&settings.key).lazy()?.of(nsp))
+    Ok(connect::builder(settings)?.lazy()?.of(nsp))
 }
 
 pub(crate) fn emit(settings: &Settings, emit: &Emit) -> Result<Message, Failure> {

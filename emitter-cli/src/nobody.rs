@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use socketio_protocol::cluster::emitter::Channels;
 
-use crate::{args::Settings, output};
+use crate::{args::Settings, connect::Questions, output};
 
 /// Warns that nobody heard what was published on `channel`, and says what may help. Takes no longer than `left`.
 pub(crate) async fn warn(settings: &Settings, channel: &str, left: Duration) {
@@ -18,23 +18,17 @@ pub(crate) async fn warn(settings: &Settings, channel: &str, left: Duration) {
 }
 
 async fn advice(settings: &Settings) -> Option<String> {
-    let url = if settings.url.contains(':') { settings.url.clone() } else { format!("redis://{}", settings.url) };
-    let client = redis::Client::open(url).ok()?;
-    let mut redis = client.get_multiplexed_async_connection().await.ok()?;
-
+    let mut redis = Questions::open(settings, Duration::from_secs(1)).await.ok()?;
     let request = Channels::new(&settings.key, &settings.nsp).request().to_owned();
-    let own: Result<(String, u64), _> = redis::cmd("PUBSUB").arg("NUMSUB").arg(&request).query_async(&mut redis).await;
-    if let Ok((_, servers @ 1..)) = own {
+    if let servers @ 1.. = redis.subscribers("NUMSUB", &request).await {
         let servers = output::servers(servers);
         return Some(format!(
             "{servers} listen on {request}, but not for this: a namespace with * ? [ ] \\ is not heard by Node.js servers"
         ));
     }
-    let others: Vec<String> =
-        redis::cmd("PUBSUB").arg("CHANNELS").arg("*-request#/*#").query_async(&mut redis).await.ok()?;
-    let found: BTreeSet<_> = others.iter().filter_map(|channel| parts(channel)).collect();
-    let of_key = |(key, nsp): &(&str, &str)| (*key == settings.key).then(|| (*nsp).to_owned());
-    let of_nsp = |(key, nsp): &(&str, &str)| (*nsp == settings.nsp).then(|| (*key).to_owned());
+    let found = listeners(&mut redis).await;
+    let of_key = |(key, nsp): &(String, String)| (*key == settings.key).then(|| nsp.clone());
+    let of_nsp = |(key, nsp): &(String, String)| (*nsp == settings.nsp).then(|| key.clone());
     let (namespaces, keys) = (list(found.iter().filter_map(of_key)), list(found.iter().filter_map(of_nsp)));
     if let Some(keys) = keys {
         return Some(format!("servers listen with another key: {keys}; name it with --key"));
@@ -45,9 +39,15 @@ async fn advice(settings: &Settings) -> Option<String> {
     if let Some((key, nsp)) = found.first() {
         return Some(format!("servers listen with key {key:?} in namespace {nsp}; name them with --key and --nsp"));
     }
-    let sharded: Vec<String> = redis::cmd("PUBSUB").arg("SHARDCHANNELS").query_async(&mut redis).await.ok()?;
-    let sharded = sharded.iter().any(|channel| channel.starts_with(&format!("{}#/", settings.key)));
-    sharded.then(|| "servers with the sharded adapter are here; they hear only each other so far".to_owned())
+    let sharded = redis.list(&["PUBSUB", "SHARDCHANNELS", &format!("{}#/*", settings.key)]).await;
+    (!sharded.is_empty())
+        .then(|| "servers with the sharded adapter are here; they hear only each other so far".to_owned())
+}
+
+/// The keys and namespaces of all servers with the classic adapter.
+pub(crate) async fn listeners(redis: &mut Questions) -> BTreeSet<(String, String)> {
+    let channels = redis.list(&["PUBSUB", "CHANNELS", "*-request#/*#"]).await;
+    channels.iter().filter_map(|channel| parts(channel)).map(|(key, nsp)| (key.to_owned(), nsp.to_owned())).collect()
 }
 
 /// Key and namespace of a request channel.

@@ -4,7 +4,7 @@
 //! strings. Only `--str` is never looked into, and nothing in a text ever names a file.
 
 use std::{
-    fs,
+    fs::File,
     io::{self, Read},
     path::Path,
 };
@@ -45,8 +45,9 @@ impl Payload {
                             .tip("`-` is one argument; with --lines or --ndjson stdin is taken"));
                     };
                     let mut bytes = Vec::new();
-                    let read = stdin.read_to_end(&mut bytes);
+                    let read = (&mut stdin).take(MOST_BYTES + 1).read_to_end(&mut bytes);
                     read.map_err(|error| Failure::new(code::FAILED, "cannot read stdin").cause(error))?;
+                    small_enough(bytes.len() as u64, "stdin")?;
                     Piece::Either(text(bytes, "stdin")?)
                 }
                 Source::Arg(text) => Piece::Either(text.clone()),
@@ -85,7 +86,28 @@ pub(crate) fn value(text: &str, strict: bool) -> Result<Value, Failure> {
 }
 
 fn file(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| Failure::usage(format!("cannot read {}", path.display())).cause(error))
+    let unreadable = |error| Failure::usage(format!("cannot read {}", path.display())).cause(error);
+    let file = File::open(path).map_err(unreadable)?;
+    // What would be refused at the end is not read first; a pipe tells its size only then.
+    small_enough(file.metadata().map_err(unreadable)?.len(), &path.display().to_string())?;
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    small_enough(bytes.len() as u64, &path.display().to_string())?;
+    Ok(bytes)
+}
+
+/// No message may be larger (`Builder::max_message` of the emitter).
+const MOST_BYTES: u64 = 16 << 20;
+
+fn small_enough(bytes: u64, from: &str) -> Result<(), Failure> {
+    match bytes {
+        ..=MOST_BYTES => Ok(()),
+        _ => Err(Failure::new(
+            code::FAILED,
+            format!("{from} is larger than the {MOST_BYTES} bytes that a message may have"),
+        )
+        .tip("send less, or a link to it: servers would be cut off by Redis")),
+    }
 }
 
 /// Bytes that have to be text, without the newline that editors and `echo` put at the end.

@@ -35,7 +35,9 @@ fn in_our_words(error: ConnectError) -> EmitError {
     let unreachable = |address, reason| EmitError::Unreachable { address, reason, attempts: 1 };
     match error {
         ConnectError::Unreachable { address, reason } => unreachable(address, reason),
-        ConnectError::Timeout { address, after } => unreachable(address, format!("no answer within {after:?}")),
+        ConnectError::Timeout { address, after } => {
+            unreachable(address, format!("no answer within {} ms", after.as_millis()))
+        }
         ConnectError::Auth { address, reason } => EmitError::Auth { address, reason },
         ConnectError::Loading { reason, .. } => EmitError::Loading { reason },
         ConnectError::Refused { address, reason } => EmitError::from_words(&address, reason),

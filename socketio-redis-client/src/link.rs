@@ -156,7 +156,12 @@ impl Link {
     }
 
     /// Asks one thing when nothing else is under way.
-    pub(crate) async fn ask(&mut self, parts: &[&[u8]]) -> io::Result<Reply> {
+    ///
+    /// # Errors
+    ///
+    /// When the link breaks, or what comes is no answer of a Redis, or one of more than 1 MiB. That Redis says no is no
+    /// error here but a [`Reply::Error`].
+    pub async fn ask(&mut self, parts: &[&[u8]]) -> io::Result<Reply> {
         let mut command = Vec::new();
         resp::command(&mut command, parts);
         self.stream.write_all(&command).await?;
