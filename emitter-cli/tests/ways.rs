@@ -190,13 +190,16 @@ fn ctrl_c_counts_what_has_no_answer_as_failed() {
     command.args(["emit", "n", "--lines"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(b"1\n2\n3\n4\n5\n").unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut published = 0;
-    while published < 5 {
-        assert!(Instant::now() < deadline, "{published} were published");
-        std::thread::sleep(Duration::from_millis(5));
-        published += stalls.published();
+    // Messages that leave together have their answers together.
+    for (lines, in_all) in [(&b"1\n2\n"[..], 2), (b"3\n4\n5\n", 5)] {
+        stdin.write_all(lines).unwrap();
+        while published < in_all {
+            assert!(Instant::now() < deadline, "{published} were published");
+            std::thread::sleep(Duration::from_millis(5));
+            published += stalls.published();
+        }
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let status = child.wait().unwrap();
