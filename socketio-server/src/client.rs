@@ -25,8 +25,9 @@ use crate::engine::counters::bump;
 #[cfg(feature = "rate-limit")]
 use crate::engine::{Excess, SocketLimits};
 use crate::engine::{Incoming, Received, random_id};
-use crate::error::{ConnectError, DisconnectReason, HandlerErrorKind};
-use crate::handler::{AckSlot, Event, EventContext, Load, Occasion, Owner, run, run_future, text_of};
+use crate::error::{ConnectError, DisconnectReason};
+use crate::gate::{Middlewares, pass, run_all};
+use crate::handler::{AckSlot, EventContext, Load, Occasion, Owner, run_future, text_of};
 use crate::handlers::Found;
 use crate::handshake::Handshake;
 use crate::namespace::{Guest, Namespace};
@@ -636,20 +637,16 @@ impl Entry {
     }
 }
 
-/// Runs the handlers of an event.
+/// Runs the handlers of an event, at once if no middleware looks at it first.
 fn dispatch(socket: &Socket, args: Args, id: Option<u64>) {
     socket.namespace().shared().counts.events_received.add(1);
-    let event = Event::new(args.clone());
-    let mut found = Found::new();
-    let refused = socket.namespace().find(socket, &event, &mut found).and_then(|()| socket.find(&event, &mut found));
     let context = EventContext { socket: socket.clone(), args, ack: id.map(AckSlot::new) };
-    if let Err(refusal) = refused {
-        return context.fail(HandlerErrorKind::Returned(refusal));
-    }
-    if let Some((last, others)) = found.split_last() {
-        others.iter().for_each(|callback| run(callback, context.clone(), socket.load()));
-        run(last, context, socket.load());
-    }
+    let (mut found, mut middlewares) = (Found::new(), Middlewares::new());
+    let name = context.args.event().unwrap_or_default();
+    socket.namespace().find(&name, &mut found, Some(&mut middlewares));
+    socket.find(&name, &mut found, Some(&mut middlewares));
+    drop(name);
+    if middlewares.is_empty() { run_all(found, context) } else { pass(context, middlewares) }
 }
 
 fn query_as_auth(query: &str) -> Args {

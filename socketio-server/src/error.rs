@@ -116,6 +116,67 @@ impl ConnectError {
     }
 }
 
+/// Why an event is not let through to its handlers; see [`Namespace::use_packet`](crate::Namespace::use_packet).
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct EventError(ConnectError);
+
+impl EventError {
+    /// A refusal that a client sees as `error` in its acknowledgement.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(ConnectError::new(message))
+    }
+
+    /// Adds what a client sees as `data` in its acknowledgement, and one of Socket.IO 2 in place of the message. Data
+    /// that cannot be written is left out.
+    #[must_use]
+    pub fn data(self, data: impl Serialize) -> Self {
+        Self(self.0.data(data))
+    }
+
+    /// What a client of Socket.IO 2 is sent.
+    pub(crate) fn payload(&self) -> Args {
+        self.0.payload(true)
+    }
+}
+
+/// As the acknowledgement has it.
+impl Serialize for EventError {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Failure<'a> {
+            error: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            data: Option<DataOf<'a>>,
+        }
+        Failure { error: &self.0.message, data: self.0.data.as_ref().map(DataOf) }.serialize(serializer)
+    }
+}
+
+impl From<&str> for EventError {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<String> for EventError {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<EmitError> for EventError {
+    fn from(error: EmitError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<ArgsError> for EventError {
+    fn from(error: ArgsError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 impl From<&str> for ConnectError {
     fn from(message: &str) -> Self {
         Self::new(message)
@@ -224,6 +285,9 @@ pub enum HandlerErrorKind {
     /// The handler returned an error.
     #[error("{0}")]
     Returned(String),
+    /// A [packet middleware](crate::Namespace::use_packet) did not let the event through to its handlers.
+    #[error(transparent)]
+    Refused(EventError),
     /// The handler panicked.
     #[error("panic: {0}")]
     Panic(String),

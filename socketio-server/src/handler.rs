@@ -22,8 +22,9 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::ack::Ack;
+use crate::broadcast::check_name;
 use crate::engine::counters::bump;
-use crate::error::{HandlerError, HandlerErrorKind};
+use crate::error::{EmitError, HandlerError, HandlerErrorKind};
 use crate::reply::Reply;
 use crate::socket::Socket;
 
@@ -98,7 +99,7 @@ impl EventContext {
         self.answer(&Failure { error });
     }
 
-    fn report(&self, kind: HandlerErrorKind) {
+    pub(crate) fn report(&self, kind: HandlerErrorKind) {
         self.socket.namespace().shared().report(HandlerError {
             nsp: self.socket.namespace().name().clone(),
             socket: self.socket.id().clone(),
@@ -160,8 +161,23 @@ pub struct Event {
 }
 
 impl Event {
-    pub(crate) fn new(args: Args) -> Self {
+    /// An event, for a [packet middleware](crate::Namespace::use_packet) that replaces the one that came. `args` are
+    /// written as by [`emit`](Socket::emit): a tuple is the list of arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError::Reserved`](crate::EmitError::Reserved) and [`EmitError::Encode`](crate::EmitError::Encode).
+    pub fn new(name: &str, args: impl Serialize) -> Result<Self, EmitError> {
+        check_name(name)?;
+        Ok(Self { args: Args::new_event(name, &args)? })
+    }
+
+    pub(crate) fn of(args: Args) -> Self {
         Self { args }
+    }
+
+    pub(crate) fn into_args(self) -> Args {
+        self.args
     }
 
     /// Its name.
@@ -322,6 +338,23 @@ impl Load {
     }
 }
 
+/// Counts something that waits, until it is dropped.
+pub(crate) struct Waiting(Arc<Load>);
+
+impl Waiting {
+    pub(crate) fn new(load: Arc<Load>) -> Self {
+        load.waiting.fetch_add(1, Ordering::AcqRel);
+        Self(load)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.fewer.notify_waiters();
+    }
+}
+
 /// Runs a handler: at once as far as it goes without waiting, the rest in a task of its own.
 pub(crate) fn run(callback: &Callback, context: EventContext, load: &Arc<Load>) {
     let span = tracing::debug_span!(
@@ -415,9 +448,8 @@ pub(crate) fn run_future(future: HandlerFuture, load: &Arc<Load>, owner: impl Ow
         Poll::Ready(Ok(())) => {}
         Poll::Ready(Err(panic)) => owner.panicked(text_of(&*panic)),
         Poll::Pending => {
-            load.waiting.fetch_add(1, Ordering::AcqRel);
-            let load = load.clone();
-            load.tasks.clone().spawn(async move {
+            let waiting = Waiting::new(load.clone());
+            load.tasks.spawn(async move {
                 let result = poll_fn(|cx| {
                     let began = Instant::now();
                     let polled = future.poll_unpin(cx);
@@ -425,8 +457,7 @@ pub(crate) fn run_future(future: HandlerFuture, load: &Arc<Load>, owner: impl Ow
                     polled
                 })
                 .await;
-                load.waiting.fetch_sub(1, Ordering::AcqRel);
-                load.fewer.notify_waiters();
+                drop(waiting);
                 if let Err(panic) = result {
                     owner.panicked(text_of(&*panic));
                 }

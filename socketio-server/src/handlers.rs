@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
 use crate::error::{ConnectError, DisconnectReason};
+use crate::gate::{Gate, Middlewares};
 use crate::handler::{Callback, Event, HandlerFuture};
 use crate::socket::Socket;
 use std::future::Future;
@@ -17,7 +18,6 @@ pub(crate) type OnDisconnect = Arc<dyn Fn(Socket, DisconnectReason) -> HandlerFu
 pub(crate) type Middleware =
     Arc<dyn Fn(Socket) -> Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>> + Send + Sync>;
 pub(crate) type OnOutgoing = Arc<dyn Fn(&Socket, &Event) + Send + Sync>;
-pub(crate) type PacketMiddleware = Arc<dyn Fn(&Socket, &Event) -> Result<(), String> + Send + Sync>;
 
 /// What a namespace has registered for its sockets.
 #[derive(Default)]
@@ -63,7 +63,9 @@ pub(crate) struct Listeners {
     named: HashMap<Box<str>, SmallVec<[Listener; 1]>, foldhash::fast::RandomState>,
     any: Vec<Listener>,
     pub(crate) any_outgoing: Vec<(ListenerId, OnOutgoing)>,
-    pub(crate) packet_middlewares: Vec<PacketMiddleware>,
+    pub(crate) packet_middlewares: Middlewares,
+    /// The way of a socket's events is held up. Namespaces have none.
+    pub(crate) gate: Option<Gate>,
     pub(crate) disconnecting: Vec<OnDisconnect>,
     pub(crate) disconnect: Vec<OnDisconnect>,
 }

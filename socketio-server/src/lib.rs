@@ -51,7 +51,9 @@ mod client_bundle;
 #[cfg(feature = "client-bundle")]
 mod client_files;
 mod drain;
+mod emitting;
 mod error;
+mod gate;
 mod handler;
 mod handlers;
 mod handshake;
@@ -78,8 +80,11 @@ pub use adapter::{Answers, Emitted, Fields, JoinError, MissingAnswers, Recovery,
 pub use broadcast::{Broadcast, IntoRooms};
 pub use bytes::Bytes;
 pub use drain::Drain;
+pub use emitting::Emitting;
 pub use engine::{TrustedProxies, UnknownProxy};
-pub use error::{AckError, ConnectError, DisconnectReason, EmitError, HandlerError, HandlerErrorKind, RequestError};
+pub use error::{
+    AckError, ConnectError, DisconnectReason, EmitError, EventError, HandlerError, HandlerErrorKind, RequestError,
+};
 pub use handler::{Data, Event, EventContext, FromEvent, Handler, HandlerFuture, State};
 pub use handlers::ListenerId;
 pub use handshake::Handshake;
@@ -95,6 +100,6 @@ pub use serve::{TlsConfig, TlsError};
 pub use server::{Builder, Server};
 pub use server_event::ServerAnswer;
 pub use service::{NotFound, SocketIoLayer, SocketIoService};
-pub use socket::{Emitting, Socket};
+pub use socket::Socket;
 pub use socketio_protocol::socket::{Args, ArgsError, EncodeError, Value};
 pub use stats::{ByTransport, Stats};

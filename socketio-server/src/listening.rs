@@ -6,7 +6,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use crate::adapter::Outgoing;
-use crate::error::{DisconnectReason, EmitError};
+use crate::error::{DisconnectReason, EmitError, EventError};
+use crate::gate::erase_packet_middleware;
 use crate::handler::{Event, Handler, erase, text_of};
 use crate::handlers::ListenerId;
 use crate::socket::{Socket, erase_disconnect};
@@ -45,13 +46,15 @@ impl Socket {
         self
     }
 
-    /// Looks at each event of this socket before its handlers; an error drops the event and goes to the error hook.
+    /// Looks at each event of this socket before its handlers, and behind the middlewares of its namespace; see
+    /// [`Namespace::use_packet`](crate::Namespace::use_packet).
     #[doc(alias = "use")]
-    pub fn use_packet(
-        &self,
-        middleware: impl Fn(&Socket, &Event) -> Result<(), String> + Send + Sync + 'static,
-    ) -> &Self {
-        self.listeners().get_or_insert_default().packet_middlewares.push(Arc::new(middleware));
+    pub fn use_packet<F, Fut>(&self, middleware: F) -> &Self
+    where
+        F: FnOnce(Socket, Event) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Event, EventError>> + Send + 'static,
+    {
+        self.listeners().get_or_insert_default().packet_middlewares.push(erase_packet_middleware(middleware));
         self
     }
 
@@ -149,7 +152,7 @@ impl Socket {
 
     fn outgoing(&self, packet: &Outgoing) {
         let handlers = self.listeners().as_ref().map(|listeners| listeners.any_outgoing.clone()).unwrap_or_default();
-        let event = Event::new(packet.args());
+        let event = Event::of(packet.args());
         for (_, handler) in handlers {
             if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| handler(self, &event))) {
                 self.namespace().shared().report_panic(self, &event.name(), text_of(&*panic));

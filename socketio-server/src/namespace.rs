@@ -18,7 +18,8 @@ use crate::adapter::{
     Adapter, AdapterFactory, Answers, Emitted, History, MemoryAdapter, Outgoing, RoomEvent, ServerEvent, Target,
 };
 use crate::broadcast::{Broadcast, IntoRooms, check_name, check_request};
-use crate::error::{ConnectError, DisconnectReason, EmitError, RequestError};
+use crate::error::{ConnectError, DisconnectReason, EmitError, EventError, RequestError};
+use crate::gate::{Middlewares, erase_packet_middleware};
 use crate::handler::{Event, Handler, erase};
 use crate::handlers::{Found, Handlers, ListenerId, Listeners, Middleware, OnConnection, OnDisconnect};
 use crate::parser::Parser;
@@ -202,13 +203,36 @@ impl Namespace {
         self
     }
 
-    /// Looks at each event of each socket before its handlers; an error drops the event and goes to the error hook.
+    /// Looks at each event of each socket before its handlers, which run with the event that it returns: the one that
+    /// came, or another. Several run in order, those of the namespace before those of a socket. It may wait: events of
+    /// the same socket that come meanwhile wait behind it, and keep their order.
+    ///
+    /// An error drops the event and goes to the [error hook](crate::Server::on_error), and as `{"error": ..}` to the
+    /// client if it asked for an acknowledgement. A client of Socket.IO 2 is sent it as an `error` event, too; newer
+    /// ones have no packet for it.
+    ///
+    /// ```
+    /// # use socketio_server::{Data, Event, EventError, testing::TestClient};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = socketio_server::Server::new();
+    /// io.use_packet(async |socket, event: Event| match &*event.name() {
+    ///     "delete" if socket.handshake().query("admin").is_none() => Err(EventError::new("not for you")),
+    ///     "old name" => Ok(Event::new("name", event.args())?),
+    ///     _ => Ok(event),
+    /// });
+    /// io.on("name", async |Data(name): Data<String>| name.len());
+    ///
+    /// let client = TestClient::connect(&io).await;
+    /// assert_eq!(client.emit_with_ack::<usize>("old name", "ana").await, 3);
+    /// # }
+    /// ```
     #[doc(alias = "use")]
-    pub fn use_packet(
-        &self,
-        middleware: impl Fn(&Socket, &Event) -> Result<(), String> + Send + Sync + 'static,
-    ) -> &Self {
-        self.write().listeners.packet_middlewares.push(Arc::new(middleware));
+    pub fn use_packet<F, Fut>(&self, middleware: F) -> &Self
+    where
+        F: FnOnce(Socket, Event) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Event, EventError>> + Send + 'static,
+    {
+        self.write().listeners.packet_middlewares.push(erase_packet_middleware(middleware));
         self
     }
 
@@ -568,19 +592,14 @@ impl Namespace {
         self.handlers().flat_map(|handlers| which(&handlers.listeners).clone()).collect()
     }
 
-    /// The handlers of an event, or why a middleware refused it.
-    pub(crate) fn find(&self, socket: &Socket, event: &Event, found: &mut Found) -> Result<(), String> {
-        let name = event.name();
+    /// The handlers of an event, and the middlewares that it has to pass, if it has not.
+    pub(crate) fn find(&self, event: &str, found: &mut Found, mut middlewares: Option<&mut Middlewares>) {
         for handlers in self.handlers() {
-            let listeners = &handlers.listeners;
-            listeners.find(&name, found);
-            if !listeners.packet_middlewares.is_empty() {
-                let middlewares = listeners.packet_middlewares.clone();
-                drop(handlers);
-                middlewares.iter().try_for_each(|middleware| middleware(socket, event))?;
+            handlers.listeners.find(event, found);
+            if let Some(middlewares) = &mut middlewares {
+                middlewares.extend_from_slice(&handlers.listeners.packet_middlewares);
             }
         }
-        Ok(())
     }
 }
 

@@ -15,7 +15,8 @@ use socketio_protocol::cluster::BusError;
 use crate::ack::BroadcastAcks;
 use crate::adapter::{Answers, Emitted, Target};
 use crate::broadcast::{Broadcast, IntoRooms};
-use crate::error::{ConnectError, DisconnectReason, EmitError, RequestError};
+use crate::error::{ConnectError, DisconnectReason, EmitError, EventError, RequestError};
+use crate::gate::erase_packet_middleware;
 use crate::handler::{Event, Handler, erase};
 use crate::handlers::{Handlers, ListenerId};
 use crate::handshake::Handshake;
@@ -357,11 +358,12 @@ impl NamespacePattern {
 
     /// As [`Namespace::use_packet`].
     #[doc(alias = "use")]
-    pub fn use_packet(
-        &self,
-        middleware: impl Fn(&Socket, &Event) -> Result<(), String> + Send + Sync + 'static,
-    ) -> &Self {
-        self.write().listeners.packet_middlewares.push(Arc::new(middleware));
+    pub fn use_packet<F, Fut>(&self, middleware: F) -> &Self
+    where
+        F: FnOnce(Socket, Event) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Event, EventError>> + Send + 'static,
+    {
+        self.write().listeners.packet_middlewares.push(erase_packet_middleware(middleware));
         self
     }
 

@@ -49,7 +49,7 @@ impl ServerHandlers {
     /// Runs the handlers of an event that are registered with any of `all`, in order.
     pub(crate) fn run<'a>(all: impl IntoIterator<Item = &'a Arc<Self>>, event: ServerEvent) {
         let answer = ServerAnswer(event.answer.map(|sender| Arc::new(Mutex::new(Some(sender)))));
-        let event = Event::new(event.args);
+        let event = Event::of(event.args);
         for handler in all.into_iter().flat_map(|handlers| handlers.of(&event.name())) {
             let run = std::panic::AssertUnwindSafe(|| handler(event.clone(), answer.clone()));
             if std::panic::catch_unwind(run).is_err() {

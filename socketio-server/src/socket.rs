@@ -15,10 +15,12 @@ use tokio::sync::oneshot;
 use crate::ack::AckFuture;
 use crate::adapter::{Command, Emitted, JoinError, Member, Outgoing, Resumed, Session, Target};
 use crate::broadcast::{Broadcast, IntoRooms, check_name};
+use crate::emitting::Emitting;
 use crate::engine::counters::bump;
 use crate::engine::{Connection, SendError};
 use crate::error::{DisconnectReason, EmitError, HandlerError, HandlerErrorKind};
-use crate::handler::{Event, Handler, Load, Occasion, Owner, erase, run_future};
+use crate::gate::Middlewares;
+use crate::handler::{Handler, Load, Occasion, Owner, erase, run_future};
 use crate::handlers::{Found, Listeners, OnDisconnect};
 use crate::handshake::Handshake;
 use crate::namespace::Namespace;
@@ -217,7 +219,7 @@ impl Socket {
         self.emit_flagged(event, &args, false, true)
     }
 
-    fn emit_flagged<T: Serialize>(
+    pub(crate) fn emit_flagged<T: Serialize>(
         &self,
         event: &str,
         args: &T,
@@ -269,7 +271,13 @@ impl Socket {
         self.ask(event, &args, self.namespace().shared().config.limits.ack_timeout, true)
     }
 
-    fn ask<R, T: Serialize>(&self, event: &str, args: &T, timeout: Duration, compress: bool) -> AckFuture<R> {
+    pub(crate) fn ask<R, T: Serialize>(
+        &self,
+        event: &str,
+        args: &T,
+        timeout: Duration,
+        compress: bool,
+    ) -> AckFuture<R> {
         let id = self.namespace().adapter().local().acks().next_id();
         let sent = check_name(event).and_then(|()| {
             if self.phase() == GONE {
@@ -323,8 +331,7 @@ impl Socket {
     }
 
     fn emitting(&self) -> Emitting<'_> {
-        let timeout = self.namespace().shared().config.limits.ack_timeout;
-        Emitting { socket: self, volatile: false, compress: true, timeout }
+        Emitting::of(self, self.namespace().shared().config.limits.ack_timeout)
     }
 
     /// Everybody in the namespace but this socket.
@@ -600,23 +607,19 @@ impl Socket {
         }
     }
 
-    /// The handlers of an event, or why a middleware refused it.
-    pub(crate) fn find(&self, event: &Event, found: &mut Found) -> Result<(), String> {
+    /// The handlers of an event, and the middlewares that it has to pass, if it has not.
+    pub(crate) fn find(&self, event: &str, found: &mut Found, middlewares: Option<&mut Middlewares>) {
         let mut listeners = self.listeners();
-        let Some(own) = listeners.as_mut() else { return Ok(()) };
-        let name = event.name();
-        if !own.packet_middlewares.is_empty() {
-            let middlewares = own.packet_middlewares.clone();
-            drop(listeners);
-            middlewares.iter().try_for_each(|middleware| middleware(self, event))?;
-            listeners = self.listeners();
+        let Some(own) = listeners.as_mut() else { return };
+        if let Some(middlewares) = middlewares {
+            middlewares.extend_from_slice(&own.packet_middlewares);
+            if !middlewares.is_empty() {
+                return; // Its handlers are looked for once it has passed.
+            }
         }
-        if let Some(own) = listeners.as_mut()
-            && own.find(&name, found)
-        {
-            own.take_once(&name);
+        if own.find(event, found) {
+            own.take_once(event);
         }
-        Ok(())
     }
 
     pub(crate) fn answered(&self, id: u64, args: &Args) {
@@ -661,55 +664,5 @@ impl Eq for Socket {}
 impl std::fmt::Debug for Socket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Socket").field("id", self.id()).field("nsp", self.namespace().name()).finish_non_exhaustive()
-    }
-}
-
-/// A socket, and how its next packet is sent.
-#[derive(Debug, Clone, Copy)]
-#[must_use = "it does nothing until it emits"]
-pub struct Emitting<'a> {
-    socket: &'a Socket,
-    volatile: bool,
-    compress: bool,
-    timeout: Duration,
-}
-
-impl Emitting<'_> {
-    /// See [`Socket::timeout`].
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
-    }
-
-    /// See [`Socket::volatile`].
-    pub fn volatile(self) -> Self {
-        Self { volatile: true, ..self }
-    }
-
-    /// See [`Socket::compress`].
-    pub fn compress(self, compress: bool) -> Self {
-        Self { compress, ..self }
-    }
-
-    /// See [`Socket::emit`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Socket::emit`]. That a volatile packet was dropped is no error.
-    pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
-        self.socket.emit_flagged(event, &args, self.volatile, self.compress)
-    }
-
-    /// See [`Socket::send`].
-    ///
-    /// # Errors
-    ///
-    /// As [`emit`](Emitting::emit).
-    pub fn send(&self, args: impl Serialize) -> Result<Emitted, EmitError> {
-        self.emit("message", args)
-    }
-
-    /// See [`Socket::emit_with_ack`].
-    pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> AckFuture<R> {
-        self.socket.ask(event, &args, self.timeout, self.compress)
     }
 }

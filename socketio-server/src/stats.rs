@@ -32,7 +32,7 @@ pub(crate) struct Counts {
 }
 
 /// How handlers fail.
-const KINDS: [&str; 6] = ["arguments", "state", "returned", "panic", "answer", "join"];
+const KINDS: [&str; 7] = ["arguments", "state", "returned", "panic", "answer", "join", "refused"];
 
 impl Counts {
     pub(crate) fn failed(&self, kind: &HandlerErrorKind) {
@@ -44,6 +44,7 @@ impl Counts {
                 HandlerErrorKind::Panic(_) => 3,
                 HandlerErrorKind::Answer(_) => 4,
                 HandlerErrorKind::Join(_) => 5,
+                HandlerErrorKind::Refused(_) => 6,
             }],
         );
     }
@@ -110,7 +111,8 @@ pub struct Stats {
     pub ack_timeouts: u64,
     /// Clients that a middleware did not let in.
     pub middleware_refusals: u64,
-    /// Handlers that failed, by how: `arguments`, `state`, `returned`, `panic`, `answer`, `join`.
+    /// Handlers that failed, by how: `arguments`, `state`, `returned`, `panic`, `answer`, `join`,
+    /// `refused`: events that a [packet middleware](crate::Namespace::use_packet) did not let through.
     pub handler_errors: Vec<(&'static str, u64)>,
     /// Handlers that wait for something now.
     pub handlers_waiting: u64,

@@ -51,6 +51,12 @@ for (const [way, transports] of Object.entries(ways)) {
       assert.equal(unknown.message ?? unknown, "Invalid namespace");
     });
 
+    better("an event that a per-packet middleware refuses is an `error` to the client", "only version 2 did", async () => {
+      const socket = await open();
+      socket.emit("forbidden");
+      assert.deepEqual((await event(socket, "error"))[0], "event not allowed");
+    });
+
     test("middleware may take its time, and a pattern makes namespaces", async () => {
       await open("/slow");
       const socket = await open("/dyn-5");

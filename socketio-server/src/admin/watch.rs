@@ -83,9 +83,9 @@ impl Admin {
         })));
         if *namespace.name() != self.namespace {
             let admin = self.clone();
-            namespace.use_packet(move |socket: &Socket, event: &Event| {
-                admin.tell_event("event_received", socket, event);
-                Ok(())
+            namespace.use_packet(async move |socket: Socket, event: Event| {
+                admin.tell_event("event_received", &socket, &event);
+                Ok(event)
             });
             namespace.local_sockets().iter().for_each(|socket| self.watch_outgoing(socket));
         }

@@ -91,7 +91,8 @@ async fn a_middleware_that_panics_refuses_its_client_and_is_reported() {
 #[tokio::test]
 async fn a_panic_on_the_connections_task_ends_its_sockets_and_no_others() {
     let io = Server::new();
-    io.use_packet(|_, event| if event.name() == "panic" { panic!("as the client wished") } else { Ok(()) });
+    io.on_error(|_| panic!("as the client wished"));
+    io.on("panic", async || -> () { panic!("as the client wished") });
     io.on("echo", async |Data(n): Data<i32>| n);
     let mut healthy = Polling::connect(&io).await;
     let unlucky = Polling::connect(&io).await;
@@ -180,3 +181,5 @@ async fn what_comes_while_a_middleware_looks_waits_for_it() {
 mod answers;
 mod entering;
 mod hearing;
+#[cfg(feature = "testing")]
+mod passing;

@@ -203,6 +203,12 @@ impl State {
                     let _ = entering.send(Ok((id, pid))); // Who does not wait any more need not know.
                 }
             }
+            Kind::ConnectError if namespace.entering.is_none() => {
+                // To clients of Socket.IO 2 it is an event.
+                if let Ok(error) = Args::new_event("error", &packet.data) {
+                    let _ = namespace.news.send(News::Event(error, None));
+                }
+            }
             Kind::ConnectError => {
                 let (message, data) = match packet.data.value::<Refusal>().ok().flatten() {
                     Some(Refusal::V4 { message, data }) => (message, data),

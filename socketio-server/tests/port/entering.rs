@@ -123,9 +123,9 @@ async fn what_looks_at_each_packet_runs_in_order_and_the_first_error_stops_it() 
     io.on_error(move |error| reported.note(format!("{}: {}", error.event, error.kind)));
     for name in ["first", "second"] {
         let log = log.clone();
-        io.use_packet(move |_, event| {
+        io.use_packet(async move |_, event| {
             log.note(format!("{name} {}", event.name()));
-            if event.name() == name { Err("no".into()) } else { Ok(()) }
+            if event.name() == name { Err("no".into()) } else { Ok(event) }
         });
     }
     let handled = log.clone();

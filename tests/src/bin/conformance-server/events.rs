@@ -70,9 +70,9 @@ pub(crate) fn everything(io: &Server, namespace: &Namespace, ended: &Ended) {
     questions(namespace);
     rooms(io, namespace);
     endings(namespace);
-    namespace.use_packet(|socket, event| {
+    namespace.use_packet(async |socket, event| {
         if event.name() != "forbidden" {
-            return Ok(());
+            return Ok(event);
         }
         let refusal = "event not allowed";
         let _ = socket.emit("packet-error", refusal);
