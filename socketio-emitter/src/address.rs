@@ -31,7 +31,7 @@ pub(crate) async fn connect(address: &Address, timeout: Duration) -> Result<Conn
     Ok(Connection { answers: FramedRead::new(answers, AnswerCodec::default()), commands })
 }
 
-fn in_our_words(error: ConnectError) -> EmitError {
+pub(crate) fn in_our_words(error: ConnectError) -> EmitError {
     let unreachable = |address, reason| EmitError::Unreachable { address, reason, attempts: 1 };
     match error {
         ConnectError::Unreachable { address, reason } => unreachable(address, reason),

@@ -1,5 +1,7 @@
 //! Whom to send to, and how.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::{
@@ -26,6 +28,14 @@ pub struct Broadcast {
 impl Broadcast {
     pub(crate) fn new(emitter: Emitter, target: Target) -> Self {
         Self { emitter, target }
+    }
+
+    pub(crate) fn emitter(&self) -> &Emitter {
+        &self.emitter
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     fn with(&self, change: impl FnOnce(&mut Target)) -> Self {
@@ -61,13 +71,19 @@ impl Broadcast {
         self.with(|target| target.flags().compress = Some(compress))
     }
 
+    /// How long answers are waited for, of clients to a [`request`](Broadcast::request), of servers to questions; if not
+    /// said, the emitter's [`requests_timeout`](crate::Builder::requests_timeout).
+    pub fn timeout(&self, timeout: Duration) -> Self {
+        self.with(|target| target.timeout = Some(timeout))
+    }
+
     /// Sends `event` to the selected clients, on all servers; see [`Emitter::emit`].
     ///
     /// # Errors
     ///
     /// As [`Emitter::emit`].
     pub fn emit(&self, event: &str, args: impl Serialize) -> Emitted {
-        self.emitter.send(|out| plan::emit(self.emitter.channels(), &self.target, event, &args, out))
+        self.emitter.send(|out| plan::emit(self.emitter.format(), &self.target, event, &args, out))
     }
 
     /// Has the selected sockets join a room, or several. They do so when the servers have read it.
@@ -76,7 +92,7 @@ impl Broadcast {
     ///
     /// As [`Emitter::emit`].
     pub fn sockets_join(&self, rooms: impl IntoRooms) -> Emitted {
-        self.emitter.send(|out| plan::join(self.emitter.channels(), &self.target, &rooms.into_rooms(), out))
+        self.emitter.send(|out| plan::join(self.emitter.format(), &self.target, &rooms.into_rooms(), out))
     }
 
     /// Has the selected sockets leave a room, or several. They do so when the servers have read it.
@@ -85,7 +101,7 @@ impl Broadcast {
     ///
     /// As [`Emitter::emit`].
     pub fn sockets_leave(&self, rooms: impl IntoRooms) -> Emitted {
-        self.emitter.send(|out| plan::leave(self.emitter.channels(), &self.target, &rooms.into_rooms(), out))
+        self.emitter.send(|out| plan::leave(self.emitter.format(), &self.target, &rooms.into_rooms(), out))
     }
 
     /// Disconnects the selected sockets from the namespace; with `close` the connections under them, too.
@@ -94,7 +110,7 @@ impl Broadcast {
     ///
     /// As [`Emitter::emit`].
     pub fn disconnect_sockets(&self, close: bool) -> Emitted {
-        self.emitter.send(|out| plan::disconnect(self.emitter.channels(), &self.target, close, out))
+        self.emitter.send(|out| plan::disconnect(self.emitter.format(), &self.target, close, out))
     }
 
     /// What [`emit`](Broadcast::emit) would send, without sending it; `None` when nobody is meant.
@@ -103,7 +119,7 @@ impl Broadcast {
     ///
     /// As [`Emitter::emit`], without those of Redis. The other plans have the same.
     pub fn plan_emit(&self, event: &str, args: impl Serialize) -> Result<Option<Plan>, EmitError> {
-        self.emitter.plan(|out| plan::emit(self.emitter.channels(), &self.target, event, &args, out))
+        self.emitter.plan(|out| plan::emit(self.emitter.format(), &self.target, event, &args, out))
     }
 
     /// What [`sockets_join`](Broadcast::sockets_join) would send; `None` when nobody is meant, or no room.
@@ -112,7 +128,7 @@ impl Broadcast {
     ///
     /// As [`plan_emit`](Broadcast::plan_emit).
     pub fn plan_sockets_join(&self, rooms: impl IntoRooms) -> Result<Option<Plan>, EmitError> {
-        self.emitter.plan(|out| plan::join(self.emitter.channels(), &self.target, &rooms.into_rooms(), out))
+        self.emitter.plan(|out| plan::join(self.emitter.format(), &self.target, &rooms.into_rooms(), out))
     }
 
     /// What [`sockets_leave`](Broadcast::sockets_leave) would send; `None` when nobody is meant, or no room.
@@ -121,7 +137,7 @@ impl Broadcast {
     ///
     /// As [`plan_emit`](Broadcast::plan_emit).
     pub fn plan_sockets_leave(&self, rooms: impl IntoRooms) -> Result<Option<Plan>, EmitError> {
-        self.emitter.plan(|out| plan::leave(self.emitter.channels(), &self.target, &rooms.into_rooms(), out))
+        self.emitter.plan(|out| plan::leave(self.emitter.format(), &self.target, &rooms.into_rooms(), out))
     }
 
     /// What [`disconnect_sockets`](Broadcast::disconnect_sockets) would send; `None` when nobody is meant.
@@ -130,6 +146,6 @@ impl Broadcast {
     ///
     /// As [`plan_emit`](Broadcast::plan_emit).
     pub fn plan_disconnect_sockets(&self, close: bool) -> Result<Option<Plan>, EmitError> {
-        self.emitter.plan(|out| plan::disconnect(self.emitter.channels(), &self.target, close, out))
+        self.emitter.plan(|out| plan::disconnect(self.emitter.format(), &self.target, close, out))
     }
 }

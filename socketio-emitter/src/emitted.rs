@@ -10,8 +10,9 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use socketio_protocol::cluster::Receivers;
 
-use crate::{EmitError, batch::Answer};
+use crate::{EmitError, Receipt, batch::Answer, cluster};
 
 /// A message on its way. It is queued already: awaiting tells how it went, dropping changes nothing.
 ///
@@ -30,27 +31,12 @@ pub struct Emitted(State);
 
 enum State {
     Settled(Result<Receipt, EmitError>),
-    Waiting { answer: Answer, place: usize },
-}
-
-/// What Redis said to a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Receipt {
-    receivers: u64,
-}
-
-impl Receipt {
-    pub(crate) fn new(receivers: u64) -> Receipt {
-        Receipt { receivers }
-    }
-
-    /// How many connections took the message from Redis: the servers that listen, never the clients.
-    ///
-    /// A server whose connection is being made again is not among them; of a Redis Cluster, one node counts.
-    pub fn receivers(&self) -> u64 {
-        self.receivers
-    }
+    Waiting {
+        answer: Answer,
+        place: usize,
+    },
+    /// In a Redis Cluster.
+    Carried(Receivers),
 }
 
 impl Emitted {
@@ -60,6 +46,10 @@ impl Emitted {
 
     pub(crate) fn waiting(answer: Answer, place: usize) -> Emitted {
         Emitted(State::Waiting { answer, place })
+    }
+
+    pub(crate) fn carried(receivers: Receivers) -> Emitted {
+        Emitted(State::Carried(receivers))
     }
 
     /// Whether the message is in the queue, without waiting for Redis.
@@ -92,6 +82,12 @@ impl Future for Emitted {
                 self.0 = State::Settled(outcome.clone());
                 Poll::Ready(outcome)
             }
+            State::Carried(receivers) => {
+                let outcome = std::task::ready!(receivers.poll_unpin(cx));
+                let outcome = outcome.map(|receivers| Receipt::new(receivers, None)).map_err(cluster::failed);
+                self.0 = State::Settled(outcome.clone());
+                Poll::Ready(outcome)
+            }
         }
     }
 }
@@ -100,6 +96,7 @@ impl fmt::Debug for Emitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             State::Settled(outcome) => f.debug_tuple("Emitted").field(outcome).finish(),
+            State::Carried(_) => f.debug_struct("Emitted").finish_non_exhaustive(),
             State::Waiting { place, .. } => f.debug_struct("Emitted").field("place", place).finish_non_exhaustive(),
         }
     }

@@ -3,15 +3,16 @@
 use std::{cell::Cell, fmt, sync::Arc, time::Duration};
 
 use serde::Serialize;
-use socketio_protocol::cluster::emitter::{Channels, DEFAULT_PREFIX};
-use socketio_redis_client::TlsOptions;
+use socketio_protocol::cluster::{
+    Message,
+    emitter::{Family, Format},
+};
 
 use crate::{
-    Broadcast, EmitError, Emitted, IntoRooms, Plan, Receipt,
-    address::{self, Connection},
-    link::{self, Pause, Settings},
+    Broadcast, Builder, EmitError, Emitted, IntoRooms, Plan, Receipt,
+    carrier::Carrier,
+    desk::Desk,
     plan::{self, Target, Written},
-    queue::{Limits, Queue},
 };
 
 /// Sends to the clients and servers of a cluster, without being a server.
@@ -30,8 +31,8 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Emitter {
-    link: Arc<Link>,
-    channels: Arc<Channels>,
+    carrier: Arc<Carrier>,
+    format: Arc<Format>,
 }
 
 impl Emitter {
@@ -58,31 +59,24 @@ impl Emitter {
 
     /// An emitter with other settings than the usual ones.
     pub fn builder(url: &str) -> Builder {
-        Builder {
-            url: url.to_owned(),
-            tls: TlsOptions::default(),
-            key: DEFAULT_PREFIX.to_owned(),
-            timeout: Duration::from_secs(5),
-            retries: None,
-            limits: Limits { messages: 65_536, bytes: 64 << 20 },
-            max_message: 16 << 20,
-        }
+        Builder::new(url)
     }
 
     /// The same cluster's namespace `nsp`. A missing slash at its front is added.
     pub fn of(&self, nsp: &str) -> Emitter {
         let nsp = if nsp.starts_with('/') { nsp.to_owned() } else { format!("/{nsp}") };
-        Emitter { link: self.link.clone(), channels: Arc::new(Channels::new(&self.link.key, &nsp)) }
+        let format = Format::new(self.format.family(), self.carrier.key(), &nsp);
+        Emitter { carrier: self.carrier.clone(), format: Arc::new(format) }
     }
 
     /// The namespace, with its slash.
     pub fn nsp(&self) -> &str {
-        self.channels.nsp()
+        self.format.nsp()
     }
 
     /// Where Redis is, as a URL whose password is hidden.
     pub fn address(&self) -> String {
-        self.link.settings.address.to_string()
+        self.carrier.address()
     }
 
     /// Only sockets of this room, or of any of several. An empty list is nobody.
@@ -112,8 +106,13 @@ impl Emitter {
         self.all().compress(compress)
     }
 
+    /// How long answers are waited for; see [`Broadcast::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> Broadcast {
+        self.all().timeout(timeout)
+    }
+
     /// Every socket of the namespace.
-    fn all(&self) -> Broadcast {
+    pub(crate) fn all(&self) -> Broadcast {
         Broadcast::new(self.clone(), Target::default())
     }
 
@@ -127,7 +126,7 @@ impl Emitter {
     /// In the [`Emitted`]: [`EmitError::Reserved`], [`EmitError::Encode`], [`EmitError::TooLarge`],
     /// [`EmitError::Full`] at once; the others when Redis has been asked.
     pub fn emit(&self, event: &str, args: impl Serialize) -> Emitted {
-        self.send(|out| plan::emit(&self.channels, &Target::default(), event, &args, out))
+        self.send(|out| plan::emit(&self.format, &Target::default(), event, &args, out))
     }
 
     /// Has every socket of the namespace join a room, or several.
@@ -165,7 +164,7 @@ impl Emitter {
     ///
     /// As [`emit`](Emitter::emit).
     pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Emitted {
-        self.send(|out| plan::server_side_emit(&self.channels, event, &args, out))
+        self.send(|out| plan::server_side_emit(&self.format, event, &args, out))
     }
 
     /// What [`emit`](Emitter::emit) would send, without sending it.
@@ -174,7 +173,7 @@ impl Emitter {
     ///
     /// As [`emit`](Emitter::emit), without those of Redis.
     pub fn plan_emit(&self, event: &str, args: impl Serialize) -> Result<Plan, EmitError> {
-        let plan = self.plan(|out| plan::emit(&self.channels, &Target::default(), event, &args, out))?;
+        let plan = self.plan(|out| plan::emit(&self.format, &Target::default(), event, &args, out))?;
         Ok(plan.expect("the default target is everybody"))
     }
 
@@ -184,7 +183,7 @@ impl Emitter {
     ///
     /// As [`emit`](Emitter::emit), without those of Redis.
     pub fn plan_server_side_emit(&self, event: &str, args: impl Serialize) -> Result<Plan, EmitError> {
-        let plan = self.plan(|out| plan::server_side_emit(&self.channels, event, &args, out))?;
+        let plan = self.plan(|out| plan::server_side_emit(&self.format, event, &args, out))?;
         Ok(plan.expect("there are always servers to mean"))
     }
 
@@ -194,22 +193,55 @@ impl Emitter {
     ///
     /// As [`emit`](Emitter::emit).
     pub fn publish(&self, plan: &Plan) -> Emitted {
-        self.link.publish(&plan.channel, &plan.payload)
+        self.carrier.publish(&plan.command, &plan.payload)
     }
 
     /// Waits until all that was emitted has an answer, whatever it is.
     pub async fn flush(&self) {
-        self.link.queue.drained().await;
+        self.carrier.settled().await;
     }
 
     /// Takes no more messages, waits until all that was emitted has an answer, and hangs up.
     pub async fn close(&self) {
-        self.link.queue.close();
+        self.carrier.close();
         self.flush().await;
     }
 
-    pub(crate) fn channels(&self) -> &Channels {
-        &self.channels
+    /// What a [`Builder`] has gathered.
+    pub(crate) fn new(carrier: Carrier, family: &Family) -> Emitter {
+        let format = Arc::new(Format::new(family, carrier.key(), "/"));
+        Emitter { carrier: Arc::new(carrier), format }
+    }
+
+    /// Connects, if that is to be done before the first message.
+    pub(crate) async fn connected(&self) -> Result<(), EmitError> {
+        self.carrier.connect().await
+    }
+
+    pub(crate) fn format(&self) -> &Format {
+        &self.format
+    }
+
+    pub(crate) fn shared_format(&self) -> &Arc<Format> {
+        &self.format
+    }
+
+    /// How long answers are waited for if it is not said.
+    pub(crate) fn answer_timeout(&self) -> Duration {
+        self.carrier.answer_timeout()
+    }
+
+    /// Where answers come.
+    pub(crate) fn desk(&self) -> Result<&Desk, EmitError> {
+        self.carrier.desk()
+    }
+
+    /// Sends a question of asker `uid`.
+    pub(crate) async fn publish_question(&self, uid: &str, question: &Message) -> Result<(), EmitError> {
+        let mut payload = Vec::new();
+        let command = self.format.ask(uid, question, &mut payload);
+        let command = command.map_err(|error| EmitError::Encode { reason: error.to_string() })?;
+        self.carrier.publish(&command, &payload).await.map(drop)
     }
 
     /// Queues what is written. For nobody it succeeds at once.
@@ -217,8 +249,8 @@ impl Emitter {
         let mut payload = SCRATCH.take();
         payload.clear();
         let emitted = match write(&mut payload) {
-            Ok(Some(channel)) => self.link.publish(&channel, &payload),
-            Ok(None) => Emitted::settled(Ok(Receipt::new(0))),
+            Ok(Some(command)) => self.carrier.publish(&command, &payload),
+            Ok(None) => Emitted::settled(Ok(Receipt::new(0, None))),
             Err(error) => Emitted::settled(Err(error)),
         };
         if payload.capacity() <= LARGEST_SCRATCH {
@@ -233,9 +265,9 @@ impl Emitter {
         write: impl FnOnce(&mut Vec<u8>) -> Written<'a>,
     ) -> Result<Option<Plan>, EmitError> {
         let mut payload = Vec::new();
-        let Some(channel) = write(&mut payload)? else { return Ok(None) };
-        self.link.check_size(payload.len())?;
-        Ok(Some(Plan { channel: channel.into_owned(), payload: payload.into() }))
+        let Some(command) = write(&mut payload)? else { return Ok(None) };
+        self.carrier.check_size(payload.len())?;
+        Ok(Some(Plan::new(command, payload)))
     }
 }
 
@@ -250,130 +282,5 @@ const LARGEST_SCRATCH: usize = 64 * 1_024;
 impl fmt::Debug for Emitter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Emitter").field("redis", &self.address()).field("nsp", &self.nsp()).finish_non_exhaustive()
-    }
-}
-
-/// What is shared by all emitters of one connection. The connection ends with the last of them.
-struct Link {
-    queue: Arc<Queue>,
-    settings: Settings,
-    key: String,
-    max_message: usize,
-}
-
-impl Link {
-    fn publish(&self, channel: &str, payload: &[u8]) -> Emitted {
-        let sent = self.check_size(payload.len()).and_then(|()| self.queue.push(channel, payload, || self.serve(None)));
-        sent.unwrap_or_else(|error| Emitted::settled(Err(error)))
-    }
-
-    fn check_size(&self, bytes: usize) -> Result<(), EmitError> {
-        if bytes > self.max_message { Err(EmitError::TooLarge { bytes, max: self.max_message }) } else { Ok(()) }
-    }
-
-    /// Starts the task that sends.
-    fn serve(&self, connection: Option<Connection>) -> Result<(), EmitError> {
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| EmitError::NoRuntime)?;
-        runtime.spawn(link::run(self.queue.clone(), self.settings.clone(), connection));
-        Ok(())
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.queue.close();
-    }
-}
-
-/// Settings of an [`Emitter`]; each has its usual value until told otherwise.
-#[derive(Clone)]
-#[must_use = "a builder does nothing until it is asked to `connect` or to be `lazy`"]
-pub struct Builder {
-    url: String,
-    tls: TlsOptions,
-    key: String,
-    timeout: Duration,
-    retries: Option<u32>,
-    limits: Limits,
-    max_message: usize,
-}
-
-impl Builder {
-    /// The prefix of all channels, the `key` of the servers' adapter; `socket.io` if not said.
-    pub fn key(mut self, key: impl Into<String>) -> Self {
-        self.key = key.into();
-        self
-    }
-
-    /// How to trust a `rediss://` Redis, and who we are there. If not said, as the system trusts, and without a
-    /// certificate.
-    pub fn tls(mut self, options: TlsOptions) -> Self {
-        self.tls = options;
-        self
-    }
-
-    /// How long a message waits for the link, and then again for the answer of Redis; 5 s if not said.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// How often a failed attempt to connect is repeated before what waits is given up.
-    ///
-    /// If not said, [`connect`](Builder::connect) fails with the first attempt, and a message waits for its whole
-    /// [`timeout`](Builder::timeout), however many attempts that is. A wrong password is not tried twice.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.retries = Some(retries);
-        self
-    }
-
-    /// How much may be without an answer at a time, messages and their bytes; 65,536 and 64 MiB if not said. Past
-    /// that, `emit` gives [`EmitError::Full`].
-    pub fn queue(mut self, messages: usize, bytes: usize) -> Self {
-        self.limits = Limits { messages: messages.max(1), bytes };
-        self
-    }
-
-    /// The largest message; 16 MiB if not said.
-    ///
-    /// Redis by default cuts off each server to which it owes more than 32 MiB: one large message would do that.
-    pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
-        self
-    }
-
-    /// Connects, see [`Emitter::connect`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Emitter::connect`].
-    pub async fn connect(self) -> Result<Emitter, EmitError> {
-        let retries = self.retries.unwrap_or_default();
-        let emitter = self.lazy()?;
-        let Settings { address, timeout, .. } = &emitter.link.settings;
-        let connection = link::connect(address, *timeout, retries, &mut Pause::new()).await?;
-        emitter.link.queue.served();
-        emitter.link.serve(Some(connection))?;
-        Ok(emitter)
-    }
-
-    /// Connects with the first message, see [`Emitter::lazy`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Emitter::lazy`].
-    pub fn lazy(self) -> Result<Emitter, EmitError> {
-        let Builder { url, tls, key, timeout, retries, limits, max_message } = self;
-        let settings = Settings { address: address::parse(&url, tls)?, timeout, retries };
-        let channels = Arc::new(Channels::new(&key, "/"));
-        let link = Arc::new(Link { queue: Arc::new(Queue::new(limits)), settings, key, max_message });
-        Ok(Emitter { link, channels })
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URL may hold a password.
-        f.debug_struct("Builder").field("key", &self.key).finish_non_exhaustive()
     }
 }

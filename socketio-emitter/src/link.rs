@@ -47,6 +47,10 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     /// How often an attempt to connect is repeated before what waits is given up.
     pub(crate) retries: Option<u32>,
+    /// The largest message.
+    pub(crate) max_message: usize,
+    /// How long answers of servers and clients are waited for.
+    pub(crate) answer_timeout: Duration,
 }
 
 /// Serves `queue` until it is closed and empty.

@@ -1,16 +1,15 @@
-//! What goes to Redis for each operation: the channel and the bytes.
+//! What goes to Redis for each operation: the command and the bytes.
 //!
-//! The format is that of `@socket.io/redis-emitter` 5.1 and is written by
-//! [`socketio_protocol::cluster::emitter`]; here is decided what may be sent.
+//! The formats are written by [`socketio_protocol::cluster::emitter`]; here is decided what may be sent.
 
-use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 use socketio_protocol::{
     cluster::{
         Flags, Options,
-        emitter::{self, Channels},
+        emitter::{Command, Format},
     },
     socket::{Args, is_reserved},
 };
@@ -21,14 +20,25 @@ use crate::EmitError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
-    /// The channel of Redis it is published on.
+    /// The command of Redis: `PUBLISH`, `SPUBLISH` or `XADD`.
+    pub verb: &'static str,
+    /// The channel of Redis it is published on, or the stream it is added to.
     pub channel: String,
-    /// What is published: MessagePack for events to clients, JSON for everything else.
+    /// What is published: MessagePack, or JSON if it begins with `{`. Of an entry of a stream its `data`: JSON, or
+    /// MessagePack in base64.
     pub payload: Bytes,
+    pub(crate) command: Command<'static>,
 }
 
-/// The channel of what was written; `None` when nobody is meant, and nothing was written.
-pub(crate) type Written<'a> = Result<Option<Cow<'a, str>>, EmitError>;
+impl Plan {
+    pub(crate) fn new(command: Command<'_>, payload: Vec<u8>) -> Plan {
+        let command = command.into_owned();
+        Plan { verb: command.verb(), channel: command.place().to_owned(), payload: payload.into(), command }
+    }
+}
+
+/// How what was written is sent; `None` when nobody is meant, and nothing was written.
+pub(crate) type Written<'a> = Result<Option<Command<'a>>, EmitError>;
 
 /// Whom an operation is for, and how.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +46,8 @@ pub(crate) struct Target {
     pub(crate) options: Options,
     /// Rooms were asked for, but none were named: an empty list is nobody, never everybody.
     wants_rooms: bool,
+    /// How long answers are waited for, if it is said.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Target {
@@ -53,7 +65,7 @@ impl Target {
     }
 
     /// Whether anybody can be meant.
-    fn is_somebody(&self) -> bool {
+    pub(crate) fn is_somebody(&self) -> bool {
         !self.wants_rooms || !self.options.rooms.is_empty()
     }
 }
@@ -68,46 +80,56 @@ fn add(list: &mut Vec<String>, rooms: Vec<String>) {
 
 /// An event for clients.
 pub(crate) fn emit<'a>(
-    channels: &'a Channels,
+    format: &'a Format,
     target: &Target,
     event: &str,
     args: &(impl Serialize + ?Sized),
     out: &mut Vec<u8>,
 ) -> Written<'a> {
+    let args = client_event(event, args)?;
+    Ok(target.is_somebody().then(|| format.broadcast(&args, &target.options, out)))
+}
+
+/// An event for clients, with its name in front.
+pub(crate) fn client_event(event: &str, args: &(impl Serialize + ?Sized)) -> Result<Args, EmitError> {
     if is_reserved(event) {
         return Err(EmitError::Reserved { event: event.to_owned() });
     }
-    let args = Args::new_event(event, args)?;
-    Ok(target.is_somebody().then(|| emitter::broadcast(channels, &args, &target.options, out)))
+    Ok(Args::new_event(event, args)?)
 }
 
 /// Rooms to join.
-pub(crate) fn join<'a>(channels: &'a Channels, target: &Target, rooms: &[String], out: &mut Vec<u8>) -> Written<'a> {
+pub(crate) fn join<'a>(format: &'a Format, target: &Target, rooms: &[String], out: &mut Vec<u8>) -> Written<'a> {
     let some = target.is_somebody() && !rooms.is_empty();
-    Ok(some.then(|| emitter::join(channels, &target.options, rooms, out).into()))
+    Ok(some.then(|| format.join(&target.options, rooms, out)))
 }
 
 /// Rooms to leave.
-pub(crate) fn leave<'a>(channels: &'a Channels, target: &Target, rooms: &[String], out: &mut Vec<u8>) -> Written<'a> {
+pub(crate) fn leave<'a>(format: &'a Format, target: &Target, rooms: &[String], out: &mut Vec<u8>) -> Written<'a> {
     let some = target.is_somebody() && !rooms.is_empty();
-    Ok(some.then(|| emitter::leave(channels, &target.options, rooms, out).into()))
+    Ok(some.then(|| format.leave(&target.options, rooms, out)))
 }
 
 /// Sockets to disconnect.
-pub(crate) fn disconnect<'a>(channels: &'a Channels, target: &Target, close: bool, out: &mut Vec<u8>) -> Written<'a> {
-    Ok(target.is_somebody().then(|| emitter::disconnect(channels, &target.options, close, out).into()))
+pub(crate) fn disconnect<'a>(format: &'a Format, target: &Target, close: bool, out: &mut Vec<u8>) -> Written<'a> {
+    Ok(target.is_somebody().then(|| format.disconnect(&target.options, close, out)))
 }
 
 /// An event for the servers themselves.
 pub(crate) fn server_side_emit<'a>(
-    channels: &'a Channels,
+    format: &'a Format,
     event: &str,
     args: &(impl Serialize + ?Sized),
     out: &mut Vec<u8>,
 ) -> Written<'a> {
+    Ok(Some(format.server_side_emit(&server_event(event, args)?, out)))
+}
+
+/// An event for servers, with its name in front.
+pub(crate) fn server_event(event: &str, args: &(impl Serialize + ?Sized)) -> Result<Args, EmitError> {
     // Events that a server's namespace emits to itself.
     if matches!(event, "connect" | "connection" | "new_namespace") {
         return Err(EmitError::Reserved { event: event.to_owned() });
     }
-    Ok(Some(emitter::server_side_emit(channels, &Args::new_event(event, args)?, out).into()))
+    Ok(Args::new_event(event, args)?)
 }

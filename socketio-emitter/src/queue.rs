@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use socketio_protocol::cluster::emitter::Command;
 use tokio::sync::Notify;
 
 use crate::{
@@ -57,11 +58,11 @@ impl Queue {
     /// Puts in a message. `serve` is called if there is no task that sends.
     pub(crate) fn push(
         &self,
-        channel: &str,
+        command: &Command<'_>,
         payload: &[u8],
         serve: impl FnOnce() -> Result<(), EmitError>,
     ) -> Result<Emitted, EmitError> {
-        let bytes = Batch::measure_of(channel, payload);
+        let bytes = Batch::measure_of(command, payload);
         let mut state = self.lock();
         if state.closed {
             return Err(EmitError::Closed);
@@ -78,10 +79,10 @@ impl Queue {
         state.messages += 1;
         state.bytes += bytes;
         if let Some(batch) = state.batches.back_mut().filter(|batch| batch.has_room_for(bytes)) {
-            return Ok(batch.push(channel, payload));
+            return Ok(batch.push(command, payload));
         }
         let mut batch = Batch::new(std::mem::take(&mut state.spare));
-        let emitted = batch.push(channel, payload);
+        let emitted = batch.push(command, payload);
         state.batches.push_back(batch);
         self.news.notify_one();
         Ok(emitted)
@@ -214,7 +215,7 @@ mod tests {
     use super::*;
 
     fn push(queue: &Queue, payload: &[u8]) -> Result<Emitted, EmitError> {
-        queue.push("channel", payload, || Ok(()))
+        queue.push(&Command::Publish("channel".into()), payload, || Ok(()))
     }
 
     #[test]

@@ -6,7 +6,10 @@
 mod support;
 
 use serde_json::Value as Json;
-use socketio_protocol::cluster::{Envelope, Message, MessageError, classic, emitter};
+use socketio_protocol::cluster::{
+    Envelope, Message, MessageError, classic,
+    emitter::{Family, Format},
+};
 use support::{Vector, malformed, vectors};
 
 const ADAPTERS: [&str; 4] =
@@ -114,20 +117,11 @@ fn what_an_emitter_says_is_written_as_5_1_writes_it() {
             Kind::Broadcast => classic::decode_broadcast(&channels, OTHER, &vector.payload),
             _ => classic::decode_request(&channels, OTHER, &vector.payload),
         };
+        let prefix = channels.request().split("-request#").next().unwrap();
+        let format = Format::new(&Family::Classic, prefix, channels.nsp());
         let mut out = Vec::new();
-        let channel = match &envelope.unwrap().unwrap().message {
-            Message::Broadcast { args, options, .. } => {
-                emitter::broadcast(&channels, args, options, &mut out).into_owned()
-            }
-            Message::Join { options, rooms } => emitter::join(&channels, options, rooms, &mut out).to_owned(),
-            Message::Leave { options, rooms } => emitter::leave(&channels, options, rooms, &mut out).to_owned(),
-            Message::Disconnect { options, close } => {
-                emitter::disconnect(&channels, options, *close, &mut out).to_owned()
-            }
-            Message::ServerSideEmit { args, .. } => emitter::server_side_emit(&channels, args, &mut out).to_owned(),
-            other => panic!("{}: {other:?}", vector.name),
-        };
-        assert_eq!(channel, vector.channel, "{}", vector.name);
+        let command = support::emitted(&format, &envelope.unwrap().unwrap().message, &mut out);
+        assert_eq!((command.verb(), command.place()), ("PUBLISH", &*vector.channel), "{}", vector.name);
         assert_eq!(support::show(&out), support::show(&vector.payload), "{}", vector.name);
         written += 1;
     }

@@ -5,6 +5,7 @@ mod support;
 use serde_json::Value as Json;
 use socketio_protocol::cluster::{
     Envelope, Message,
+    emitter::{self, Family, Format, StreamNames},
     sharded::{self, Channels, SubscriptionMode},
     streams::{self, Carried, Entry},
 };
@@ -161,6 +162,102 @@ fn streams_are_written_as_0_3_writes_them() {
         written += 1;
     }
     assert!(written > 120, "only {written}");
+}
+
+#[test]
+fn what_an_emitter_says_to_streams_is_written_as_0_1_writes_it() {
+    let mut written = 0;
+    for vector in entries("streams-emitter-0.1.1") {
+        // A missing slash is added.
+        let as_it_is = vector.name != "nsp/without-slash";
+        if says_what_rust_does_not(&vector) || vector.name.contains("arraybuffer") || !as_it_is {
+            continue;
+        }
+        let trim: Vec<&str> = vector.whole["trim"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
+        let (name, max_len) = (vector.whole["stream"].as_str().unwrap(), trim[2].parse().unwrap());
+        let names = StreamNames { name: name.to_owned(), max_len, ..StreamNames::default() };
+        let format = Format::new(&Family::Streams(names), "socket.io", &nsp_of(&vector));
+        let message = streams::decode_entry(fields(&vector), |_| Some(OTHER)).unwrap().unwrap().message;
+        let mut data = Vec::new();
+        let command = support::emitted(&format, &message, &mut data);
+        assert_eq!((command.verb(), command.place()), ("XADD", name), "{}", vector.name);
+        let data = String::from_utf8(data).unwrap();
+        let mut words = command.between();
+        words.push(&data);
+        let expected = vector.fields.iter().flat_map(|(field, value)| [&**field, &**value]);
+        let expected: Vec<&str> = trim.into_iter().chain(["*"]).chain(expected).collect();
+        assert_eq!(words, expected, "{}", vector.name);
+        written += 1;
+    }
+    assert!(written > 70, "only {written}");
+}
+
+#[test]
+fn what_an_emitter_says_to_sharded_servers_differs_from_what_they_say_by_the_id() {
+    let mut written = 0;
+    for vector in vectors("sharded-8.3.0") {
+        let channels = channels(&vector);
+        let Envelope { uid, message, .. } = sharded::decode(&channels, OTHER, &vector.payload).unwrap().unwrap();
+        let says = match &message {
+            Message::Broadcast { request, .. } | Message::ServerSideEmit { request, .. } => request.is_none(),
+            Message::Join { .. } | Message::Leave { .. } | Message::Disconnect { .. } => true,
+            _ => false,
+        };
+        if !says || says_what_rust_does_not(&vector) {
+            continue;
+        }
+        let prefix = vector.channel.split('#').next().unwrap();
+        let format = Format::new(&Family::Sharded(mode_of(&vector)), prefix, channels.nsp());
+        let mut out = Vec::new();
+        let command = support::emitted(&format, &message, &mut out);
+        assert_eq!((command.verb(), command.place()), ("SPUBLISH", &*vector.channel), "{}", vector.name);
+        let (theirs, ours) = match vector.encoding.as_str() {
+            "json" => (format!(r#""uid":"{}""#, uid.unwrap()), format!(r#""uid":"{}""#, emitter::UID)),
+            // A text of 16 characters, and one of 7.
+            _ => (format!("\\a3uid\\b0{}", uid.unwrap()), format!("\\a3uid\\a7{}", emitter::UID)),
+        };
+        let payload = support::show(&vector.payload);
+        assert!(payload.contains(&theirs), "{}: {payload}", vector.name);
+        assert_eq!(support::show(&out), payload.replace(&theirs, &ours), "{}", vector.name);
+        written += 1;
+    }
+    assert!(written > 60, "only {written}");
+}
+
+#[test]
+fn what_an_asker_says_is_what_a_server_says() {
+    let mut asked = 0;
+    for (file, family) in [
+        ("sharded-8.3.0", Family::Sharded(SubscriptionMode::Dynamic)),
+        ("streams-adapter-0.3.1", Family::Streams(StreamNames::default())),
+    ] {
+        for vector in vectors(file).into_iter().filter(|vector| !vector.name.starts_with("option/")) {
+            let channels = channels(&vector);
+            let Envelope { uid, message, .. } = sharded::decode(&channels, OTHER, &vector.payload).unwrap().unwrap();
+            let (uid, prefix) = (uid.unwrap(), vector.channel.split('#').next().unwrap());
+            let format = Format::new(&family, prefix, channels.nsp());
+            let question = match &message {
+                Message::FetchSockets { .. } => true,
+                Message::Broadcast { request, .. } | Message::ServerSideEmit { request, .. } => request.is_some(),
+                _ => false,
+            };
+            if !question || says_what_rust_does_not(&vector) {
+                // An answer comes where its asker listens.
+                let asker = vector.channel.split('#').nth(2).filter(|asker| asker.len() == format.uid_length());
+                if let Some(asker) = asker.filter(|_| vector.name.contains('#')) {
+                    assert_eq!(format.answers_to(asker), [vector.channel.as_str()], "{}", vector.name);
+                }
+                continue;
+            }
+            let mut out = Vec::new();
+            let command = format.ask(&uid, &message, &mut out).unwrap();
+            assert_eq!(command.verb(), vector.whole["command"], "{}", vector.name);
+            assert_eq!((command.place(), format.servers()), (&*vector.channel, &*vector.channel), "{}", vector.name);
+            assert_eq!(support::show(&out), support::show(&vector.payload), "{}", vector.name);
+            asked += 1;
+        }
+    }
+    assert!(asked > 30, "only {asked}");
 }
 
 #[test]

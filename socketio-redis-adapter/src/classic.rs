@@ -14,9 +14,6 @@ use socketio_redis_client::{Listener, Sink, Topics, backoff::random_id};
 
 use crate::shared::{Shared, tell};
 
-/// Node.js' length for server ids in this family.
-const UID_LENGTH: usize = 6;
-
 /// One namespace.
 pub(crate) struct Classic {
     shared: Shared,
@@ -32,7 +29,7 @@ struct Names {
 impl Classic {
     pub(crate) fn open(shared: Shared, nsp: &str, inbox: Arc<dyn Inbox>) -> Classic {
         let channels = Channels::new(&shared.prefix, nsp);
-        let uid = random_id(UID_LENGTH);
+        let uid = random_id(classic::UID_LENGTH);
         let own_response = channels.response_to(&uid);
         let topics = Topics {
             patterns: vec![channels.pattern()],

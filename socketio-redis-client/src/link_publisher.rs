@@ -255,6 +255,14 @@ impl LinkPublisher {
         taken
     }
 
+    /// Waits until all that has been queued so far has an answer or has failed.
+    pub(crate) async fn settled(&self) {
+        // Answers come in order: that to a command behind all others is the last. Without a link it fails at once.
+        while self.call(&[b"PING"]).await.is_err() && self.queued() > 0 {
+            sleep(TICK).await;
+        }
+    }
+
     /// How many messages wait to be sent.
     pub(crate) fn queued(&self) -> usize {
         self.shared().lock().messages

@@ -130,6 +130,17 @@ impl Publisher {
         read_count(answer.await?)
     }
 
+    /// Waits until all that has been queued so far has an answer or has failed.
+    pub async fn settled(&self) {
+        match &self.0 {
+            Way::Server(link) => link.settled().await,
+            Way::Cluster(nodes) => {
+                let links: Vec<LinkPublisher> = nodes.lock().links.values().cloned().collect();
+                futures_util::future::join_all(links.iter().map(LinkPublisher::settled)).await;
+            }
+        }
+    }
+
     /// How many messages wait to be sent.
     pub fn queued(&self) -> usize {
         match &self.0 {

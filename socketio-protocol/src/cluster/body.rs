@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Flags, Message, MessageError, Options, RemoteSocket, Want,
-    parts::{self, AnySocket, JsonOptions, JsonSocket, Names},
+    parts::{self, AnySocket, JsonOptions, JsonSocket, Names, Order},
     reader::Reader,
 };
 use crate::socket::{Args, Value};
@@ -239,40 +239,34 @@ pub(super) fn write_data(form: &mut impl Form, message: &Message) -> Result<(), 
     match message {
         Message::Broadcast { args, options, request } => {
             form.map(2 + u32::from(request.is_some()));
-            form.key("packet");
-            form.map(2);
-            form.key("type");
-            form.number(2);
-            form.key("data");
-            form.list(args);
-            form.end();
+            write_packet(form, args, None);
             if let Some(request) = request {
                 form.key("requestId");
                 form.text(request);
             }
-            write_options(form, options);
+            write_options(form, options, Order::Server);
         }
         Message::Join { options, rooms } | Message::Leave { options, rooms } => {
             form.map(2);
-            write_options(form, options);
+            write_options(form, options, Order::Server);
             form.key("rooms");
             form.names(rooms);
         }
         Message::Disconnect { options, close } => {
             form.map(2);
-            write_options(form, options);
+            write_options(form, options, Order::Server);
             form.key("close");
             form.boolean(*close);
         }
         Message::FetchSockets { options, request } => {
             form.map(2);
-            write_options(form, options);
+            write_options(form, options, Order::Server);
             form.key("requestId");
             form.text(request);
         }
         Message::Summarize { options, request, want } => {
             form.map(3);
-            write_options(form, options);
+            write_options(form, options, Order::Server);
             form.key("requestId");
             form.text(request);
             form.key("want");
@@ -353,15 +347,40 @@ pub(super) fn write_data(form: &mut impl Form, message: &Message) -> Result<(), 
     Ok(())
 }
 
+/// The `data` of a broadcast as emitters write it: the packet names its namespace, and the options have another order.
+pub(super) fn write_emitted(form: &mut impl Form, nsp: &str, args: &Args, options: &Options) {
+    form.map(2);
+    write_packet(form, args, Some(nsp));
+    write_options(form, options, Order::Emitter);
+    form.end();
+}
+
+/// `packet: {type: 2, data}`, of emitters with its namespace.
+fn write_packet(form: &mut impl Form, args: &Args, nsp: Option<&str>) {
+    form.key("packet");
+    form.map(2 + u32::from(nsp.is_some()));
+    form.key("type");
+    form.number(2);
+    form.key("data");
+    form.list(args);
+    if let Some(nsp) = nsp {
+        form.key("nsp");
+        form.text(nsp);
+    }
+    form.end();
+}
+
 /// `opts: {rooms, except, flags}`
-fn write_options(form: &mut impl Form, options: &Options) {
+fn write_options(form: &mut impl Form, options: &Options, order: Order) {
     let Flags { volatile, compress, timeout, expect_single_response } = options.flags;
     form.key("opts");
     form.map(3);
     form.key("rooms");
     form.names(&options.rooms);
-    form.key("except");
-    form.names(&options.except);
+    if order == Order::Server {
+        form.key("except");
+        form.names(&options.except);
+    }
     form.key("flags");
     let set = [volatile, compress.is_some(), expect_single_response, timeout.is_some()];
     form.map(set.into_iter().filter(|set| *set).count() as u32);
@@ -382,6 +401,10 @@ fn write_options(form: &mut impl Form, options: &Options) {
         form.number(timeout);
     }
     form.end();
+    if order == Order::Emitter {
+        form.key("except");
+        form.names(&options.except);
+    }
     form.end();
 }
 

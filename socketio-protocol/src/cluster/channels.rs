@@ -57,6 +57,11 @@ impl Channels {
         }
     }
 
+    /// Where a broadcast goes that is not for exactly one room.
+    pub fn all(&self) -> &str {
+        &self.broadcast
+    }
+
     /// Where requests go. All servers of the namespace read it, and who reads it counts as a server.
     pub fn request(&self) -> &str {
         &self.request

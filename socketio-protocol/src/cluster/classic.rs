@@ -21,6 +21,9 @@ use super::{
 };
 use crate::socket::Args;
 
+/// The length of a server's id.
+pub const UID_LENGTH: usize = 6;
+
 /// The numbers of requests and of the answers that have one.
 mod kind {
     pub(super) const SOCKETS: u64 = 0;

@@ -266,6 +266,25 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// The id of the question that this answers. `None` if it is no answer.
+    pub fn answers(&self) -> Option<&str> {
+        match self {
+            Message::FetchSocketsResponse { request, .. }
+            | Message::AllRoomsResponse { request, .. }
+            | Message::SocketsResponse { request, .. }
+            | Message::ServerSideEmitResponse { request, .. }
+            | Message::BroadcastClientCount { request, .. }
+            | Message::BroadcastAck { request, .. }
+            | Message::Summary { request, .. }
+            | Message::ClientsAsked { request, .. }
+            | Message::AckOf { request, .. }
+            | Message::OneDone { request } => Some(request),
+            _ => None,
+        }
+    }
+}
+
 /// A message with where it came from.
 #[derive(Debug, Clone)]
 pub struct Envelope {

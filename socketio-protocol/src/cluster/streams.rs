@@ -9,12 +9,13 @@ use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{Envelope, Message, MessageError, body};
+use super::{Envelope, Message, MessageError, Options, body};
 pub use super::{
     body::ClassicOnly,
     channels::{Channels, DEFAULT_PREFIX},
     sharded::{UID_LENGTH, answers_to},
 };
+use crate::socket::Args;
 
 /// The stream's name if not told otherwise.
 pub const DEFAULT_STREAM: &str = "socket.io";
@@ -66,13 +67,8 @@ pub fn encode<'a>(
         | Message::Leave { .. }
         | Message::Disconnect { .. } => {
             let mut data = Vec::new();
-            let data = if body::has_binary(message) {
-                body::write_data(&mut body::Msgpack(&mut data), message)?;
-                STANDARD.encode(&data)
-            } else {
-                body::write_data(&mut body::Json(&mut data), message)?;
-                String::from_utf8(data).expect("JSON is text")
-            };
+            write_data(message, &mut data)?;
+            let data = String::from_utf8(data).expect("JSON and base64 are text");
             Ok(Carried::Entry(Entry {
                 uid: uid.into(),
                 nsp: channels.nsp().into(),
@@ -90,6 +86,27 @@ pub fn encode<'a>(
             Ok(Carried::Message { channel, payload })
         }
     }
+}
+
+/// Appends the `data` of an entry.
+pub(super) fn write_data(message: &Message, out: &mut Vec<u8>) -> Result<(), ClassicOnly> {
+    if !body::has_binary(message) {
+        return body::write_data(&mut body::Json(out), message);
+    }
+    let mut data = Vec::new();
+    body::write_data(&mut body::Msgpack(&mut data), message)?;
+    out.extend_from_slice(STANDARD.encode(&data).as_bytes());
+    Ok(())
+}
+
+/// As [`write_data`] of a broadcast, in the form of emitters.
+pub(super) fn write_emitted(nsp: &str, args: &Args, options: &Options, out: &mut Vec<u8>) {
+    if args.attachments().is_empty() {
+        return body::write_emitted(&mut body::Json(out), nsp, args, options);
+    }
+    let mut data = Vec::new();
+    body::write_emitted(&mut body::Msgpack(&mut data), nsp, args, options);
+    out.extend_from_slice(STANDARD.encode(&data).as_bytes());
 }
 
 /// Reads what came on a channel. `Ok(None)` when it is from `own` itself, for another namespace, or a heartbeat.

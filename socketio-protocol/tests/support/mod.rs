@@ -3,7 +3,10 @@
 
 use serde_json::Value as Json;
 use socketio_protocol::{
-    cluster::{Options, RemoteSocket},
+    cluster::{
+        Message, Options, RemoteSocket,
+        emitter::{Command, Format},
+    },
     socket::{Args, Value},
 };
 
@@ -206,4 +209,16 @@ pub(crate) fn show(bytes: &[u8]) -> String {
 
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+/// What an emitter writes to say the same.
+pub(crate) fn emitted<'a>(format: &'a Format, message: &Message, out: &mut Vec<u8>) -> Command<'a> {
+    match message {
+        Message::Broadcast { args, options, .. } => format.broadcast(args, options, out),
+        Message::Join { options, rooms } => format.join(options, rooms, out),
+        Message::Leave { options, rooms } => format.leave(options, rooms, out),
+        Message::Disconnect { options, close } => format.disconnect(options, *close, out),
+        Message::ServerSideEmit { args, .. } => format.server_side_emit(args, out),
+        other => panic!("no emitter says {other:?}"),
+    }
 }

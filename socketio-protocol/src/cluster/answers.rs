@@ -1,0 +1,79 @@
+//! What all servers said, and how many said nothing.
+
+/// What came back from a question to all servers, and how many did not answer.
+///
+/// A short answer is never shown as whole: look at [`missing`](Answers::missing), or ask
+/// [`complete`](Answers::complete) to treat it as an error.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answers<T> {
+    /// What came.
+    pub received: Vec<T>,
+    /// How many servers were asked, this one included if it answers too.
+    pub asked: usize,
+    /// How many of them did not answer in time.
+    pub missing: usize,
+}
+
+/// Not all servers answered in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("timeout reached: only {received} responses received out of {asked}")]
+pub struct MissingAnswers {
+    /// How many answered.
+    pub received: usize,
+    /// How many were asked.
+    pub asked: usize,
+}
+
+impl<T> Answers<T> {
+    /// What came, if every server answered.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingAnswers`] if not.
+    pub fn complete(self) -> Result<Vec<T>, MissingAnswers> {
+        match self.missing {
+            0 => Ok(self.received),
+            missing => Err(MissingAnswers { received: self.asked - missing, asked: self.asked }),
+        }
+    }
+
+    /// The same answers as another type.
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Answers<U> {
+        Answers { received: self.received.into_iter().map(f).collect(), asked: self.asked, missing: self.missing }
+    }
+}
+
+impl Answers<u64> {
+    /// The sum of what came.
+    pub fn total(&self) -> u64 {
+        self.received.iter().sum()
+    }
+}
+
+/// The answers to several questions as those to one: all that came, and the servers counted once for each question.
+impl<T> FromIterator<Answers<T>> for Answers<T> {
+    fn from_iter<I: IntoIterator<Item = Answers<T>>>(all: I) -> Self {
+        let none = Answers { received: Vec::new(), asked: 0, missing: 0 };
+        all.into_iter().fold(none, |mut sum, one| {
+            sum.received.extend(one.received);
+            Answers { received: sum.received, asked: sum.asked + one.asked, missing: sum.missing + one.missing }
+        })
+    }
+}
+
+impl<T> std::ops::Deref for Answers<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.received
+    }
+}
+
+impl<T> IntoIterator for Answers<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.received.into_iter()
+    }
+}
