@@ -4,7 +4,15 @@ use std::{ffi::OsString, io::IsTerminal, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
-use crate::{failure::Failure, output};
+use crate::{
+    bench::Bench,
+    config::{self, Config, Sources},
+    decode::Decode,
+    failure::Failure,
+    manual::{Completions, Man},
+    output,
+    watch::Watch,
+};
 
 /// The command line, read.
 pub(crate) struct Invocation {
@@ -40,6 +48,16 @@ pub(crate) struct Settings {
     #[arg(short, long, value_name = "URL", env = "REDIS_URL", hide_env_values = true)]
     #[arg(default_value = "redis://127.0.0.1:6379", global = true, help_heading = "Connection")]
     pub(crate) url: String,
+
+    /// Settings from a profile in the configuration file
+    #[arg(short = 'P', long, value_name = "NAME", env = "EMITTER_PROFILE", hide_env_values = true)]
+    #[arg(global = true, help_heading = "Connection")]
+    pub(crate) profile: Option<String>,
+
+    /// Which Redis adapter the servers run
+    #[arg(long, value_enum, env = "EMITTER_ADAPTER", hide_env_values = true, default_value = "pubsub")]
+    #[arg(global = true, help_heading = "Connection")]
+    pub(crate) adapter: Adapter,
 
     /// Channel prefix, the adapter's `key`
     #[arg(short, long, value_name = "PREFIX", env = "EMITTER_KEY", hide_env_values = true)]
@@ -91,6 +109,22 @@ pub(crate) struct Settings {
     /// When to use colour
     #[arg(long, value_name = "WHEN", default_value = "auto", global = true, help_heading = "Output")]
     color: clap::ColorChoice,
+
+    /// Where the settings come from.
+    #[arg(skip)]
+    pub(crate) sources: Sources,
+}
+
+/// How the servers tell each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Adapter {
+    /// `createAdapter`: PUBLISH
+    #[value(alias = "classic")]
+    Pubsub,
+    /// `createShardedAdapter`: SPUBLISH
+    Sharded,
+    /// The streams adapter: XADD
+    Streams,
 }
 
 /// What to do.
@@ -106,6 +140,22 @@ pub(crate) enum Command {
     Disconnect(Disconnect),
     /// Emit an event to the servers (serverSideEmit)
     ServerEmit(ServerEmit),
+    /// Print what passes between the servers, as it passes
+    #[command(visible_alias = "tail")]
+    Watch(Watch),
+    /// Decode a packet or a message (hex, base64, text or a file) and explain it
+    Decode(Decode),
+    /// Measure how fast events can be published
+    Bench(Bench),
+    /// Check the connection, the servers and the settings in use
+    Doctor,
+    /// Show or edit profiles
+    Config(Config),
+    /// Print a completion script
+    Completions(Completions),
+    /// Write the man pages into a directory
+    #[command(hide = true)]
+    Man(Man),
 }
 
 /// Whom it is for.
@@ -273,24 +323,53 @@ pub(crate) struct ServerEmit {
     pub(crate) arguments: Arguments,
 }
 
+impl Settings {
+    fn add_slash(&mut self) {
+        if !self.nsp.starts_with('/') {
+            self.nsp.insert(0, '/');
+        }
+    }
+}
+
+/// The whole definition, for completions and man pages.
+pub(crate) fn command() -> clap::Command {
+    CommandLine::command()
+}
+
 impl Invocation {
     /// Reads the command line; ends the process when it asks for help or is wrong.
-    pub(crate) fn parse() -> Invocation {
-        Invocation::read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    ///
+    /// # Errors
+    ///
+    /// When the configuration file is not understood, or has no such profile.
+    pub(crate) fn parse() -> Result<Invocation, Failure> {
+        let mut invocation = Invocation::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+        // Who wants to mend the file has to be able to.
+        let mends = matches!(&invocation.command, Command::Config(config) if config.mends());
+        if !mends {
+            config::apply(&mut invocation.settings)?;
+        }
+        invocation.settings.add_slash();
+        Ok(invocation)
     }
 
     fn read(line: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
         let matches = CommandLine::command().try_get_matches_from(line)?;
         let CommandLine { mut settings, mut command } = CommandLine::from_arg_matches(&matches)?;
-        if !settings.nsp.starts_with('/') {
-            settings.nsp.insert(0, '/');
-        }
+        settings.add_slash();
         let (_, own) = matches.subcommand().expect("there is none without");
         match &mut command {
             Command::Emit(Emit { arguments, .. }) | Command::ServerEmit(ServerEmit { arguments, .. }) => {
                 arguments.order(own);
             }
-            Command::Join(_) | Command::Leave(_) | Command::Disconnect(_) => {}
+            _ => {}
+        }
+        for name in config::NAMES {
+            match own.value_source(name) {
+                Some(ValueSource::CommandLine) => settings.sources.insert(name, "flag".to_owned()),
+                Some(ValueSource::EnvVariable) => settings.sources.insert(name, "environment".to_owned()),
+                _ => None,
+            };
         }
         output::set_color(settings.color);
         if own.value_source("url") == Some(ValueSource::CommandLine) && !settings.quiet {
@@ -314,7 +393,7 @@ impl Arguments {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 250ms, 2s or 1m"))
 }
 

@@ -13,7 +13,11 @@ use std::{
 use socketio_emitter::{Builder, EmitError, Emitter};
 use socketio_redis_client::{Address, ConnectError, Link, TlsOptions, resp::Reply};
 
-use crate::{args::Settings, failure::Failure, output};
+use crate::{
+    args::{Adapter, Settings},
+    failure::Failure,
+    output,
+};
 
 /// How much time and how many attempts are left to a command.
 pub(crate) struct Patience {
@@ -79,6 +83,9 @@ pub(crate) async fn connect(settings: &Settings, patience: &mut Patience) -> Res
 
 /// An emitter as the settings say.
 pub(crate) fn builder(settings: &Settings) -> Result<Builder, Failure> {
+    if settings.adapter != Adapter::Pubsub {
+        return Err(Failure::usage("only servers with the classic adapter can be sent to so far"));
+    }
     Ok(Emitter::builder(&settings.url).key(&settings.key).tls(tls(settings)?))
 }
 
@@ -116,7 +123,11 @@ pub(crate) struct Questions(Link);
 
 impl Questions {
     pub(crate) async fn open(settings: &Settings, within: Duration) -> Result<Questions, Failure> {
-        let link = Link::open(&address(settings)?, env!("CARGO_PKG_NAME"), within).await;
+        Questions::at(&address(settings)?, within).await
+    }
+
+    pub(crate) async fn at(address: &Address, within: Duration) -> Result<Questions, Failure> {
+        let link = Link::open(address, env!("CARGO_PKG_NAME"), within).await;
         link.map(Questions).map_err(|error| in_our_words(error).into())
     }
 
@@ -124,6 +135,11 @@ impl Questions {
     pub(crate) async fn ask(&mut self, words: &[&str]) -> Result<Reply, Failure> {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         let answer = self.0.ask(&words).await;
+        answer.map_err(|error| EmitError::Unanswered { reason: error.to_string() }.into())
+    }
+
+    pub(crate) async fn publish(&mut self, channel: &str, payload: &[u8]) -> Result<Reply, Failure> {
+        let answer = self.0.ask(&[b"PUBLISH", channel.as_bytes(), payload]).await;
         answer.map_err(|error| EmitError::Unanswered { reason: error.to_string() }.into())
     }
 

@@ -2,15 +2,20 @@
 //!
 //! `emitter-cli emit time "$(date -Is)"` is heard by every client of every server on that Redis. [`args`] says what can
 //! be asked for, [`payload`] what the arguments of an event are, [`message`] makes what is published out of both.
-//! [`once`] sends one of these, [`bulk`] many. Whatever goes wrong is a [`failure`]: three lines, what, why and what to
+//! [`once`] sends one of these, [`bulk`] many; [`watch`] shows what passes, [`doctor`] what is wrong. Whatever goes wrong is a [`failure`]: three lines, what, why and what to
 //! do, and an exit code that scripts can rely on.
 
 use std::process::ExitCode;
 
 mod args;
+mod bench;
 mod bulk;
+mod config;
 mod connect;
+mod decode;
+mod doctor;
 mod failure;
+mod manual;
 mod message;
 mod nobody;
 mod once;
@@ -18,11 +23,24 @@ mod output;
 mod payload;
 mod show;
 mod template;
+mod told;
+mod watch;
 
 use args::{Command, Invocation};
+use failure::Failure;
 
 fn main() -> ExitCode {
-    let Invocation { settings, command } = Invocation::parse();
+    let outcome = Invocation::parse().and_then(run);
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.print();
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(Invocation { settings, command }: Invocation) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a thread, a timer and epoll are all that is asked of the system");
     let outcome = runtime.block_on(async {
@@ -37,15 +55,16 @@ fn main() -> ExitCode {
                 once::run(&settings, message, None).await
             }
             Command::ServerEmit(emit) => once::run(&settings, message::server_emit(&settings, &emit)?, None).await,
+            Command::Watch(watch) => watch::run(&settings, &watch).await,
+            Command::Decode(decode) => decode::run(&settings, &decode),
+            Command::Bench(bench) => bench::run(&settings, &bench).await,
+            Command::Doctor => doctor::run(&settings).await,
+            Command::Config(config) => config::run(&settings, &config),
+            Command::Completions(completions) => Ok(manual::completions(&completions)),
+            Command::Man(man) => manual::man(&man),
         }
     });
     // Something may still be reading standard input, which nobody waits for.
     runtime.shutdown_background();
-    match outcome {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            failure.print();
-            ExitCode::from(failure.code)
-        }
-    }
+    outcome
 }

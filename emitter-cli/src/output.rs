@@ -88,6 +88,11 @@ pub(crate) fn servers(count: u64) -> String {
     format!("{count} {}", if count == 1 { "server" } else { "servers" })
 }
 
+/// `1 server listens`, `2 servers listen`
+pub(crate) fn listen(count: u64) -> String {
+    format!("{} {}", servers(count), if count == 1 { "listens" } else { "listen" })
+}
+
 /// `57 B`, `1.2 kB`, `3.4 MB`
 pub(crate) fn size(bytes: usize) -> String {
     match bytes as f64 {

@@ -26,6 +26,23 @@ pub(crate) fn json(plan: &Plan) -> Box<RawValue> {
     raw(content.unwrap_or_default())
 }
 
+/// The arguments of an event as people read them.
+pub(crate) fn values(values: &[Value]) -> String {
+    let list: Vec<_> = values.iter().map(|value| write(value, &|size| format!("<{size} bytes>"))).collect();
+    format!("[{}]", list.join(","))
+}
+
+/// One value as people read it.
+pub(crate) fn value(value: &Value) -> String {
+    write(value, &|size| format!("<{size} bytes>"))
+}
+
+/// The arguments of an event for programs; binary as in [`json`].
+pub(crate) fn values_json(values: &[Value]) -> String {
+    let list: Vec<_> = values.iter().map(|value| write(value, &|size| format!(r#"{{"binary":{size}}}"#))).collect();
+    format!("[{}]", list.join(","))
+}
+
 /// JSON, in which `binary` says what stands for so many bytes.
 fn write(value: &Value, binary: &dyn Fn(usize) -> String) -> String {
     let list = |values: Vec<String>| values.join(",");

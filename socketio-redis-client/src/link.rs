@@ -22,8 +22,8 @@ use crate::{
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one of several Sentinels or nodes may take before the next is tried.
 const ONE_OF_SEVERAL: Duration = Duration::from_secs(1);
-/// Answers to what is asked when entering are shorter.
-const MAX_ANSWER: usize = 1 << 20;
+/// As long as a string of Redis may be: more is no answer.
+const MAX_ANSWER: usize = 512 << 20;
 
 /// Why there is no connection to Redis.
 ///
@@ -159,7 +159,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// When the link breaks, or what comes is no answer of a Redis, or one of more than 1 MiB. That Redis says no is no
+    /// When the link breaks, or what comes is no answer of a Redis, or one of more than 512 MiB. That Redis says no is no
     /// error here but a [`Reply::Error`].
     pub async fn ask(&mut self, parts: &[&[u8]]) -> io::Result<Reply> {
         let mut command = Vec::new();
