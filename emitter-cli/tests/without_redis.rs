@@ -135,7 +135,7 @@ fn wrong_usage_ends_with_2_and_says_what_to_do() {
         (
             &["emit", "x", "-u", "http://ana:s3cret@h"],
             "error: \"http://ana:***@h\" is not the URL of a Redis\ncause: Redis URL did not parse\n\
-             tip:   write redis://[user:password@]host[:port][/db]\n",
+             tip:   write redis://[user:password@]host[:port][/db], rediss:// for TLS, or unix:///path\n",
         ),
     ];
     for (words, err) in cases {
