@@ -121,7 +121,7 @@ fn explain(bytes: &[u8]) -> Option<Vec<Explained>> {
     if let Ok(text) = std::str::from_utf8(bytes)
         && text.starts_with(|c: char| c.is_ascii_digit() || c == 'b')
     {
-        let packets: Option<Vec<_>> = text.split('\u{1e}').map(|one| packet(one)).collect();
+        let packets: Option<Vec<_>> = text.split('\u{1e}').map(packet).collect();
         if packets.is_some() {
             return packets;
         }

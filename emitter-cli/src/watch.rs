@@ -60,7 +60,7 @@ What cannot be read is shown in hex, and watching goes on.";
 
 /// What a source tells.
 pub(crate) enum News {
-    Passed(Passed),
+    Passed(Box<Passed>),
     Status(BusStatus),
 }
 

@@ -138,7 +138,7 @@ impl Sink for Channel {
     fn message(&self, channel: &[u8], payload: Bytes) {
         let place = String::from_utf8_lossy(channel).into_owned();
         let told = told::on_channel(&self.key, &place, &payload).map_err(|error| (error, payload.to_vec()));
-        self.desk.tell(News::Passed(Passed { at: SystemTime::now(), place, id: None, told }));
+        self.desk.tell(News::Passed(Box::new(Passed { at: SystemTime::now(), place, id: None, told })));
     }
 
     fn status(&self, status: BusStatus) {

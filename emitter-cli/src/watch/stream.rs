@@ -132,6 +132,6 @@ impl Reader {
         }
         let milliseconds = id.split('-').next().and_then(|text| text.parse().ok()).unwrap_or_default();
         let at = UNIX_EPOCH + Duration::from_millis(milliseconds);
-        self.desk.tell(News::Passed(Passed { at, place: self.stream.clone(), id: Some(id), told }));
+        self.desk.tell(News::Passed(Box::new(Passed { at, place: self.stream.clone(), id: Some(id), told })));
     }
 }
