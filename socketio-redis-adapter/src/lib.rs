@@ -33,7 +33,7 @@ mod streams;
 use std::{fmt, sync::Arc, time::Duration};
 
 pub use socketio_protocol::cluster::sharded::SubscriptionMode;
-use socketio_protocol::cluster::{Bus, Channel, Inbox, classic::DEFAULT_PREFIX};
+use socketio_protocol::cluster::{Bus, BusStats, Channel, Inbox, classic::DEFAULT_PREFIX};
 pub use socketio_redis_client::{Address, ConnectError, Publisher, QueueLimits, TlsOptions};
 use socketio_redis_client::{Redis, Subscriber};
 
@@ -101,6 +101,10 @@ impl Bus for RedisAdapter {
                 Arc::new(streams::Streams::open(shared, options.clone(), reader, nsp, inbox))
             }
         }
+    }
+
+    fn stats(&self) -> BusStats {
+        self.shared.publisher.stats()
     }
 }
 

@@ -165,7 +165,7 @@ impl Task {
                 Err(error) => error,
             };
             if last_error.as_ref() != Some(&error) {
-                tracing::warn!(%error, "no link to Redis for reading streams; trying again");
+                tracing::warn!(target: "socketio::redis", %error, "no link to Redis for reading streams; trying again");
             }
             last_error = Some(error);
         }

@@ -11,12 +11,15 @@ use std::{
     collections::VecDeque,
     future::Future,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
-use socketio_protocol::cluster::{BusError, Published, Receipts};
+use socketio_protocol::cluster::{BusError, BusStats, Published, Receipts};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{Notify, oneshot, watch},
@@ -89,7 +92,25 @@ struct Shared {
     wake: Notify,
     link: watch::Sender<LinkState>,
     detour: Option<Detour>,
+    round_trips: RoundTrips,
 }
+
+/// How often something was sent and answered, and how long that took.
+#[derive(Default)]
+struct RoundTrips {
+    count: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl RoundTrips {
+    fn add(&self, took: Duration) {
+        self.count.fetch_add(1, Relaxed);
+        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+}
+
+/// What has been sent and is not answered, and since when.
+type Due = VecDeque<(Answers, Instant)>;
 
 /// Takes a command that was refused with these words to where it belongs. `false` if it does not belong elsewhere.
 pub(crate) type Detour = Arc<dyn Fn(&str, Vec<u8>) -> bool + Send + Sync>;
@@ -152,7 +173,8 @@ impl LinkPublisher {
     /// called inside a Tokio runtime, which carries the connection.
     pub(crate) fn start(address: Address, name: &'static str, limits: QueueLimits, detour: Option<Detour>) -> Self {
         let (link, _) = watch::channel(LinkState::Connecting);
-        let shared = Arc::new(Shared { state: Mutex::default(), limits, wake: Notify::new(), link, detour });
+        let (wake, round_trips) = (Notify::new(), RoundTrips::default());
+        let shared = Arc::new(Shared { state: Mutex::default(), limits, wake, link, detour, round_trips });
         tokio::spawn(run(shared.clone(), address, name));
         Self { owner: Arc::new(Owner { shared }) }
     }
@@ -260,6 +282,20 @@ impl LinkPublisher {
         // Answers come in order: that to a command behind all others is the last. Without a link it fails at once.
         while self.call(&[b"PING"]).await.is_err() && self.queued() > 0 {
             sleep(TICK).await;
+        }
+    }
+
+    /// How the link is.
+    pub(crate) fn stats(&self) -> BusStats {
+        let shared = self.shared();
+        let is_up = u64::from(*shared.link.borrow() == LinkState::Up);
+        let RoundTrips { count, micros } = &shared.round_trips;
+        BusStats {
+            links_up: is_up,
+            links_down: 1 - is_up,
+            queued: self.queued() as u64,
+            round_trips: count.load(Relaxed),
+            round_trip_time: Duration::from_micros(micros.load(Relaxed)),
         }
     }
 
@@ -387,7 +423,7 @@ async fn run(shared: Arc<Shared>, address: Address, name: &'static str) {
             Err(error) => error,
         };
         if last_error.as_ref() != Some(&error) {
-            tracing::warn!(%error, "no link to Redis for publishing; trying again");
+            tracing::warn!(target: "socketio::redis", %error, "no link to Redis for publishing; trying again");
         }
         shared.expire(&error);
         shared.link.send_replace(LinkState::Down(error.clone()));
@@ -414,12 +450,12 @@ async fn meanwhile<T>(shared: &Shared, error: Option<&ConnectError>, attempt: im
 /// Sends and receives until the link breaks (`Err`) or nobody publishes any more and all is sent (`Ok`).
 async fn carry(shared: &Shared, link: Link, address: &Address) -> Result<(), ConnectError> {
     let (mut reader, mut writer) = tokio::io::split(link.stream);
-    let mut due: VecDeque<Answers> = VecDeque::new();
+    let mut due: Due = VecDeque::new();
     let outcome = exchange(shared, &mut reader, &mut writer, &mut due, address).await;
     if let Err(error) = &outcome {
         // All of these were handed to the system at least in part: they may have arrived.
         let error = BusError::from(error.clone());
-        for answers in due {
+        for (answers, _) in due {
             answers.fail(&error);
         }
     }
@@ -430,7 +466,7 @@ async fn exchange(
     shared: &Shared,
     reader: &mut (impl AsyncReadExt + Unpin),
     writer: &mut (impl AsyncWriteExt + Unpin),
-    due: &mut VecDeque<Answers>,
+    due: &mut Due,
     address: &Address,
 ) -> Result<(), ConnectError> {
     let broken =
@@ -455,7 +491,7 @@ async fn exchange(
                     if let (Answers::Messages { commands, .. }, Some(_)) = (&mut answers, &shared.detour) {
                         *commands = Some(writing.clone());
                     }
-                    due.push_back(answers);
+                    due.push_back((answers, Instant::now()));
                 }
                 None => (writing, written) = (Bytes::new(), 0),
             }
@@ -471,7 +507,7 @@ async fn exchange(
                     return Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection")));
                 }
                 last_heard = Instant::now();
-                let used = answer(&received, due, shared.detour.as_ref(), &mut complained).map_err(broken)?;
+                let used = answer(&received, due, shared, &mut complained).map_err(broken)?;
                 let _ = received.split_to(used);
                 received.reserve(READ_BYTES);
             }
@@ -492,7 +528,7 @@ async fn exchange(
                         let mut ping = Vec::new();
                         resp::command(&mut ping, &[b"PING"]);
                         (writing, written) = (ping.into(), 0);
-                        due.push_back(Answers::Ping);
+                        due.push_back((Answers::Ping, now));
                         asked_since = now;
                     }
                 } else if now.duration_since(last_heard.max(asked_since)) >= ANSWER_TIMEOUT {
@@ -515,16 +551,11 @@ async fn flush(writer: &mut (impl AsyncWriteExt + Unpin), address: &Address) -> 
 }
 
 /// Gives what has arrived to those it is for; tells how many bytes that was.
-fn answer(
-    received: &[u8],
-    due: &mut VecDeque<Answers>,
-    detour: Option<&Detour>,
-    complained: &mut bool,
-) -> io::Result<usize> {
+fn answer(received: &[u8], due: &mut Due, shared: &Shared, complained: &mut bool) -> io::Result<usize> {
     let bad = || io::Error::new(io::ErrorKind::InvalidData, "it does not speak as Redis does");
     let mut scanner = Scanner::new(received);
     let mut used = 0;
-    while let Some(front) = due.front_mut() {
+    while let Some((front, since)) = due.front_mut() {
         match front {
             Answers::Messages { receipts, sent, answered, commands } => {
                 let mut run = Vec::new();
@@ -537,13 +568,16 @@ fn answer(
                         Some(Token::Error(reason)) => {
                             let reason = String::from_utf8_lossy(&received[reason]).into_owned();
                             let command = commands.as_ref().and_then(|sent| resp::commands(sent).nth(*answered));
-                            let gone =
-                                detour.zip(command).is_some_and(|(take, command)| take(&reason, command.to_vec()));
+                            let gone = shared
+                                .detour
+                                .as_ref()
+                                .zip(command)
+                                .is_some_and(|(take, command)| take(&reason, command.to_vec()));
                             if gone {
                                 Ok(0)
                             } else {
                                 if !std::mem::replace(complained, true) {
-                                    tracing::warn!(%reason, "Redis refuses messages; said once for each connection");
+                                    tracing::warn!(target: "socketio::redis", %reason, "Redis refuses messages; said once for each connection");
                                 }
                                 Err(BusError::Refused { reason })
                             }
@@ -577,6 +611,7 @@ fn answer(
                 }
             }
         }
+        shared.round_trips.add(since.elapsed());
         due.pop_front();
     }
     if used < received.len() { Err(bad()) } else { Ok(used) }

@@ -244,7 +244,7 @@ impl Open {
         if let Some(error) = self.refused.take() {
             self.standing.send_replace(Standing::Refused(error.clone()));
             if !std::mem::replace(&mut self.told_down, true) {
-                tracing::warn!(%error, "Redis refuses a subscription; trying again every few seconds");
+                tracing::warn!(target: "socketio::redis", %error, "Redis refuses a subscription; trying again every few seconds");
                 self.sink.status(BusStatus::Down { error });
             }
             return;
@@ -331,7 +331,7 @@ impl Task {
         }
         let first = self.link_state.borrow().as_ref().is_none_or(Result::is_ok);
         if first {
-            tracing::warn!(%error, "no link to Redis for listening; trying again");
+            tracing::warn!(target: "socketio::redis", %error, "no link to Redis for listening; trying again");
         }
         let bus_error = BusError::from(error.clone());
         self.link_state.send_replace(Some(Err(error)));

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use socketio_protocol::cluster::{BusError, Published};
+use socketio_protocol::cluster::{BusError, BusStats, Published};
 use tokio::time::{Duration, sleep};
 
 use crate::{
@@ -137,6 +137,22 @@ impl Publisher {
             Way::Cluster(nodes) => {
                 let links: Vec<LinkPublisher> = nodes.lock().links.values().cloned().collect();
                 futures_util::future::join_all(links.iter().map(LinkPublisher::settled)).await;
+            }
+        }
+    }
+
+    /// How the links are, added up.
+    pub fn stats(&self) -> BusStats {
+        match &self.0 {
+            Way::Server(link) => link.stats(),
+            Way::Cluster(nodes) => {
+                nodes.lock().links.values().map(LinkPublisher::stats).fold(BusStats::default(), |sum, one| BusStats {
+                    links_up: sum.links_up + one.links_up,
+                    links_down: sum.links_down + one.links_down,
+                    queued: sum.queued + one.queued,
+                    round_trips: sum.round_trips + one.round_trips,
+                    round_trip_time: sum.round_trip_time + one.round_trip_time,
+                })
             }
         }
     }

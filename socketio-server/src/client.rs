@@ -643,6 +643,7 @@ fn dispatch(socket: &Socket, args: Args, id: Option<u64>) {
     let context = EventContext { socket: socket.clone(), args, ack: id.map(AckSlot::new) };
     let (mut found, mut middlewares) = (Found::new(), Middlewares::new());
     let name = context.args.event().unwrap_or_default();
+    socket.namespace().shared().counts.named.count(&name);
     socket.namespace().find(&name, &mut found, Some(&mut middlewares));
     socket.find(&name, &mut found, Some(&mut middlewares));
     drop(name);

@@ -261,7 +261,7 @@ impl std::fmt::Display for DisconnectReason {
 pub struct HandlerError {
     /// The namespace.
     pub nsp: ByteString,
-    /// The socket whose event it was.
+    /// The socket whose event it was. Empty if it was another server's.
     pub socket: ByteString,
     /// The event.
     pub event: String,

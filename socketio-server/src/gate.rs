@@ -17,6 +17,7 @@ use socketio_protocol::socket::Kind;
 use crate::error::{EventError, HandlerErrorKind};
 use crate::handler::{Event, EventContext, Owner, Waiting, run, run_future, text_of};
 use crate::handlers::Found;
+use crate::reply::ReplyTo;
 use crate::socket::Socket;
 
 pub(crate) type PacketMiddleware =

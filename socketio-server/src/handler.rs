@@ -25,7 +25,8 @@ use crate::ack::Ack;
 use crate::broadcast::check_name;
 use crate::engine::counters::bump;
 use crate::error::{EmitError, HandlerError, HandlerErrorKind};
-use crate::reply::Reply;
+use crate::reply::{Reply, ReplyTo, text_of_error};
+use crate::server::Shared;
 use crate::socket::Socket;
 
 /// One event of one socket, on its way to a handler. Cheap to clone.
@@ -65,26 +66,6 @@ impl EventContext {
         &self.args
     }
 
-    /// Answers the client, if it asked and was not answered.
-    pub(crate) fn answer<T: Serialize + ?Sized>(&self, value: &T) {
-        if let Some(ack) = self.ack.as_ref().filter(|ack| ack.take())
-            && let Err(crate::EmitError::Encode(error)) = self.socket.send_ack(ack.id, value)
-        {
-            self.report(HandlerErrorKind::Answer(error));
-        }
-    }
-
-    /// Reports an error that the handler returned, to the hook and to the client.
-    pub(crate) fn fail_with<T: Serialize + ?Sized>(&self, error: &T) {
-        let text = match serde_json::to_value(error) {
-            Ok(serde_json::Value::String(text)) => text,
-            Ok(value) => value.to_string(),
-            Err(error) => error.to_string(),
-        };
-        self.answer_error(error);
-        self.report(HandlerErrorKind::Returned(text));
-    }
-
     /// Reports an error that is no answer of the handler's.
     pub(crate) fn fail(&self, kind: HandlerErrorKind) {
         self.answer_error(&kind.to_string());
@@ -106,6 +87,21 @@ impl EventContext {
             event: self.args.event().map_or_else(String::new, std::borrow::Cow::into_owned),
             kind,
         });
+    }
+}
+
+impl ReplyTo for EventContext {
+    fn answer<T: Serialize + ?Sized>(&self, value: &T) {
+        if let Some(ack) = self.ack.as_ref().filter(|ack| ack.take())
+            && let Err(EmitError::Encode(error)) = self.socket.send_ack(ack.id, value)
+        {
+            self.report(HandlerErrorKind::Answer(error));
+        }
+    }
+
+    fn fail_with<T: Serialize + ?Sized>(&self, error: &T) {
+        self.answer_error(error);
+        self.report(HandlerErrorKind::Returned(text_of_error(error)));
     }
 }
 
@@ -211,8 +207,13 @@ impl<T> std::ops::Deref for State<T> {
 
 impl<T: Send + Sync + 'static> FromEvent for State<T> {
     fn from_event(context: &mut EventContext) -> Result<Self, HandlerErrorKind> {
-        let state = context.socket.namespace().shared().state::<T>();
-        state.map(State).ok_or(HandlerErrorKind::MissingState(std::any::type_name::<T>()))
+        State::of(context.socket.namespace().shared())
+    }
+}
+
+impl<T: Send + Sync + 'static> State<T> {
+    pub(crate) fn of(shared: &Shared) -> Result<Self, HandlerErrorKind> {
+        shared.state().map(State).ok_or(HandlerErrorKind::MissingState(std::any::type_name::<T>()))
     }
 }
 
@@ -262,7 +263,7 @@ macro_rules! handlers {
                     }
                 };)*
                 let work = self($($arg),*);
-                Some(Box::pin(async move { work.await.reply(context) }))
+                Some(Box::pin(async move { work.await.reply(&context) }))
             }
         }
     )*};

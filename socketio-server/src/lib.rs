@@ -76,7 +76,7 @@ pub mod testing;
 pub mod webtransport;
 
 pub use ack::{Ack, AckFuture, Acks, AcksMissing, Answer, BroadcastAcks};
-pub use adapter::{Answers, Emitted, Fields, JoinError, MissingAnswers, Recovery, RoomEvent};
+pub use adapter::{Answers, ClusterStats, Emitted, Fields, JoinError, MissingAnswers, Recovery, RoomEvent};
 pub use broadcast::{Broadcast, IntoRooms};
 pub use bytes::Bytes;
 pub use drain::Drain;
@@ -93,12 +93,12 @@ pub use namespace::Namespace;
 pub use parser::Parser;
 pub use pattern::{NamespacePattern, NamespaceRequest};
 pub use remote::RemoteSocketHandle;
-pub use reply::{Boxed, Fallible, Plain, Reply};
+pub use reply::{Boxed, Fallible, Plain, Reply, ReplyTo};
 pub use serve::{IntoListeners, Listener, bind, serve};
 #[cfg(feature = "tls")]
 pub use serve::{TlsConfig, TlsError};
 pub use server::{Builder, Server};
-pub use server_event::ServerAnswer;
+pub use server_event::{FromServerEvent, ServerAnswer, ServerEventContext, ServerEventHandler};
 pub use service::{NotFound, SocketIoLayer, SocketIoService};
 pub use socket::Socket;
 pub use socketio_protocol::socket::{Args, ArgsError, EncodeError, Value};

@@ -26,7 +26,7 @@ use crate::parser::Parser;
 use crate::pattern::NamespacePattern;
 use crate::remote::RemoteSocketHandle;
 use crate::server::Shared;
-use crate::server_event::{ServerAnswer, ServerHandler, ServerHandlers};
+use crate::server_event::{ServerEventHandler, ServerHandlers};
 use crate::socket::{Socket, erase_disconnect};
 
 /// A namespace. Cheap to clone; clones are the same namespace.
@@ -61,12 +61,13 @@ impl Namespace {
         factory: &dyn AdapterFactory,
         pattern: Option<NamespacePattern>,
     ) -> Self {
-        let local = Arc::new(MemoryAdapter::new(
+        let local = MemoryAdapter::new(
             name.clone(),
             shared.config.parser.clone(),
             shared.config.history(),
             shared.config.limits.rooms(),
-        ));
+        );
+        let local = Arc::new(local.counting(shared.counts.cluster.clone()));
         let namespace = Self(Arc::new(Inner {
             name,
             shared,
@@ -90,12 +91,13 @@ impl Namespace {
         if incoming.is_closed() {
             return; // The adapter has dropped its end: there are no other servers.
         }
-        let handlers = self.0.server_handlers.clone();
+        let (weak, handlers) = (Arc::downgrade(&self.0), self.0.server_handlers.clone());
         let of_pattern = self.0.pattern.as_ref().map(|pattern| pattern.server_handlers().clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 while let Some(event) = incoming.recv().await {
-                    ServerHandlers::run(of_pattern.iter().chain([&handlers]), event);
+                    let Some(namespace) = weak.upgrade().map(Namespace) else { return };
+                    ServerHandlers::run(of_pattern.iter().chain([&handlers]), &namespace, event);
                 }
             });
         }
@@ -264,13 +266,24 @@ impl Namespace {
     }
 
     /// Runs `handler` on each `event` that another server sends with
-    /// [`server_side_emit`](Namespace::server_side_emit). It answers with [`ServerAnswer::send`], if an answer is wanted.
+    /// [`server_side_emit`](Namespace::server_side_emit). What it returns answers the other server, if that asked; or
+    /// take a [`ServerAnswer`](crate::ServerAnswer) for it.
+    ///
+    /// ```
+    /// # use socketio_server::{Data, Server, State};
+    /// # struct Jobs;
+    /// # impl Jobs { fn running(&self, _: &str) -> u32 { 0 } }
+    /// # let io = Server::builder().state(Jobs).build();
+    /// io.on_server_event("cache cleared", async |Data(key): Data<String>| println!("{key} is to be read again"));
+    /// io.on_server_event("jobs?", async |Data(queue): Data<String>, jobs: State<Jobs>| jobs.running(&queue));
+    /// # async fn ask(io: Server) -> Result<(), socketio_server::RequestError> {
+    /// // On another server:
+    /// let running = io.server_side_emit_with_ack::<u32>("jobs?", "mail").await?;
+    /// println!("{} jobs on {} servers", running.total(), running.len());
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "serverSideEmit")]
-    pub fn on_server_event<H>(&self, event: &str, handler: H) -> &Self
-    where
-        H: Fn(Event, ServerAnswer) + Send + Sync + 'static,
-    {
-        let handler: ServerHandler = Arc::new(handler);
+    pub fn on_server_event<M>(&self, event: &str, handler: impl ServerEventHandler<M>) -> &Self {
         self.0.server_handlers.add(event, handler);
         self
     }

@@ -23,7 +23,7 @@ use crate::handshake::Handshake;
 use crate::namespace::Namespace;
 use crate::remote::RemoteSocketHandle;
 use crate::server::ServerInner;
-use crate::server_event::{ServerAnswer, ServerHandlers};
+use crate::server_event::{ServerEventHandler, ServerHandlers};
 use crate::socket::{Socket, erase_disconnect};
 
 /// All namespaces whose names pass a test; see [`Server::of_matching`](crate::Server::of_matching). Cheap to clone.
@@ -274,11 +274,8 @@ impl NamespacePattern {
 
     /// As [`Namespace::on_server_event`].
     #[doc(alias = "serverSideEmit")]
-    pub fn on_server_event<H>(&self, event: &str, handler: H) -> &Self
-    where
-        H: Fn(Event, ServerAnswer) + Send + Sync + 'static,
-    {
-        self.server_handlers().add(event, Arc::new(handler));
+    pub fn on_server_event<M>(&self, event: &str, handler: impl ServerEventHandler<M>) -> &Self {
+        self.server_handlers().add(event, handler);
         self
     }
 

@@ -5,7 +5,23 @@
 
 use serde::ser::{Impossible, Serialize, Serializer};
 
-use crate::handler::EventContext;
+/// To whom a handler's return value goes: the client or the server whose event it was.
+pub trait ReplyTo {
+    /// Answers, if an answer is wanted and none was given.
+    fn answer<T: Serialize + ?Sized>(&self, value: &T);
+
+    /// Answers with an error in the same way, and reports it.
+    fn fail_with<T: Serialize + ?Sized>(&self, error: &T);
+}
+
+/// What the error hook is told of an error that a handler returned.
+pub(crate) fn text_of_error<T: Serialize + ?Sized>(error: &T) -> String {
+    match serde_json::to_value(error) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(value) => value.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
 
 /// What an event handler may return: anything that serde can write, or a `Result` of it whose error is an
 /// [`Error`](std::error::Error), can be written, or is a boxed error. The parameter only tells these apart.
@@ -16,7 +32,7 @@ use crate::handler::EventContext;
 )]
 pub trait Reply<Kind>: Send {
     /// Answers the client, if it asked, or reports the error.
-    fn reply(self, context: EventContext);
+    fn reply(self, to: &impl ReplyTo);
 }
 
 /// A value, or a `Result` that serde can write.
@@ -32,12 +48,12 @@ pub struct Fallible;
 pub struct Boxed;
 
 impl<T: Serialize + Send> Reply<Plain> for T {
-    fn reply(self, context: EventContext) {
+    fn reply(self, to: &impl ReplyTo) {
         match shape(&self) {
             Shape::Unit => {}
-            Shape::Value => context.answer(&self),
-            Shape::Ok => context.answer(&Inner(&self)),
-            Shape::Err => context.fail_with(&Inner(&self)),
+            Shape::Value => to.answer(&self),
+            Shape::Ok => to.answer(&Inner(&self)),
+            Shape::Err => to.fail_with(&Inner(&self)),
         }
     }
 }
@@ -47,10 +63,10 @@ where
     T: Serialize + Send,
     E: std::error::Error + Send + Sync + 'static,
 {
-    fn reply(self, context: EventContext) {
+    fn reply(self, to: &impl ReplyTo) {
         match self {
-            Ok(value) => value.reply(context),
-            Err(error) => context.fail_with(&error.to_string()),
+            Ok(value) => value.reply(to),
+            Err(error) => to.fail_with(&error.to_string()),
         }
     }
 }
@@ -60,10 +76,10 @@ where
     T: Serialize + Send,
     E: AsRef<dyn std::error::Error + Send + Sync> + Send,
 {
-    fn reply(self, context: EventContext) {
+    fn reply(self, to: &impl ReplyTo) {
         match self {
-            Ok(value) => value.reply(context),
-            Err(error) => context.fail_with(&error.as_ref().to_string()),
+            Ok(value) => value.reply(to),
+            Err(error) => to.fail_with(&error.as_ref().to_string()),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::namespace::{Guest, Namespace};
 use crate::parser::Parser;
 use crate::pattern::{NamespacePattern, NamespaceRequest, with_slash};
 use crate::socket::Socket;
-use crate::stats::Counts;
+use crate::stats::{Counts, NamedEvents};
 
 /// A Socket.IO server. Cheap to clone; clones are the same server.
 ///
@@ -31,7 +31,7 @@ pub(crate) struct ServerInner {
     patterns: RwLock<Vec<NamespacePattern>>,
     new_namespace: RwLock<Vec<NewNamespace>>,
     root: OnceLock<Namespace>,
-    factory: Box<dyn AdapterFactory>,
+    pub(crate) factory: Box<dyn AdapterFactory>,
     engine: OnceLock<Engine>,
 }
 
@@ -421,6 +421,7 @@ pub struct Builder {
     config: Config,
     factory: Box<dyn AdapterFactory>,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    named_events: NamedEvents,
 }
 
 impl Default for Builder {
@@ -437,6 +438,7 @@ impl Default for Builder {
             },
             factory: Box::new(SingleServer),
             states: HashMap::new(),
+            named_events: NamedEvents::default(),
         }
     }
 }
@@ -625,6 +627,20 @@ impl Builder {
         self
     }
 
+    /// Counts the events of clients by these names in [`Server::stats`], all others as `other`. Which names there are is
+    /// said here, since names are otherwise in the hands of clients. Default none.
+    ///
+    /// ```
+    /// # use socketio_server::Server;
+    /// let io = Server::builder().count_events(["chat message", "typing"]).build();
+    /// assert_eq!(io.stats().events_by_name[0], ("chat message".to_owned(), 0));
+    /// ```
+    #[must_use]
+    pub fn count_events(mut self, names: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        self.named_events = NamedEvents::of(names);
+        self
+    }
+
     /// The server. With an adapter that reaches other servers, to be called inside a Tokio runtime.
     ///
     /// # Panics
@@ -641,7 +657,7 @@ impl Builder {
                 server: OnceLock::new(),
                 states: self.states,
                 error_hook: RwLock::default(),
-                counts: Counts::default(),
+                counts: Counts::naming(self.named_events),
                 handlers: TaskTracker::new(),
                 #[cfg(feature = "admin")]
                 admin: OnceLock::new(),

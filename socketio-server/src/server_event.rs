@@ -1,16 +1,23 @@
-//! Events that the servers of a cluster send each other.
+//! Events that the servers of a cluster send each other, and the handlers that they run.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::{Context, Waker};
 
+use bytestring::ByteString;
+use futures_util::FutureExt;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use socketio_protocol::socket::Args;
 use tokio::sync::oneshot;
 
 use crate::adapter::ServerEvent;
-use crate::handler::Event;
-
-pub(crate) type ServerHandler = Arc<dyn Fn(Event, ServerAnswer) + Send + Sync>;
+use crate::error::{HandlerError, HandlerErrorKind};
+use crate::handler::{Data, Event, HandlerFuture, State, text_of};
+use crate::namespace::Namespace;
+use crate::reply::{Reply, ReplyTo, text_of_error};
 
 /// The way to answer another server. Only the first answer leaves; dropped without one, the asker is told nothing.
 #[derive(Debug, Clone)]
@@ -33,28 +40,193 @@ impl ServerAnswer {
     }
 }
 
-/// The handlers of a namespace for events of other servers.
-#[derive(Default)]
-pub(crate) struct ServerHandlers(RwLock<HashMap<Box<str>, Vec<ServerHandler>>>);
+/// One event of another server, on its way to a handler. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ServerEventContext {
+    namespace: Namespace,
+    args: Args,
+    answer: ServerAnswer,
+}
 
-impl ServerHandlers {
-    pub(crate) fn add(&self, event: &str, handler: ServerHandler) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(event.into()).or_default().push(handler);
+impl ServerEventContext {
+    /// The namespace that it was sent in.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
     }
 
-    fn of(&self, event: &str) -> Vec<ServerHandler> {
+    /// The event's name and arguments.
+    pub fn args(&self) -> &Args {
+        &self.args
+    }
+
+    fn fail(&self, kind: HandlerErrorKind) {
+        self.answer_error(&kind.to_string());
+        self.report(kind);
+    }
+
+    fn answer_error<T: Serialize + ?Sized>(&self, error: &T) {
+        #[derive(Serialize)]
+        struct Failure<'a, T: ?Sized> {
+            error: &'a T,
+        }
+        self.answer.send(Failure { error });
+    }
+
+    fn report(&self, kind: HandlerErrorKind) {
+        self.namespace.shared().report(HandlerError {
+            nsp: self.namespace.name().clone(),
+            socket: ByteString::new(),
+            event: self.args.event().unwrap_or_default().into_owned(),
+            kind,
+        });
+    }
+}
+
+impl ReplyTo for ServerEventContext {
+    fn answer<T: Serialize + ?Sized>(&self, value: &T) {
+        self.answer.send(value);
+    }
+
+    fn fail_with<T: Serialize + ?Sized>(&self, error: &T) {
+        self.answer_error(error);
+        self.report(HandlerErrorKind::Returned(text_of_error(error)));
+    }
+}
+
+/// Something that a handler of other servers' events can take: made from the event.
+#[diagnostic::on_unimplemented(
+    message = "a handler of other servers' events cannot take `{Self}`",
+    note = "it can take `Data<T>` (the arguments), `Event`, `State<T>`, `ServerAnswer` and `Namespace`; there is no socket",
+    note = "wrap the type of the arguments in `Data`: `Data(message): Data<String>`"
+)]
+pub trait FromServerEvent: Sized {
+    /// Takes it out of the event.
+    ///
+    /// # Errors
+    ///
+    /// When the event does not have it; the handler is not run then, and the error is reported.
+    fn from_server_event(context: &ServerEventContext) -> Result<Self, HandlerErrorKind>;
+}
+
+impl<T: DeserializeOwned> FromServerEvent for Data<T> {
+    fn from_server_event(context: &ServerEventContext) -> Result<Self, HandlerErrorKind> {
+        Ok(Data(context.args.to()?))
+    }
+}
+
+impl FromServerEvent for Event {
+    fn from_server_event(context: &ServerEventContext) -> Result<Self, HandlerErrorKind> {
+        Ok(Event::of(context.args.clone()))
+    }
+}
+
+impl<T: Send + Sync + 'static> FromServerEvent for State<T> {
+    fn from_server_event(context: &ServerEventContext) -> Result<Self, HandlerErrorKind> {
+        State::of(context.namespace.shared())
+    }
+}
+
+impl FromServerEvent for ServerAnswer {
+    fn from_server_event(context: &ServerEventContext) -> Result<Self, HandlerErrorKind> {
+        Ok(context.answer.clone())
+    }
+}
+
+impl FromServerEvent for Namespace {
+    fn from_server_event(context: &ServerEventContext) -> Result<Self, HandlerErrorKind> {
+        Ok(context.namespace.clone())
+    }
+}
+
+/// A function that an event of another server runs: `async |Data(text): Data<String>| { .. }`.
+///
+/// It takes up to four [`FromServerEvent`] values and returns a [`Reply`], which answers the other server if it asked.
+/// It is cloned for each event.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler of other servers' events",
+    label = "what it takes, returns or captures does not fit an event of another server",
+    note = "a handler is an async closure or function: `async |Data(text): Data<String>| {{ .. }}`",
+    note = "it takes four at most of `Data<T>`, `Event`, `State<T>`, `ServerAnswer` and `Namespace`: by value, each with its type written down",
+    note = "it returns `()`, what implements `serde::Serialize`, or a `Result` of that",
+    note = "what it captures must implement `Clone`, and its future must be `Send`"
+)]
+pub trait ServerEventHandler<Marker>: Clone + Send + Sync + 'static {
+    /// Starts on one event. `None` if the event does not fit, which has been reported then.
+    fn call(self, context: ServerEventContext) -> Option<HandlerFuture>;
+}
+
+macro_rules! handlers {
+    ($(($($arg:ident),*))*) => {$(
+        impl<F, Fut, R, K, $($arg),*> ServerEventHandler<(K, $($arg,)*)> for F
+        where
+            F: FnOnce($($arg),*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = R> + Send + 'static,
+            R: Reply<K>,
+            $($arg: FromServerEvent,)*
+        {
+            #[allow(non_snake_case, reason = "one body for all numbers of parameters")]
+            fn call(self, context: ServerEventContext) -> Option<HandlerFuture> {
+                $(let $arg = match $arg::from_server_event(&context) {
+                    Ok(value) => value,
+                    Err(error) => {
+                        context.fail(error);
+                        return None;
+                    }
+                };)*
+                let work = self($($arg),*);
+                Some(Box::pin(async move { work.await.reply(&context) }))
+            }
+        }
+    )*};
+}
+
+handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) }
+
+/// A handler without its types.
+pub(crate) type ServerCallback = Arc<dyn Fn(ServerEventContext) -> Option<HandlerFuture> + Send + Sync>;
+
+/// The handlers of a namespace for events of other servers.
+#[derive(Default)]
+pub(crate) struct ServerHandlers(RwLock<HashMap<Box<str>, Vec<ServerCallback>>>);
+
+impl ServerHandlers {
+    pub(crate) fn add<M>(&self, event: &str, handler: impl ServerEventHandler<M>) {
+        let callback: ServerCallback = Arc::new(move |context| handler.clone().call(context));
+        self.0.write().unwrap_or_else(PoisonError::into_inner).entry(event.into()).or_default().push(callback);
+    }
+
+    fn of(&self, event: &str) -> Vec<ServerCallback> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(event).cloned().unwrap_or_default()
     }
 
-    /// Runs the handlers of an event that are registered with any of `all`, in order.
-    pub(crate) fn run<'a>(all: impl IntoIterator<Item = &'a Arc<Self>>, event: ServerEvent) {
+    /// Runs the handlers of an event that are registered with any of `all`. They start in order; one that waits goes on
+    /// in a task of its own.
+    pub(crate) fn run<'a>(all: impl IntoIterator<Item = &'a Arc<Self>>, namespace: &Namespace, event: ServerEvent) {
         let answer = ServerAnswer(event.answer.map(|sender| Arc::new(Mutex::new(Some(sender)))));
-        let event = Event::of(event.args);
-        for handler in all.into_iter().flat_map(|handlers| handlers.of(&event.name())) {
-            let run = std::panic::AssertUnwindSafe(|| handler(event.clone(), answer.clone()));
-            if std::panic::catch_unwind(run).is_err() {
-                tracing::error!(event = %event.name(), "a handler of a server's event panicked");
-            }
+        let name = event.args.event().unwrap_or_default();
+        let found: Vec<_> = all.into_iter().flat_map(|handlers| handlers.of(&name)).collect();
+        let context = ServerEventContext { namespace: namespace.clone(), args: event.args.clone(), answer };
+        for callback in found {
+            start(&callback, context.clone());
         }
+    }
+}
+
+fn start(callback: &ServerCallback, context: ServerEventContext) {
+    let failed = context.clone();
+    let started = std::panic::catch_unwind(AssertUnwindSafe(|| callback(context)));
+    let mut work = match started {
+        Ok(None) => return,
+        Ok(Some(future)) => AssertUnwindSafe(future).catch_unwind(),
+        Err(panic) => return failed.fail(HandlerErrorKind::Panic(text_of(&*panic))),
+    };
+    let end = move |ended: Result<(), Box<dyn std::any::Any + Send>>| {
+        if let Err(panic) = ended {
+            failed.fail(HandlerErrorKind::Panic(text_of(&*panic)));
+        }
+    };
+    match work.poll_unpin(&mut Context::from_waker(Waker::noop())) {
+        std::task::Poll::Ready(ended) => end(ended),
+        std::task::Poll::Pending => drop(tokio::spawn(async move { end(work.await) })),
     }
 }

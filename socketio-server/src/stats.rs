@@ -5,12 +5,14 @@
 //! [`Stats::publish`](Stats::publish) gives the same numbers to whatever recorder the program has. The names are listed
 //! in `docs/observability.md`.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use crate::adapter::Answers;
+use crate::adapter::{Answers, ClusterCounts, ClusterStats};
 use crate::engine::Traffic;
 use crate::engine::counters::{Busy, REASONS, TRANSPORT_NAMES, bump, read};
 use crate::error::HandlerErrorKind;
@@ -29,12 +31,47 @@ pub(crate) struct Counts {
     requests: AtomicU64,
     request_micros: AtomicU64,
     missing_answers: AtomicU64,
+    pub(crate) cluster: Arc<ClusterCounts>,
+    pub(crate) named: NamedEvents,
 }
 
 /// How handlers fail.
 const KINDS: [&str; 7] = ["arguments", "state", "returned", "panic", "answer", "join", "refused"];
 
+/// How often clients sent the events that are counted by name.
+#[derive(Default)]
+pub(crate) struct NamedEvents {
+    by_name: Option<HashMap<Box<str>, Busy, foldhash::fast::RandomState>>,
+    other: Busy,
+}
+
+impl NamedEvents {
+    pub(crate) fn of(names: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        let by_name: HashMap<_, _, _> = names.into_iter().map(|name| (name.into(), Busy::default())).collect();
+        Self { by_name: Some(by_name).filter(|names| !names.is_empty()), other: Busy::default() }
+    }
+
+    pub(crate) fn count(&self, event: &str) {
+        if let Some(by_name) = &self.by_name {
+            by_name.get(event).unwrap_or(&self.other).add(1);
+        }
+    }
+
+    /// Sorted by name, the others last.
+    fn read(&self) -> Vec<(String, u64)> {
+        let Some(by_name) = &self.by_name else { return Vec::new() };
+        let mut read: Vec<_> = by_name.iter().map(|(name, count)| (name.to_string(), count.total())).collect();
+        read.sort();
+        read.push(("other".to_owned(), self.other.total()));
+        read
+    }
+}
+
 impl Counts {
+    pub(crate) fn naming(named: NamedEvents) -> Self {
+        Self { named, ..Self::default() }
+    }
+
     pub(crate) fn failed(&self, kind: &HandlerErrorKind) {
         bump(
             &self.handler_errors[match kind {
@@ -103,6 +140,9 @@ pub struct Stats {
     pub rooms: u64,
     /// Events from clients.
     pub events_received: u64,
+    /// Events from clients by name: those that [`Builder::count_events`](crate::Builder::count_events) named, and all
+    /// others together as `other`. Empty if none were named.
+    pub events_by_name: Vec<(String, u64)>,
     /// Answers from clients.
     pub acks_received: u64,
     /// Answers to clients.
@@ -124,6 +164,8 @@ pub struct Stats {
     pub cluster_request_time: Duration,
     /// Servers that did not answer one of them.
     pub cluster_missing_answers: u64,
+    /// How the way to the other servers is. `None` without an adapter that reaches others.
+    pub cluster: Option<ClusterStats>,
 }
 
 /// A number for each transport.
@@ -187,6 +229,7 @@ impl Server {
             sockets,
             rooms: locals().map(|local| local.room_count() as u64).sum(),
             events_received: counts.events_received.total(),
+            events_by_name: counts.named.read(),
             acks_received: read(&counts.acks_received),
             acks_sent: read(&counts.acks_sent),
             ack_timeouts: read(&counts.ack_timeouts),
@@ -197,6 +240,7 @@ impl Server {
             cluster_requests: read(&counts.requests),
             cluster_request_time: Duration::from_micros(read(&counts.request_micros)),
             cluster_missing_answers: read(&counts.missing_answers),
+            cluster: self.0.factory.bus_stats().map(|bus| counts.cluster.read(bus)),
         }
     }
 }
@@ -228,14 +272,14 @@ impl Stats {
     /// ```
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();
-        for metric in self.metrics() {
+        for metric in self.metrics().into_iter().filter(|metric| !metric.values.is_empty()) {
             let kind = if metric.kind == Kind::Counter { "counter" } else { "gauge" };
             let name = metric.name;
             // Writing to a string does not fail.
             let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", metric.help);
             for (value_of_label, value) in &metric.values {
                 let _ = match metric.label {
-                    Some(label) => writeln!(text, "{name}{{{label}=\"{value_of_label}\"}} {value}"),
+                    Some(label) => writeln!(text, "{name}{{{label}=\"{}\"}} {value}", escaped(value_of_label)),
                     None => writeln!(text, "{name} {value}"),
                 };
             }
@@ -265,6 +309,12 @@ impl Stats {
     }
 
     fn metrics(&self) -> Vec<Metric> {
+        let mut metrics = self.metrics_of_one();
+        metrics.extend(self.cluster.iter().flat_map(metrics_of_cluster));
+        metrics
+    }
+
+    fn metrics_of_one(&self) -> Vec<Metric> {
         use Kind::{Counter, Gauge};
         let one = |value: u64| vec![(String::new(), value as f64)];
         let by_transport = |values: &ByTransport<u64>| named(&values.named());
@@ -349,6 +399,13 @@ impl Stats {
             metric("socketio_sockets", Gauge, "Sockets in all namespaces.", one(self.sockets)),
             metric("socketio_rooms", Gauge, "Rooms, without those of single sockets.", one(self.rooms)),
             metric("socketio_received_events_total", Counter, "Events from clients.", one(self.events_received)),
+            labelled(
+                "socketio_received_events_by_name_total",
+                Counter,
+                "Events from clients, those that are counted by name.",
+                "event",
+                self.events_by_name.iter().map(|(name, count)| (name.clone(), *count as f64)).collect(),
+            ),
             metric("socketio_received_acks_total", Counter, "Answers from clients.", one(self.acks_received)),
             metric("socketio_sent_acks_total", Counter, "Answers to clients.", one(self.acks_sent)),
             metric(
@@ -397,6 +454,57 @@ impl Stats {
             ),
         ]
     }
+}
+
+fn metrics_of_cluster(cluster: &ClusterStats) -> [Metric; 10] {
+    use Kind::{Counter, Gauge};
+    let metric =
+        |name, kind, help, value| Metric { name, kind, help, label: None, values: vec![(String::new(), value)] };
+    let (counter, gauge) = (
+        |name, help, value: u64| metric(name, Counter, help, value as f64),
+        |name, help, value: u64| metric(name, Gauge, help, value as f64),
+    );
+    let seconds = |name, help, time: Duration| metric(name, Counter, help, time.as_secs_f64());
+    let bus = &cluster.bus;
+    [
+        gauge(
+            "socketio_cluster_deaf_namespaces",
+            "Namespaces that do not hear the other servers.",
+            cluster.deaf_namespaces,
+        ),
+        counter(
+            "socketio_cluster_outages_total",
+            "Times that a namespace lost the link to the other servers.",
+            cluster.outages,
+        ),
+        seconds(
+            "socketio_cluster_gap_seconds_total",
+            "Time in which namespaces may have missed messages.",
+            cluster.gaps,
+        ),
+        counter("socketio_cluster_received_messages_total", "Messages of the other servers.", cluster.received),
+        counter(
+            "socketio_cluster_lost_messages_total",
+            "Messages of the other servers that were dropped here.",
+            cluster.lost,
+        ),
+        counter("socketio_cluster_malformed_messages_total", "Messages that could not be read.", cluster.malformed),
+        Metric {
+            name: "socketio_cluster_links",
+            kind: Gauge,
+            help: "Links over which is sent to the other servers.",
+            label: Some("state"),
+            values: named(&[("up", bus.links_up), ("down", bus.links_down)]),
+        },
+        gauge("socketio_cluster_queued_messages", "Messages that wait to be sent to the other servers.", bus.queued),
+        counter("socketio_cluster_round_trips_total", "Times that something was sent and confirmed.", bus.round_trips),
+        seconds("socketio_cluster_round_trip_seconds_total", "How long these took, added up.", bus.round_trip_time),
+    ]
+}
+
+/// A value of a label, as Prometheus wants it.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn named(values: &[(&'static str, u64)]) -> Vec<(String, f64)> {

@@ -7,14 +7,21 @@ use std::time::Duration;
 use axum::body::Body;
 use http_body_util::BodyExt;
 use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use socketio_redis_adapter::RedisAdapter;
 use socketio_server::engine::TransportKind;
 use socketio_server::testing::TestClient;
-use socketio_server::{ConnectError, Data, Server, Socket, Stats};
+use socketio_server::{ConnectError, Data, Event, Server, Socket, Stats};
 use tower_service::Service;
 
 #[path = "../examples/metrics.rs"]
 #[allow(dead_code, reason = "its main listens")]
 mod example;
+
+#[path = "wire/mod.rs"]
+#[allow(dead_code, reason = "others need more of it")]
+mod wire;
+
+use wire::{Http, Running, WebSocket};
 
 const DOCS: &str = include_str!("../../docs/observability.md");
 const DASHBOARD: &str = include_str!("../../docs/grafana.json");
@@ -26,8 +33,9 @@ fn names(stats: &Stats) -> BTreeSet<String> {
 
 #[tokio::test(start_paused = true)]
 async fn numbers_are_what_happened() {
-    let io = Server::builder().max_queue(65_536, 100_000).build();
+    let io = Server::builder().max_queue(65_536, 100_000).count_events(["double", "never"]).build();
     io.on_error(|_| {});
+    io.use_packet(async |_, event: Event| if event.name() == "refuse" { Err("no".into()) } else { Ok(event) });
     io.on("double", async |Data(n): Data<i32>| 2 * n);
     io.on("ask", async |socket: Socket| {
         let _ = socket.timeout(Duration::from_secs(1)).emit_with_ack::<i32>("question", ()).await;
@@ -50,6 +58,7 @@ async fn numbers_are_what_happened() {
     ana.emit("panic", ());
     ana.emit("block", ());
     ana.emit("join", ());
+    ana.emit("refuse", ());
     assert!(ana.enter("/closed", ()).await.is_err());
     assert!(
         io.engine()
@@ -66,19 +75,22 @@ async fn numbers_are_what_happened() {
     assert_eq!((stats.connections.web_socket, stats.connections.polling), (1, 1));
     assert_eq!((stats.opened.web_socket, stats.opened.polling), (1, 1));
     assert_eq!((stats.namespaces, stats.sockets, stats.rooms), (2, 2, 2));
-    assert_eq!(stats.events_received, 8);
+    assert_eq!(stats.events_received, 9);
+    let named: Vec<_> = stats.events_by_name.iter().map(|(name, count)| (&**name, *count)).collect();
+    assert_eq!(named, [("double", 3), ("never", 0), ("other", 6)]);
+    assert_eq!(stats.cluster, None, "there are no others");
     assert_eq!((stats.acks_received, stats.acks_sent, stats.ack_timeouts), (1, 2, 1));
     assert_eq!(
         stats.handler_errors,
-        [("arguments", 1), ("state", 0), ("returned", 0), ("panic", 1), ("answer", 0), ("join", 0)]
+        [("arguments", 1), ("state", 0), ("returned", 0), ("panic", 1), ("answer", 0), ("join", 0), ("refused", 1)]
     );
     assert_eq!(stats.middleware_refusals, 1);
     assert!(stats.slow_handlers >= 1, "a busy machine makes others slow, too: {stats:?}");
     assert_eq!(stats.handshake_errors, [1, 0, 0, 0, 0, 0]);
     assert_eq!(stats.cluster_requests, 1);
     assert!(stats.volatile_dropped >= 1, "{stats:?}");
-    // CONNECT, seven events and an answer, CONNECT again.
-    assert_eq!(stats.received.web_socket.packets, 10, "{stats:?}");
+    // CONNECT, eight events and an answer, CONNECT again.
+    assert_eq!(stats.received.web_socket.packets, 11, "{stats:?}");
     assert!(stats.received.web_socket.bytes > 100 && stats.sent.web_socket.bytes > 100, "{stats:?}");
     assert_eq!(stats.received.polling.packets, 2);
     assert!(stats.received.polling.bytes > 10 && stats.sent.polling.bytes > 10, "{stats:?}");
@@ -96,6 +108,46 @@ async fn numbers_are_what_happened() {
         stats.closed.contains(&("slow consumer", 1)) && stats.closed.contains(&("transport close", 1)),
         "{stats:?}"
     );
+}
+
+#[tokio::test]
+async fn a_session_that_changes_its_transport_is_counted_there() {
+    let io = Server::new();
+    io.on("double", async |Data(n): Data<i32>| 2 * n);
+    let running = Running::start(io.clone()).await;
+    let session = Http::session(running.addr).await;
+    let _other = Http::session(running.addr).await;
+    session.send("40").await;
+    assert!(session.poll().await.starts_with("40{"));
+    assert_eq!((io.stats().upgrades, io.stats().connections.polling), (0, 2));
+    let mut socket = WebSocket::upgraded(&session).await;
+    socket.send("421[\"double\",4]").await;
+    assert_eq!(socket.next().await, "431[8]");
+    let stats = io.stats();
+    assert_eq!((stats.upgrades, stats.connections.polling, stats.connections.web_socket), (1, 1, 1));
+    assert_eq!((stats.opened.polling, stats.opened.web_socket), (2, 0), "it began with polling");
+    assert!(stats.to_prometheus().contains("\nsocketio_upgrades_total 1\n"));
+}
+
+#[tokio::test]
+async fn a_redis_that_is_away_is_seen() {
+    let adapter = RedisAdapter::builder("redis://127.0.0.1:1").lazy().unwrap();
+    let io = Server::builder().adapter(adapter).build();
+    io.emit("to whom it may concern", ()).unwrap();
+    let cluster = io.stats().cluster.unwrap();
+    assert_eq!((cluster.deaf_namespaces, cluster.bus.links_up, cluster.bus.links_down), (1, 0, 1));
+    assert_eq!((cluster.bus.queued, cluster.bus.round_trips, cluster.received), (1, 0, 0));
+    let text = io.stats().to_prometheus();
+    for line in ["socketio_cluster_links{state=\"down\"} 1", "socketio_cluster_queued_messages 1"] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn names_of_events_are_written_as_prometheus_reads_them() {
+    let io = Server::builder().count_events(["say \"hi\"\\\n"]).build();
+    let text = io.stats().to_prometheus();
+    assert!(text.contains(r#"_by_name_total{event="say \"hi\"\\\n"} 0"#), "{text}");
 }
 
 #[tokio::test]
@@ -119,9 +171,10 @@ async fn the_example_serves_what_prometheus_reads() {
     }
 }
 
-#[test]
-fn the_documentation_and_the_dashboard_name_what_there_is() {
-    let names = names(&Server::new().stats());
+#[tokio::test]
+async fn the_documentation_and_the_dashboard_name_what_there_is() {
+    let adapter = RedisAdapter::builder("redis://127.0.0.1:1").lazy().unwrap();
+    let names = names(&Server::builder().adapter(adapter).count_events(["one"]).build().stats());
     let documented: BTreeSet<_> = DOCS
         .lines()
         .filter_map(|line| line.strip_prefix("| `socketio_")?.split('`').next())

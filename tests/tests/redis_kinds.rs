@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use socketio_emitter::Emitter;
 use socketio_redis_adapter::{RedisAdapter, TlsOptions};
-use socketio_server::{Event, Server, ServerAnswer};
+use socketio_server::{Data, Server};
 use socketio_tests::{Program, TestRedis, free_port};
 
 /// Two servers in one cluster, and what one of them has heard.
 struct Pair {
     one: Server,
     heard: Arc<AtomicU64>,
-    _other: Server,
+    other: Server,
 }
 
 impl Pair {
@@ -28,13 +28,10 @@ impl Pair {
         let (one, other) = (server().await, server().await);
         let heard = Arc::new(AtomicU64::new(0));
         let count = heard.clone();
-        other.on_server_event("number", move |event: Event, _: ServerAnswer| {
-            let (number,) = event.args().to().expect("a number was sent");
-            count.store(number, Ordering::SeqCst);
-        });
+        other.on_server_event("number", async move |Data(number): Data<u64>| count.store(number, Ordering::SeqCst));
         one.ready().await.expect("it is subscribed");
         other.ready().await.expect("it is subscribed");
-        Pair { one, heard, _other: other }
+        Pair { one, heard, other }
     }
 
     /// Sends `number` until the other server has heard it.
@@ -149,10 +146,18 @@ async fn sentinels_lead_to_the_master_and_after_a_failover_to_the_new_one() {
     let emitter = Emitter::connect(&url).await.expect("a Sentinel knows the master");
     assert_eq!(emitter.emit("time", 1).await.expect("Redis takes it").receivers(), 2);
 
+    let seen = pair.one.stats().cluster.expect("there is an adapter");
+    assert_eq!((seen.deaf_namespaces, seen.outages, seen.bus.links_up, seen.bus.links_down), (0, 0, 1, 0));
+    assert!(seen.bus.round_trips > 0 && !seen.bus.round_trip_time.is_zero(), "{seen:?}");
+    assert!(pair.other.stats().cluster.is_some_and(|other| other.received > 0));
+
     master.kill();
     sentinel.until_the_master_is(replica.port());
     pair.pass(2, Duration::from_secs(3)).await;
     assert_eq!(emitter.emit("time", 2).await.map(|receipt| receipt.receivers()), Ok(2));
+    let seen = pair.other.stats().cluster.expect("there is an adapter");
+    assert_eq!((seen.deaf_namespaces, seen.outages), (0, 1), "{seen:?}");
+    assert!(!seen.gaps.is_zero(), "{seen:?}");
 
     let error = RedisAdapter::connect(&format!("redis+sentinel://127.0.0.1:{}/other", sentinel.port)).await.map(drop);
     assert!(error.is_err_and(|error| error.to_string().contains("knows no master of the name \"other\"")));

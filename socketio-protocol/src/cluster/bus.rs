@@ -3,7 +3,12 @@
 //! A [`Bus`] writes and carries; it decides nothing. One bus per server, one [`Channel`] per namespace, one
 //! [`Inbox`] per channel that hears what the others sent and how the bus is doing. No runtime is named here.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{Envelope, Message, Published};
 
@@ -14,6 +19,26 @@ pub trait Bus: Send + Sync + 'static {
     /// Returns at once; subscribing goes on in the background, and [`Channel::ready`] tells when it is done.
     /// The bus keeps `inbox` until the channel is closed.
     fn open(&self, nsp: &str, inbox: Arc<dyn Inbox>) -> Arc<dyn Channel>;
+
+    /// How its links are, for those who watch over a server. By default nothing is told.
+    fn stats(&self) -> BusStats {
+        BusStats::default()
+    }
+}
+
+/// How the links of a [`Bus`] are: those over which it sends, added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BusStats {
+    /// Links that work.
+    pub links_up: u64,
+    /// Links that do not, and are being made again.
+    pub links_down: u64,
+    /// Messages that wait to be sent.
+    pub queued: u64,
+    /// How many times something was sent and confirmed; several messages may go together.
+    pub round_trips: u64,
+    /// How long these took, added up.
+    pub round_trip_time: Duration,
 }
 
 /// One namespace on the bus.

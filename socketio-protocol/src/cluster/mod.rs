@@ -27,7 +27,7 @@ pub mod streams;
 mod tally;
 
 pub use answers::{Answers, MissingAnswers};
-pub use bus::{Bus, BusError, BusStatus, Channel, Inbox};
+pub use bus::{Bus, BusError, BusStats, BusStatus, Channel, Inbox};
 pub use error::MessageError;
 pub use message::{Envelope, Flags, Message, Options, READS_MORE, RemoteSocket, Want};
 pub use published::{Published, Receipts, Receivers};

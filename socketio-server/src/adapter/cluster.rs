@@ -21,11 +21,13 @@ use socketio_protocol::socket::{Args, Value};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::cluster_stats::Hearing;
 use super::memory::{RoomObserver, forward};
 use super::{
     AckItem, AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Fields, MemoryAdapter, Outgoing,
     ServerEvent, ServerEvents, Target,
 };
+use crate::engine::counters::bump;
 
 /// See the [module documentation](self).
 pub(crate) struct ClusterAdapter {
@@ -49,6 +51,7 @@ impl ClusterAdapter {
             channel: OnceLock::new(),
             events,
             lost: AtomicU64::new(0),
+            hearing: Hearing::new(local.cluster_counts().clone()),
         });
         let channel = bus.open(local.nsp(), desk.clone());
         let _ = desk.channel.set(Arc::downgrade(&channel));
@@ -479,6 +482,7 @@ struct Desk {
     channel: OnceLock<Weak<dyn Channel>>,
     events: ServerEvents,
     lost: AtomicU64,
+    hearing: Hearing,
 }
 
 impl Desk {
@@ -564,6 +568,7 @@ impl Desk {
 
 impl Inbox for Desk {
     fn receive(&self, envelope: Envelope) {
+        bump(&self.local.cluster_counts().received);
         let Envelope { uid, message, .. } = envelope;
         let asker = uid.as_deref();
         let local = &self.local;
@@ -642,17 +647,22 @@ impl Inbox for Desk {
     }
 
     fn status(&self, status: BusStatus) {
+        self.hearing.count(&status);
         let nsp = self.local.nsp();
         match status {
-            BusStatus::Up => tracing::info!(%nsp, "the other servers can be reached"),
-            BusStatus::Down { error } => tracing::warn!(%nsp, %error, "the link to the other servers is gone"),
+            BusStatus::Up => tracing::info!(target: "socketio::cluster", %nsp, "the other servers can be reached"),
+            BusStatus::Down { error } => {
+                tracing::warn!(target: "socketio::cluster", %nsp, %error, "the link to the other servers is gone");
+            }
             BusStatus::Gap { since, until } => {
                 let gap = until.duration_since(since);
-                tracing::warn!(%nsp, ?gap, "messages of the other servers may have been lost meanwhile");
+                tracing::warn!(target: "socketio::cluster", %nsp, ?gap, "messages of the other servers may have been lost meanwhile");
             }
-            BusStatus::Lost { count } => tracing::warn!(%nsp, count, "messages of the other servers were lost"),
+            BusStatus::Lost { count } => {
+                tracing::warn!(target: "socketio::cluster", %nsp, count, "messages of the other servers were lost");
+            }
             BusStatus::Malformed { channel, error } => {
-                tracing::debug!(%nsp, channel, error, "a message of another server could not be read");
+                tracing::debug!(target: "socketio::cluster", %nsp, channel, error, "a message of another server could not be read");
             }
             _ => {}
         }

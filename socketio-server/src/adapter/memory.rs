@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::acks::{AckTable, LocalAcks};
+use super::cluster_stats::ClusterCounts;
 use super::member::{Command, Member};
 use super::recovery::History;
 use super::room_events::{RoomEvent, RoomHook, RoomHooks};
@@ -36,6 +37,7 @@ pub struct MemoryAdapter {
     observer: OnceLock<Box<dyn RoomObserver>>,
     watchers: Watchers,
     room_hooks: RoomHooks,
+    cluster_counts: Arc<ClusterCounts>,
     #[cfg(feature = "admin")]
     data_hook: OnceLock<DataHook>,
 }
@@ -69,9 +71,19 @@ impl MemoryAdapter {
             observer: OnceLock::new(),
             watchers: Watchers::default(),
             room_hooks: RoomHooks::default(),
+            cluster_counts: Arc::default(),
             #[cfg(feature = "admin")]
             data_hook: OnceLock::new(),
         }
+    }
+
+    /// The same, counting what it has to do with other servers in `counts`.
+    pub(crate) fn counting(self, counts: Arc<ClusterCounts>) -> Self {
+        Self { cluster_counts: counts, ..self }
+    }
+
+    pub(crate) fn cluster_counts(&self) -> &Arc<ClusterCounts> {
+        &self.cluster_counts
     }
 
     /// The namespace, with its slash.

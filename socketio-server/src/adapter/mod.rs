@@ -6,6 +6,7 @@
 
 mod acks;
 pub(crate) mod cluster;
+mod cluster_stats;
 mod member;
 mod memory;
 mod outgoing;
@@ -22,11 +23,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use socketio_protocol::cluster::{Bus, BusError, Published, RemoteSocket, Want};
+use socketio_protocol::cluster::{Bus, BusError, BusStats, Published, RemoteSocket, Want};
 use socketio_protocol::socket::{Args, Value};
 use tokio::sync::mpsc;
 
 pub use self::acks::AckItem;
+pub(crate) use self::cluster_stats::ClusterCounts;
+pub use self::cluster_stats::ClusterStats;
 pub(crate) use self::member::Command;
 pub use self::member::Member;
 #[cfg(feature = "admin")]
@@ -167,6 +170,11 @@ pub trait AdapterFactory: Send + Sync + 'static {
     /// The adapter of one namespace; called when the namespace is made. Events that other servers send to this one
     /// go to `events`.
     fn create(&self, local: Arc<MemoryAdapter>, events: ServerEvents) -> Arc<dyn Adapter>;
+
+    /// How the links to the other servers are. `None`, the default, if there are no other servers.
+    fn bus_stats(&self) -> Option<BusStats> {
+        None
+    }
 }
 
 /// A single server: no others to tell.
@@ -183,6 +191,10 @@ impl AdapterFactory for SingleServer {
 impl<B: Bus> AdapterFactory for B {
     fn create(&self, local: Arc<MemoryAdapter>, events: ServerEvents) -> Arc<dyn Adapter> {
         cluster::ClusterAdapter::open(self, local, events)
+    }
+
+    fn bus_stats(&self) -> Option<BusStats> {
+        Some(Bus::stats(self))
     }
 }
 

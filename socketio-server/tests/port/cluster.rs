@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use socketio_protocol::cluster::{Bus, BusError, Channel, Envelope, Inbox, Message, Published};
 use socketio_server::testing::TestClient;
-use socketio_server::{Broadcast, EmitError, Event, Server, ServerAnswer};
+use socketio_server::{Broadcast, Data, EmitError, Namespace, Server, ServerAnswer, State};
 use tokio::sync::mpsc;
 
 use crate::{Log, settle, socket_of, sorted};
@@ -236,13 +236,10 @@ async fn servers_tell_and_ask_each_other_and_a_silent_one_is_missing() {
     let log = Log::default();
     for (n, io) in cluster.servers.iter().enumerate() {
         let log = log.clone();
-        io.on_server_event("tell", move |event: Event, _: ServerAnswer| {
-            let (a, b): (i32, Bytes) = event.args().to().unwrap();
-            log.note(format!("{n}: {a} {b:?}"));
-        });
-        io.on_server_event("all answer", move |_: Event, answer: ServerAnswer| answer.send(n));
+        io.on_server_event("tell", async move |Data((a, b)): Data<(i32, Bytes)>| log.note(format!("{n}: {a} {b:?}")));
+        io.on_server_event("all answer", async move || n);
         if n != 2 {
-            io.on_server_event("one is silent", move |_: Event, answer: ServerAnswer| answer.send(n));
+            io.on_server_event("one is silent", async move |answer: ServerAnswer| answer.send(n));
         }
     }
     let io = &cluster.servers[0];
@@ -259,4 +256,40 @@ async fn servers_tell_and_ask_each_other_and_a_silent_one_is_missing() {
     cluster.servers[2].close().await;
     let answers = io.server_side_emit_with_ack::<usize>("one is silent", ()).await.unwrap();
     assert_eq!(answers.complete().unwrap(), [1], "one that has left is not waited for");
+}
+
+/// What is beyond the reference, whose handlers are not typed.
+#[tokio::test(start_paused = true)]
+async fn events_of_servers_have_handlers_with_types_states_and_answers_that_take_their_time() {
+    let wire = Wire::default();
+    let servers = [0, 1].map(|n: u32| Server::builder().adapter(wire.clone()).state(n).build());
+    let errors = Log::default();
+    let reported = errors.clone();
+    let [asker, io] = &servers;
+    io.on_error(move |error| reported.note(format!("{}{}: {}", error.socket, error.event, error.kind)));
+    let boards = io.of_matching(|name| name.starts_with("/board-"));
+    boards.on_server_event("where", async |namespace: Namespace| namespace.name().to_string());
+    io.of("/board-1");
+    io.on_server_event("add", async |Data((a, b)): Data<(u32, u32)>, n: State<u32>| {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        a + b + *n
+    });
+    io.on_server_event("refuse", async || Err::<(), _>("no"));
+    io.on_server_event("panic", async || -> u32 { panic!("as the asker wished") });
+
+    let sum = asker.server_side_emit_with_ack::<u32>("add", (1, 2)).await.unwrap();
+    assert_eq!(sum.complete().unwrap(), [4]);
+    let place = asker.of("/board-1").server_side_emit_with_ack::<String>("where", ()).await.unwrap();
+    assert_eq!(place.complete().unwrap(), ["/board-1"]);
+    for (event, error) in [
+        ("refuse", "no"),
+        ("panic", "panic: as the asker wished"),
+        ("add", "the arguments do not fit: argument 1 is missing"),
+    ] {
+        let answers = asker.server_side_emit_with_ack::<serde_json::Value>(event, ()).await.unwrap();
+        let told = answers.complete().unwrap()[0]["error"].to_string();
+        assert!(told.contains(error), "{told}");
+        let reported = errors.taken();
+        assert!(matches!(&reported[..], [one] if one.starts_with(event) && one.contains(error)), "{reported:?}");
+    }
 }

@@ -178,9 +178,28 @@ impl WebSocket {
         Self::over(socket.connect(addr).await.unwrap()).await.join().await
     }
 
-    async fn over(mut stream: TcpStream) -> Self {
-        let head = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\n\
-                    upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    /// What a session that polls has changed to.
+    #[allow(dead_code, reason = "not all tests with these clients upgrade")]
+    pub(crate) async fn upgraded(session: &Http) -> Self {
+        let url = session.url.replace("polling", "websocket");
+        let mut socket = Self::handshake(TcpStream::connect(session.addr).await.unwrap(), &url).await;
+        socket.send("2probe").await;
+        assert_eq!(socket.next().await, "3probe");
+        socket.send("5").await;
+        socket
+    }
+
+    async fn over(stream: TcpStream) -> Self {
+        let mut socket = Self::handshake(stream, "/socket.io/?EIO=4&transport=websocket").await;
+        assert!(socket.next().await.starts_with("0{"));
+        socket
+    }
+
+    async fn handshake(mut stream: TcpStream, url: &str) -> Self {
+        let head = format!(
+            "GET {url} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut buffer = BytesMut::new();
         while !buffer.windows(4).any(|part| part == b"\r\n\r\n") {
@@ -189,9 +208,7 @@ impl WebSocket {
         assert!(buffer.starts_with(b"HTTP/1.1 101"), "{buffer:?}");
         let end = buffer.windows(4).position(|part| part == b"\r\n\r\n").unwrap();
         let _ = buffer.split_to(end + 4);
-        let mut socket = Self { stream, decoder: Decoder::new(Role::Client, 1 << 30), buffer };
-        assert!(socket.next().await.starts_with("0{"));
-        socket
+        Self { stream, decoder: Decoder::new(Role::Client, 1 << 30), buffer }
     }
 
     async fn join(mut self) -> Self {

@@ -117,16 +117,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn serve(namespace: &Namespace, name: &str) {
     let log = Log::default();
     let heard = log.clone();
-    namespace.on_server_event("sse", move |event: Event, _: ServerAnswer| {
+    namespace.on_server_event("sse", async move |event: Event| {
         heard.lock().expect("not poisoned").push(event.args().to_values().unwrap_or_default());
     });
     let node = name.to_owned();
-    namespace.on_server_event("sse-ack", move |event: Event, answer: ServerAnswer| {
+    namespace.on_server_event("sse-ack", async move |event: Event, answer: ServerAnswer| {
         let got = event.args().to_values().unwrap_or_default();
         answer.send(object([("node", Value::from(node.as_str())), ("got", Value::Array(got))]));
     });
-    namespace.on_server_event("sse-echo", |event: Event, answer: ServerAnswer| {
-        answer.send(event.args().to_values().unwrap_or_default().into_iter().next().unwrap_or(Value::Null));
+    namespace.on_server_event("sse-echo", async |event: Event| {
+        event.args().to_values().unwrap_or_default().into_iter().next().unwrap_or(Value::Null)
     });
     namespace.on("echo", async |event: Event, ack: socketio_server::Ack| ack.send(event.args()));
     namespace.on("cmd", async move |socket: Socket, node: State<Node>, Data(command): Data<Command>| {

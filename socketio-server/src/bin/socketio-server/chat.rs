@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use socketio_server::{Data, Event, Server, Socket};
+use socketio_server::{Data, Server, Socket};
 use tokio::sync::Notify;
 
 /// What a page is told about its server, so that it can say how to reach it from a terminal.
@@ -65,7 +65,7 @@ pub(crate) fn serve(io: &Server, about: About) -> impl Future<Output = ()> + Sen
     io.on("chat", async move |socket: Socket, Data(message): Data<Message>| send(&chat, &socket, &message));
 
     let here = io.clone();
-    io.on_server_event(HOW_MANY, move |_event: Event, answer| answer.send(here.local_count()));
+    io.on_server_event(HOW_MANY, async move || here.local_count());
     count(io.clone(), changed)
 }
 
