@@ -18,23 +18,25 @@ pub fn python_folder() -> PathBuf {
     workspace().join("tests/python")
 }
 
-/// The binary `name` of the workspace member `package`, built by the cargo that built this test.
+/// The binary `name` of another workspace member, one of whose integration tests is `test`.
 ///
 /// For binaries of the tests' own package `env!("CARGO_BIN_EXE_name")` is enough; cargo does not promise that those of
-/// other members are there when a test runs.
-pub fn workspace_binary(package: &str, name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a running test has a path");
-    let folder = test.ancestors().nth(2).expect("cargo keeps tests in TARGET/PROFILE/deps");
+/// other members are there when a test runs. They are what the members' own integration tests run, so that cargo is asked
+/// for one of those, in the words that CI tests the workspace with: `cargo build` would choose other features, and build
+/// half of the dependencies again.
+pub fn workspace_binary(name: &str, test: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a running test has a path");
+    let folder = own.ancestors().nth(2).expect("cargo keeps tests in TARGET/PROFILE/deps");
     let target = folder.parent().expect("a profile's folder is in the target folder");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(workspace())
-        .args(["build", "--quiet", "--package", package, "--bin", name, "--target-dir"])
+        .args(["test", "--quiet", "--no-run", "--workspace", "--all-features", "--test", test, "--target-dir"])
         .arg(target);
     if folder.ends_with("release") {
         cargo.arg("--release");
     }
     let built = cargo.output().expect("cargo can be started");
-    assert!(built.status.success(), "building {name} of {package}:\n{}", String::from_utf8_lossy(&built.stderr));
+    assert!(built.status.success(), "building {name}:\n{}", String::from_utf8_lossy(&built.stderr));
     folder.join(name)
 }

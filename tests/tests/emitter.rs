@@ -6,15 +6,37 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use serde::Deserialize;
-use socketio_emitter::{EmitError, Emitted, Emitter};
+use serde_json::json;
+use socketio_emitter::{AnswerError, EmitError, Emitted, Emitter, SubscriptionMode};
 use socketio_protocol::socket::{Args, Value};
 use socketio_tests::{NodeSuite, workspace_binary};
 use tokio::runtime::Runtime;
 
 #[test]
 fn emitters_reach_five_servers_of_three_generations() {
+    suite("emitter.test.mjs").server("EMITTER_CMD", workspace_binary("emitter-cli", "without_redis")).run();
+}
+
+#[test]
+fn beyond_the_emitter_of_node_js_with_classic_servers() {
+    suite("outside.test.mjs").env("ADAPTER", "classic").run();
+}
+
+#[test]
+fn beyond_the_emitter_of_node_js_with_sharded_servers() {
+    suite("outside.test.mjs").env("ADAPTER", "sharded").run();
+}
+
+#[test]
+fn beyond_the_emitter_of_node_js_with_servers_on_streams() {
+    suite("outside.test.mjs").env("ADAPTER", "streams").run();
+}
+
+/// A suite of servers and clients, which borrows our emitter.
+fn suite(file: &str) -> NodeSuite {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback gives a port");
     let address = listener.local_addr().expect("a listener has an address").to_string();
     thread::spawn(move || {
@@ -22,11 +44,7 @@ fn emitters_reach_five_servers_of_three_generations() {
             thread::spawn(move || lend_emitter(stream));
         }
     });
-    NodeSuite::new("emitter.test.mjs")
-        .server("SERVER_CMD", env!("CARGO_BIN_EXE_cluster-node"))
-        .server("EMITTER_CMD", workspace_binary("emitter-cli", "emitter-cli"))
-        .env("EMITTER_LINES", address)
-        .run();
+    NodeSuite::new(file).server("SERVER_CMD", env!("CARGO_BIN_EXE_cluster-node")).env("EMITTER_LINES", address)
 }
 
 /// What a line asks for.
@@ -35,6 +53,7 @@ fn emitters_reach_five_servers_of_three_generations() {
 enum Line {
     Connect {
         url: String,
+        adapter: Option<String>,
     },
     Emit {
         event: String,
@@ -63,6 +82,39 @@ enum Line {
         #[serde(flatten)]
         target: Target,
     },
+    /// Answered with who answered what, and a summary.
+    Request {
+        event: String,
+        args: Vec<serde_json::Value>,
+        #[serde(flatten)]
+        target: Target,
+    },
+    FetchSockets {
+        #[serde(flatten)]
+        target: Target,
+    },
+    Count {
+        #[serde(flatten)]
+        target: Target,
+    },
+    Rooms {
+        #[serde(flatten)]
+        target: Target,
+    },
+    RoomSizes {
+        #[serde(flatten)]
+        target: Target,
+    },
+    ServerCount {
+        #[serde(flatten)]
+        target: Target,
+    },
+    ServerSideEmitAck {
+        event: String,
+        args: Vec<serde_json::Value>,
+        #[serde(flatten)]
+        target: Target,
+    },
 }
 
 #[derive(Deserialize)]
@@ -74,6 +126,7 @@ struct Target {
     #[serde(default)]
     volatile: bool,
     compress: Option<bool>,
+    timeout: Option<u64>,
 }
 
 impl Target {
@@ -92,7 +145,10 @@ impl Target {
         if let Some(compress) = self.compress {
             sockets = sockets.compress(compress);
         }
-        sockets
+        match self.timeout {
+            Some(timeout) => sockets.timeout(Duration::from_millis(timeout)),
+            None => sockets,
+        }
     }
 }
 
@@ -105,8 +161,8 @@ fn lend_emitter(stream: TcpStream) {
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         let done = runtime.block_on(obey(&mut emitter, &line));
         let answer = match done {
-            Ok(()) => serde_json::json!({ "ok": true }),
-            Err(error) => serde_json::json!({ "ok": false, "error": error }),
+            Ok(said) => json!({ "ok": true, "said": said }),
+            Err(error) => json!({ "ok": false, "error": error }),
         };
         if answers.write_all(format!("{answer}\n").as_bytes()).is_err() {
             break;
@@ -114,20 +170,85 @@ fn lend_emitter(stream: TcpStream) {
     }
 }
 
-async fn obey(emitter: &mut Option<Emitter>, line: &str) -> Result<(), String> {
+async fn obey(emitter: &mut Option<Emitter>, line: &str) -> Result<serde_json::Value, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    if let Line::Connect { url } = line {
-        *emitter = Some(Emitter::connect(&url).await.map_err(|error| error.to_string())?);
-        return Ok(());
+    if let Line::Connect { url, adapter } = &line {
+        // What is asked without a time of its own is not waited for longer than a test.
+        let builder = Emitter::builder(url).requests_timeout(Duration::from_millis(1_500));
+        let builder = match adapter.as_deref() {
+            Some("sharded") => builder.sharded(SubscriptionMode::Dynamic),
+            Some("streams") => builder.streams(),
+            _ => builder,
+        };
+        *emitter = Some(builder.connect().await.map_err(|error| error.to_string())?);
+        return Ok(json!(null));
     }
     let emitter = emitter.as_ref().ok_or("the first line connects")?;
-    let emitted = send(emitter, line);
-    emitted.await.map(drop).map_err(|error: EmitError| error.to_string())
+    ask(emitter, line).await.map_err(|error| error.to_string())
+}
+
+async fn ask(emitter: &Emitter, line: Line) -> Result<serde_json::Value, EmitError> {
+    let with = |said: serde_json::Value, asked: usize, missing: usize| json!({ "received": said, "asked": asked, "missing": missing });
+    Ok(match line {
+        Line::Request { event, args, target } => {
+            let mut request = target.sockets(emitter).request::<Args>(&event, arguments(args));
+            let mut answers = Vec::new();
+            while let Some(answer) = request.next().await {
+                let (values, error) = match answer.value {
+                    Ok(args) => (json!(args.to_values().unwrap_or_default()), json!(null)),
+                    Err(AnswerError::Emit(error)) => return Err(error),
+                    Err(error) => (json!(null), json!(error.to_string())),
+                };
+                answers.push(json!({ "id": answer.id, "values": values, "error": error }));
+            }
+            let summary = request.summary().expect("all answers have been taken");
+            json!({
+                "answers": answers, "asked": summary.asked, "missing": summary.missing,
+                "missingIds": summary.missing_ids, "servers": summary.servers, "silentServers": summary.silent_servers,
+            })
+        }
+        Line::FetchSockets { target } => {
+            let found = target.sockets(emitter).fetch_sockets().await?;
+            let sockets: Vec<_> = found
+                .received
+                .iter()
+                .map(|socket| {
+                    json!({
+                        "id": socket.id, "rooms": socket.rooms, "data": socket.data,
+                        "hasHeaders": socket.handshake["headers"].is_object(),
+                    })
+                })
+                .collect();
+            with(json!(sockets), found.asked, found.missing)
+        }
+        Line::Count { target } => {
+            let counts = target.sockets(emitter).count().await?;
+            with(json!(counts.received), counts.asked, counts.missing)
+        }
+        Line::Rooms { target } => {
+            let rooms = target.namespace(emitter).rooms().await?;
+            with(json!(rooms.received), rooms.asked, rooms.missing)
+        }
+        Line::RoomSizes { target } => {
+            let sizes = target.sockets(emitter).room_sizes().await?;
+            with(json!(sizes.received), sizes.asked, sizes.missing)
+        }
+        Line::ServerCount { target } => json!(target.namespace(emitter).server_count().await?),
+        Line::ServerSideEmitAck { event, args, target } => {
+            let emitter = target.namespace(emitter);
+            let answers = emitter.server_side_emit_with_ack::<Value>(&event, arguments(args)).await?;
+            let received: Vec<_> = answers.received.into_iter().map(|answer| json!(answer.ok())).collect();
+            with(json!(received), answers.asked, answers.missing)
+        }
+        line => {
+            let receipt = send(emitter, line).await?;
+            json!({ "receivers": receipt.receivers(), "entry": receipt.entry().map(|entry| entry.to_string()) })
+        }
+    })
 }
 
 fn send(emitter: &Emitter, line: Line) -> Emitted {
     match line {
-        Line::Connect { .. } => unreachable!("handled before"),
         Line::Emit { event, args, target } => target.sockets(emitter).emit(&event, arguments(args)),
         Line::SocketsJoin { rooms, target } => target.sockets(emitter).sockets_join(rooms),
         Line::SocketsLeave { rooms, target } => target.sockets(emitter).sockets_leave(rooms),
@@ -135,6 +256,7 @@ fn send(emitter: &Emitter, line: Line) -> Emitted {
         Line::ServerSideEmit { event, args, target } => {
             target.namespace(emitter).server_side_emit(&event, arguments(args))
         }
+        _ => unreachable!("questions are asked elsewhere"),
     }
 }
 

@@ -12,7 +12,7 @@ use socketio_tests::{Program, free_port, until, workspace_binary};
 fn on_sigterm_clients_are_told_before_it_ends() {
     let port = free_port();
     let listen = format!("127.0.0.1:{port}");
-    let mut command = Command::new(workspace_binary("socketio-server", "socketio-server"));
+    let mut command = Command::new(workspace_binary("socketio-server", "lifecycle"));
     let mut program = Program::start(command.args(["--no-bus", "--drain", "5", "--listen", &listen]), "");
     program.wait_until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
 

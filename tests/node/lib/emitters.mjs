@@ -62,7 +62,8 @@ async function openCommand(url) {
   };
 }
 
-async function openLines(url) {
+/** The emitter of EMITTER_LINES; `adapter` is what the servers have. `send` returns what it said. */
+export async function openLines(url, adapter) {
   const [host, port] = process.env.EMITTER_LINES.split(":");
   const socket = net.connect(Number(port), host);
   const lines = readline.createInterface({ input: socket })[Symbol.asyncIterator]();
@@ -71,8 +72,9 @@ async function openLines(url) {
     const { value } = await within(10_000, `an answer to ${m.op}`, lines.next());
     const answer = JSON.parse(value);
     if (!answer.ok) throw new Error(`${m.op}: ${answer.error}`);
+    return answer.said;
   };
-  await send({ op: "connect", url });
+  await send({ op: "connect", url, adapter });
   return { send, close: () => socket.destroy() };
 }
 

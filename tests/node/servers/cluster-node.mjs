@@ -8,6 +8,7 @@ import http from "node:http";
 import { instrument } from "@socket.io/admin-ui";
 import { Server } from "socket.io";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import { createClient } from "redis";
 import { commands } from "./cluster-commands.mjs";
 
@@ -29,6 +30,7 @@ async function adapter() {
   if (kind === "sharded") {
     return createShardedAdapter(...clients, { channelPrefix: key, subscriptionMode: env.SUBSCRIPTION_MODE ?? "dynamic" });
   }
+  if (kind === "streams") return createStreamsAdapter(clients[0], { streamName: key, channelPrefix: key });
   throw new Error(`this server has no adapter ${kind}`);
 }
 
