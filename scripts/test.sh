@@ -107,17 +107,19 @@ check_everything() {
 }
 
 prove_suites() {
-  local failed=() suite
+  local failed=() suite family
   local -x SERVER_CMD NODE_CMD="node servers/cluster-node.mjs" EMITTER_CMD="node servers/emitter.mjs"
   cd tests/node
   for suite in *.test.mjs; do
+    family=
     case $suite in
       api* | compare* | examples*) continue ;; # the client's side of a test in Rust, and the comparison with the reference itself
       webtransport*) continue ;; # the reference needs a native module for it
+      recovery-cluster*) SERVER_CMD=$NODE_CMD family=streams ;;
       cluster* | outage* | emitter*) SERVER_CMD=$NODE_CMD ;;
       *) SERVER_CMD="node servers/conformance.mjs" ;;
     esac
-    step node --test --test-reporter=spec "$suite"
+    step env ADAPTER="${family:-classic}" node --test --test-reporter=spec "$suite"
   done
   finish
 }

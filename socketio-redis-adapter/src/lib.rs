@@ -27,7 +27,9 @@
 mod classic;
 mod sharded;
 mod shared;
+mod stream_log;
 mod stream_reader;
+mod stream_writer;
 mod streams;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -37,7 +39,11 @@ use socketio_protocol::cluster::{Bus, BusStats, Channel, Inbox, classic::DEFAULT
 pub use socketio_redis_client::{Address, ConnectError, Publisher, QueueLimits, TlsOptions};
 use socketio_redis_client::{Redis, Subscriber};
 
-use crate::{shared::Shared, stream_reader::Reader, streams::StreamOptions};
+use crate::{
+    shared::Shared,
+    stream_reader::Reader,
+    streams::{StreamOptions, Writers},
+};
 
 /// How many bytes of messages may wait here to be delivered.
 const DEFAULT_BUFFER: usize = 64 << 20;
@@ -60,7 +66,7 @@ pub struct RedisAdapter {
 enum Family {
     Classic,
     Sharded(SubscriptionMode),
-    Streams(Arc<StreamOptions>, Arc<Reader>),
+    Streams(Arc<StreamOptions>, Arc<Writers>, Arc<Reader>),
 }
 
 impl RedisAdapter {
@@ -97,8 +103,8 @@ impl Bus for RedisAdapter {
         match &self.family {
             Family::Classic => Arc::new(classic::Classic::open(shared, nsp, inbox)),
             Family::Sharded(mode) => Arc::new(sharded::Sharded::open(shared, *mode, nsp, inbox)),
-            Family::Streams(options, reader) => {
-                Arc::new(streams::Streams::open(shared, options.clone(), reader, nsp, inbox))
+            Family::Streams(options, writers, reader) => {
+                Arc::new(streams::Streams::open(shared, options.clone(), writers.clone(), reader, nsp, inbox))
             }
         }
     }
@@ -186,6 +192,14 @@ impl Builder {
         self
     }
 
+    /// Streams: what the keys of sessions start with, to which clients come back with connection state recovery. Default
+    /// `sio:session:`.
+    #[doc(alias = "sessionKeyPrefix")]
+    pub fn session_key_prefix(mut self, prefix: impl Into<String>) -> Builder {
+        self.streams.get_or_insert_default().session_prefix = prefix.into();
+        self
+    }
+
     /// What the names of all channels start with; the same on all servers and emitters of a cluster. Default
     /// `socket.io`.
     pub fn key(mut self, key: impl Into<String>) -> Builder {
@@ -260,7 +274,7 @@ impl Builder {
             (Some(mode), None) => Family::Sharded(mode),
             (_, Some(options)) => {
                 let reader = Reader::start(&redis, &options);
-                Family::Streams(Arc::new(options), reader)
+                Family::Streams(Arc::new(options), Arc::new(Writers::new(redis, self.queue)), reader)
             }
             (None, None) => Family::Classic,
         };

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use socketio_protocol::cluster::{BusError, BusStatus, Inbox, streams};
+use socketio_protocol::cluster::{BusError, BusStatus, Inbox, Offset, streams};
 use socketio_redis_client::{
     ConnectError, Link, Redis,
     backoff::Backoff,
@@ -31,9 +31,9 @@ use crate::{shared::tell, streams::StreamOptions};
 /// How long Redis holds a read back when there is nothing; as in Node.js.
 const BLOCK: Duration = Duration::from_secs(5);
 /// An answer that is so much later does not come.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A link that lived so long was a good one; the next trouble is a new one.
-const GOOD_LINK: Duration = Duration::from_secs(2);
+pub(crate) const GOOD_LINK: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 64 << 10;
 
 /// The tasks that read; end with the last handle.
@@ -48,6 +48,8 @@ type Namespaces = Arc<RwLock<HashMap<String, Namespace>>>;
 struct Namespace {
     uid: String,
     inbox: Arc<dyn Inbox>,
+    /// It hears the place of each entry, and of its own ones, too.
+    log: bool,
 }
 
 /// One namespace hears what is for it as long as this is not closed.
@@ -64,6 +66,14 @@ impl Registered {
             positioned.wait_for(|known| *known).await.map_err(|_| BusError::Closed)?;
         }
         Ok(())
+    }
+
+    /// From now on the namespace hears the places of entries.
+    pub(crate) fn log(&self) {
+        let mut namespaces = self.reader.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(namespace) = namespaces.get_mut(&self.nsp).filter(|namespace| namespace.uid == self.uid) {
+            namespace.log = true;
+        }
     }
 
     pub(crate) fn close(&self) {
@@ -102,7 +112,7 @@ impl Reader {
 
     pub(crate) fn register(self: &Arc<Self>, nsp: &str, uid: String, inbox: Arc<dyn Inbox>) -> Registered {
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        namespaces.insert(nsp.to_owned(), Namespace { uid: uid.clone(), inbox });
+        namespaces.insert(nsp.to_owned(), Namespace { uid: uid.clone(), inbox, log: false });
         Registered { reader: self.clone(), nsp: nsp.to_owned(), uid }
     }
 }
@@ -125,26 +135,9 @@ struct Task {
 struct Stream {
     name: String,
     /// The last entry read; `None` before the first connection.
-    position: Option<Id>,
+    position: Option<Offset>,
     /// The last read brought as much as was asked for: there may be more, and it may have been trimmed.
     full: bool,
-}
-
-/// The id of an entry: milliseconds and a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-struct Id(u64, u64);
-
-impl Id {
-    fn read(text: &[u8]) -> Option<Id> {
-        let (milliseconds, number) = std::str::from_utf8(text).ok()?.split_once('-')?;
-        Some(Id(milliseconds.parse().ok()?, number.parse().ok()?))
-    }
-}
-
-impl std::fmt::Display for Id {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.0, self.1)
-    }
 }
 
 impl Task {
@@ -172,7 +165,7 @@ impl Task {
     }
 
     async fn read(&mut self, link: Link) -> ConnectError {
-        let mut talk = Talk { link, received: BytesMut::with_capacity(READ_BYTES) };
+        let mut talk = Talk::over(link);
         let Err(error) = self.read_on(&mut talk).await;
         self.redis.refused(&error.to_string());
         match error.kind() {
@@ -222,10 +215,11 @@ impl Task {
             let Reply::Array(pair) = entry else { return Err(odd()) };
             let [Reply::Bulk(Some(id)), fields] = pair.as_slice() else { return Err(odd()) };
             // First, so that an entry nobody can bear is not read again.
-            stream.position = Some(Id::read(id).ok_or_else(odd)?);
+            let at = offset(id)?;
+            stream.position = Some(at);
             // The fields are nil when the entry was deleted meanwhile.
             let Reply::Array(fields) = fields else { continue };
-            deliver(&self.namespaces, name, fields);
+            deliver(&self.namespaces, name, at, fields);
         }
         Ok(())
     }
@@ -254,7 +248,7 @@ impl Task {
             let Stream { name, position: Some(position), full: true } = &self.streams[at] else { continue };
             let (name, position) = (name.clone(), *position);
             let first = talk.entry_id(&[b"XRANGE", name.as_bytes(), b"-", b"+", b"COUNT", b"1"]).await?;
-            if position != Id::default() && first.is_some_and(|first| first > position) {
+            if position != Offset::default() && first.is_some_and(|first| first > position) {
                 self.tell_gap();
             }
         }
@@ -273,68 +267,105 @@ impl Task {
     }
 }
 
-fn deliver(namespaces: &Namespaces, stream: &[u8], fields: &[Reply]) {
-    let bytes = |reply: &'_ Reply| match reply {
-        Reply::Bulk(Some(bytes)) => bytes.clone(),
-        _ => Bytes::new(),
-    };
-    let pairs: Vec<(Bytes, Bytes)> = fields.chunks_exact(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect();
-    let nsp = pairs.iter().find(|(field, _)| field == "nsp").map(|(_, nsp)| nsp.clone());
+fn deliver(namespaces: &Namespaces, stream: &[u8], at: Offset, fields: &[Reply]) {
+    let nsp = pairs(fields).find(|(field, _)| *field == b"nsp").map(|(_, nsp)| nsp);
     // What is told to whom is decided under the lock, telling happens outside it.
-    let (inbox, read) = {
+    let (inbox, own, log) = {
         let namespaces = namespaces.read().unwrap_or_else(PoisonError::into_inner);
-        let nsp = nsp.as_deref().and_then(|nsp| std::str::from_utf8(nsp).ok());
+        let nsp = nsp.and_then(|nsp| std::str::from_utf8(nsp).ok());
         let Some(namespace) = nsp.and_then(|nsp| namespaces.get(nsp)) else { return };
-        let fields = pairs.iter().map(|(field, value)| (&field[..], &value[..]));
-        (namespace.inbox.clone(), streams::decode_entry(fields, |_| Some(&namespace.uid)))
+        let own = pairs(fields).any(|(field, value)| field == b"uid" && value == namespace.uid.as_bytes());
+        (namespace.inbox.clone(), own, namespace.log)
     };
-    tell(&*inbox, stream, read);
+    if own && !log {
+        return;
+    }
+    let read = streams::decode_entry(pairs(fields), |_| Some(""));
+    if !log {
+        return tell(&*inbox, stream, read);
+    }
+    match read {
+        Ok(envelope) => inbox.logged(at, own, envelope),
+        Err(error) => {
+            tell(&*inbox, stream, Err(error));
+            inbox.logged(at, own, None);
+        }
+    }
 }
 
-fn odd() -> io::Error {
+/// The fields of an entry and their values.
+pub(crate) fn pairs(fields: &[Reply]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    fields.chunks_exact(2).map(|pair| (bytes_of(&pair[0]), bytes_of(&pair[1])))
+}
+
+fn bytes_of(reply: &Reply) -> &[u8] {
+    match reply {
+        Reply::Bulk(Some(bytes)) => bytes,
+        _ => &[],
+    }
+}
+
+/// The id of an entry, as Redis writes it.
+pub(crate) fn offset(id: &[u8]) -> io::Result<Offset> {
+    std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()).ok_or_else(odd)
+}
+
+pub(crate) fn odd() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it does not answer as Redis does")
 }
 
 /// Questions and answers, one at a time.
-struct Talk {
+pub(crate) struct Talk {
     link: Link,
     received: BytesMut,
 }
 
 impl Talk {
-    async fn ask(&mut self, parts: &[&[u8]], within: Duration) -> io::Result<Reply> {
-        timeout(within, async {
-            let mut command = Vec::new();
-            resp::command(&mut command, parts);
-            self.link.stream.write_all(&command).await?;
-            self.link.stream.flush().await?;
-            loop {
-                let mut scanner = Scanner::new(&self.received);
-                if let Some(reply) = resp::reply(&mut scanner).map_err(|_| odd())? {
-                    let used = scanner.position();
-                    let _ = self.received.split_to(used);
-                    return match reply {
-                        Reply::Error(reason) => Err(io::Error::other(reason)),
-                        reply => Ok(reply),
-                    };
-                }
-                self.received.reserve(READ_BYTES);
-                if self.link.stream.read_buf(&mut self.received).await? == 0 {
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"));
-                }
+    pub(crate) fn over(link: Link) -> Talk {
+        Talk { link, received: BytesMut::with_capacity(READ_BYTES) }
+    }
+
+    pub(crate) async fn ask(&mut self, parts: &[&[u8]], within: Duration) -> io::Result<Reply> {
+        let mut command = Vec::new();
+        resp::command(&mut command, parts);
+        let asked = async {
+            self.write(&command).await?;
+            match self.answer().await? {
+                Reply::Error(reason) => Err(io::Error::other(reason)),
+                reply => Ok(reply),
             }
-        })
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        };
+        timeout(within, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    pub(crate) async fn write(&mut self, commands: &[u8]) -> io::Result<()> {
+        self.link.stream.write_all(commands).await?;
+        self.link.stream.flush().await
+    }
+
+    /// The next answer.
+    pub(crate) async fn answer(&mut self) -> io::Result<Reply> {
+        loop {
+            let mut scanner = Scanner::new(&self.received);
+            if let Some(reply) = resp::reply(&mut scanner).map_err(|_| odd())? {
+                let used = scanner.position();
+                let _ = self.received.split_to(used);
+                return Ok(reply);
+            }
+            self.received.reserve(READ_BYTES);
+            if self.link.stream.read_buf(&mut self.received).await? == 0 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"));
+            }
+        }
     }
 
     /// The id of the one entry that is answered, if any.
-    async fn entry_id(&mut self, parts: &[&[u8]]) -> io::Result<Option<Id>> {
+    pub(crate) async fn entry_id(&mut self, parts: &[&[u8]]) -> io::Result<Option<Offset>> {
         let Reply::Array(entries) = self.ask(parts, ANSWER_TIMEOUT).await? else { return Err(odd()) };
         let Some(entry) = entries.first() else { return Ok(None) };
         let Reply::Array(entry) = entry else { return Err(odd()) };
         match entry.first() {
-            Some(Reply::Bulk(Some(id))) => Id::read(id).map(Some).ok_or_else(odd),
+            Some(Reply::Bulk(Some(id))) => offset(id).map(Some),
             _ => Err(odd()),
         }
     }

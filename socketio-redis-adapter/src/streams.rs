@@ -3,19 +3,27 @@
 //! Which fields and bytes these have is `socketio_protocol::cluster::streams`' part; the reading of the streams is
 //! [`stream_reader`](crate::stream_reader)'s.
 
-use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use bytes::Bytes;
 use socketio_protocol::cluster::{
-    BusError, BusStatus, Channel, Inbox, Message, Published,
+    BusError, BusStatus, Channel, Inbox, Log, Message, Published,
     streams::{self, Carried, Channels, Entry, UID_LENGTH},
 };
 
-use socketio_redis_client::{Listener, Sink, Topics, backoff::random_hex};
+use socketio_redis_client::{Listener, QueueLimits, Redis, Sink, Topics, backoff::random_hex};
 
 use crate::{
     shared::{Shared, tell},
+    stream_log::StreamLog,
     stream_reader::{Reader, Registered},
+    stream_writer::StreamWriter,
 };
 
 /// How the streams are named and kept; the same on all servers of a cluster.
@@ -26,6 +34,7 @@ pub(crate) struct StreamOptions {
     pub(crate) max_len: usize,
     pub(crate) read_count: usize,
     pub(crate) sharded_pub_sub: bool,
+    pub(crate) session_prefix: String,
 }
 
 impl Default for StreamOptions {
@@ -36,7 +45,27 @@ impl Default for StreamOptions {
             max_len: streams::DEFAULT_MAX_LEN,
             read_count: 100,
             sharded_pub_sub: false,
+            session_prefix: streams::DEFAULT_SESSION_PREFIX.to_owned(),
         }
+    }
+}
+
+/// What writes to the streams of namespaces with a log.
+pub(crate) struct Writers {
+    redis: Redis,
+    limits: QueueLimits,
+    by_stream: Mutex<HashMap<String, Arc<StreamWriter>>>,
+}
+
+impl Writers {
+    pub(crate) fn new(redis: Redis, limits: QueueLimits) -> Writers {
+        Writers { redis, limits, by_stream: Mutex::default() }
+    }
+
+    fn to(&self, stream: &str) -> Arc<StreamWriter> {
+        let mut by_stream = self.by_stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || Arc::new(StreamWriter::start(self.redis.clone(), stream.to_owned(), self.limits));
+        by_stream.entry(stream.to_owned()).or_insert_with(start).clone()
     }
 }
 
@@ -44,6 +73,9 @@ impl Default for StreamOptions {
 pub(crate) struct Streams {
     shared: Shared,
     options: Arc<StreamOptions>,
+    writers: Arc<Writers>,
+    /// Set if the namespace keeps a log.
+    writer: OnceLock<Arc<StreamWriter>>,
     stream: String,
     max_len: String,
     names: Arc<Names>,
@@ -60,6 +92,7 @@ impl Streams {
     pub(crate) fn open(
         shared: Shared,
         options: Arc<StreamOptions>,
+        writers: Arc<Writers>,
         reader: &Arc<Reader>,
         nsp: &str,
         inbox: Arc<dyn Inbox>,
@@ -76,7 +109,8 @@ impl Streams {
         let listener = shared.subscriber.open(topics, Arc::new(Ear { names: names.clone(), inbox }));
         let stream = streams::stream_of(&options.name, options.count, nsp);
         let max_len = options.max_len.to_string();
-        Streams { shared, options, stream, max_len, names, listener, registered }
+        let writer = OnceLock::new();
+        Streams { shared, options, writers, writer, stream, max_len, names, listener, registered }
     }
 
     fn send(&self, requester: Option<&str>, message: &Message) -> Result<Published, BusError> {
@@ -86,12 +120,17 @@ impl Streams {
             .map_err(|error| BusError::Encode { reason: error.to_string() })?;
         match carried {
             Carried::Entry(Entry { uid, nsp, kind, data }) => {
+                let mut fields: Vec<&[u8]> = vec![b"nsp", nsp.as_bytes(), b"type", kind.as_bytes()];
+                if let Some(data) = &data {
+                    fields.extend([&b"data"[..], data.as_bytes()]);
+                }
+                if let Some(writer) = self.writer.get() {
+                    return writer.add(&self.max_len, &uid, &fields);
+                }
                 let mut parts: Vec<&[u8]> =
                     vec![b"XADD", self.stream.as_bytes(), b"MAXLEN", b"~", self.max_len.as_bytes(), b"*"];
-                parts.extend([&b"uid"[..], uid.as_bytes(), b"nsp", nsp.as_bytes(), b"type", kind.as_bytes()]);
-                if let Some(data) = &data {
-                    parts.extend([&b"data"[..], data.as_bytes()]);
-                }
+                parts.extend([&b"uid"[..], uid.as_bytes()]);
+                parts.extend(fields);
                 self.shared.publisher.send(&parts)
             }
             Carried::Message { channel, payload } => {
@@ -125,6 +164,18 @@ impl Channel for Streams {
             self.listener.ready().await?;
             self.registered.ready().await
         })
+    }
+
+    fn log(&self) -> Option<Arc<dyn Log>> {
+        let writer = self.writer.get_or_init(|| {
+            self.registered.log();
+            self.writers.to(&self.stream)
+        });
+        let nsp = self.names.channels.nsp();
+        // A place in the stream from which clients can go on, before there is any event.
+        let mark = [&b"nsp"[..], nsp.as_bytes(), b"type", streams::MARK.as_bytes()];
+        let _ = writer.add(&self.max_len, &self.names.uid, &mark); // Without it the first event is the first place.
+        Some(Arc::new(StreamLog::new(&self.shared, &self.options, &self.stream, self.names.channels.clone())))
     }
 
     fn close(&self) {

@@ -563,8 +563,8 @@ fn answer(received: &[u8], due: &mut Due, shared: &Shared, complained: &mut bool
                 while answered < sent {
                     let outcome = match scanner.next_token().map_err(|_| bad())? {
                         Some(Token::Integer(receivers)) => Ok(u64::try_from(receivers).unwrap_or(0)),
-                        // The id of a stream entry; who reads it is not known.
-                        Some(Token::Bulk(Some(_))) => Ok(0),
+                        // The id of a stream entry, or what was set; who reads it is not known.
+                        Some(Token::Bulk(_) | Token::Status(_)) => Ok(0),
                         Some(Token::Error(reason)) => {
                             let reason = String::from_utf8_lossy(&received[reason]).into_owned();
                             let command = commands.as_ref().and_then(|sent| resp::commands(sent).nth(*answered));

@@ -20,6 +20,7 @@ use socketio_protocol::engine::{CloseReason, Message, Version};
 use socketio_protocol::socket::{Args, Kind, Packet, split_query};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::adapter::cluster::GIVE_WAY;
 use crate::adapter::{Command, History, Resumed};
 use crate::engine::counters::bump;
 #[cfg(feature = "rate-limit")]
@@ -64,6 +65,8 @@ pub(crate) struct Client {
 enum Entry {
     /// The function of a pattern decides whether there is such a namespace for the client; its packets wait.
     Asking(Box<Asking>),
+    /// The cluster looks for the session that the client had; its packets wait.
+    Returning(Box<Returning>),
     /// A middleware still looks at the socket; its packets wait.
     Connecting(Box<Newcomer>),
     Connected(Socket),
@@ -72,6 +75,14 @@ enum Entry {
 /// A namespace that is not found yet, and what came for it meanwhile.
 struct Asking {
     name: ByteString,
+    waiting: Vec<Packet>,
+    work: Work,
+}
+
+/// A client that may have been on another server, and what came for the namespace meanwhile.
+struct Returning {
+    guest: Guest,
+    auth: Args,
     waiting: Vec<Packet>,
     work: Work,
 }
@@ -86,6 +97,15 @@ struct Newcomer {
     work: Option<Work>,
 }
 
+/// What a client shows that was connected before.
+#[derive(Deserialize)]
+struct Credentials<'a> {
+    #[serde(borrow)]
+    pid: Cow<'a, str>,
+    #[serde(borrow)]
+    offset: Option<Cow<'a, str>>,
+}
+
 /// A task that decides on a client. It ends when nobody waits for it any more.
 struct Work {
     number: u64,
@@ -98,6 +118,7 @@ type Decisions = Arc<Mutex<Vec<(u64, Decision)>>>;
 enum Decision {
     Found(Option<Guest>, Args),
     LetIn(Result<(), ConnectError>),
+    Returned(Option<Resumed>),
 }
 
 /// How many namespaces a client may leave without being closed for what it still sends to one.
@@ -243,7 +264,7 @@ impl Client {
             match entry {
                 Entry::Connected(socket) => socket.end(DisconnectReason::Connection(reason)),
                 Entry::Connecting(newcomer) => newcomer.socket.refuse(),
-                Entry::Asking(_) => {}
+                Entry::Asking(_) | Entry::Returning(_) => {}
             }
         }
     }
@@ -311,7 +332,11 @@ impl Client {
                 newcomer.waiting.push(packet);
                 Ok(())
             }
-            Entry::Asking(_) | Entry::Connecting(_) => Err(Violation),
+            Entry::Returning(returning) if returning.waiting.len() < max_waiting => {
+                returning.waiting.push(packet);
+                Ok(())
+            }
+            Entry::Asking(_) | Entry::Returning(_) | Entry::Connecting(_) => Err(Violation),
             Entry::Connected(socket) if socket.is_gone() => {
                 self.leave(at);
                 Ok(())
@@ -356,7 +381,7 @@ impl Client {
                 EventContext { socket: socket.clone(), args: packet.data.clone(), ack }
                     .answer_error("rate limit exceeded");
             }
-            Err(Excess::Disconnect) => socket.disconnect(true),
+            Err(Excess::Disconnect) => socket.disconnect_now(true),
         }
         true
     }
@@ -381,7 +406,7 @@ impl Client {
             return self.turn_away(&name, "Invalid namespace");
         }
         match self.server.enter(&name) {
-            Door::Open(guest) => self.arrive(guest.into_namespace(), auth, Vec::new()),
+            Door::Open(guest) => self.arrive(guest, auth, Vec::new()),
             Door::Closed => self.turn_away(&name, "Invalid namespace"),
             Door::Ask => {
                 let handshake = Handshake::new(self.incoming.connection().request().clone(), auth.clone());
@@ -414,8 +439,43 @@ impl Client {
     }
 
     /// The namespace has been found; its middlewares look at the client. `waiting` came for it meanwhile.
-    fn arrive(&mut self, namespace: Namespace, auth: Args, waiting: Vec<Packet>) {
-        let (socket, resumed) = self.socket(namespace, auth);
+    fn arrive(&mut self, guest: Guest, auth: Args, waiting: Vec<Packet>) {
+        match self.look_for_session(guest.namespace(), &auth) {
+            Some(work) => self.entries.push(Entry::Returning(Box::new(Returning { guest, auth, waiting, work }))),
+            None => self.come_in(guest.into_namespace(), auth, waiting, None),
+        }
+    }
+
+    /// Has the cluster look for the session that the client had, if it shows one and the cluster keeps any.
+    fn look_for_session(&mut self, namespace: &Namespace, auth: &Args) -> Option<Work> {
+        let history = namespace.history()?.shared().filter(|_| !self.is_v2())?.clone();
+        let Credentials { pid, offset } = auth.value().ok().flatten()?;
+        let (pid, offset) = (pid.into_owned(), offset.map(Cow::into_owned));
+        self.oust(namespace, &pid);
+        let adapter = namespace.adapter().clone();
+        let looking = async move {
+            let ask = || match Args::new_event(GIVE_WAY, &(&pid,)).map(|args| adapter.server_side_emit(args)) {
+                Ok(Ok(emitted)) => drop(emitted),
+                Ok(Err(error)) => tracing::debug!(%error, "no server can be asked to let go of a client"),
+                Err(error) => tracing::debug!(%error, "a client's secret cannot be written"),
+            };
+            let back = history.resume(&pid, offset.as_deref(), ask).await;
+            Decision::Returned(back.map(|back| Resumed::Shared(Box::new(back))))
+        };
+        Some(self.work(looking, || Decision::Returned(None)))
+    }
+
+    /// A connection that is dead without anybody having noticed may still hold the session.
+    fn oust(&self, namespace: &Namespace, pid: &str) {
+        let ghost = namespace.history().and_then(|history| history.live(pid));
+        if let Some(ghost) = ghost.and_then(|id| namespace.local_socket(&id)) {
+            ghost.give_way();
+        }
+    }
+
+    /// The namespace has been found, and what the client had before; its middlewares look at the client.
+    fn come_in(&mut self, namespace: Namespace, auth: Args, waiting: Vec<Packet>, back: Option<Resumed>) {
+        let (socket, resumed) = self.socket(namespace, auth, back);
         let middlewares = socket.namespace().middlewares();
         let skip = resumed.is_some() && socket.namespace().history().is_some_and(History::skips_middlewares);
         let mut newcomer = Newcomer { socket, resumed, waiting, work: None };
@@ -446,29 +506,24 @@ impl Client {
     }
 
     /// A new socket for the client, or one that goes on with what the client shows that it had.
-    fn socket(&self, namespace: Namespace, auth: Args) -> (Socket, Option<Resumed>) {
-        #[derive(Deserialize)]
-        struct Credentials<'a> {
-            #[serde(borrow)]
-            pid: Cow<'a, str>,
-            #[serde(borrow)]
-            offset: Option<Cow<'a, str>>,
-        }
+    fn socket(&self, namespace: Namespace, auth: Args, back: Option<Resumed>) -> (Socket, Option<Resumed>) {
         let connection = self.incoming.connection().clone();
         let load = self.load.clone();
         let resumed = namespace.history().filter(|_| !self.is_v2()).and_then(|history| {
             let Credentials { pid, offset } = auth.value().ok().flatten()?;
-            // A connection that is dead without anybody having noticed may still hold the session.
-            if let Some(ghost) = history.live(&pid).and_then(|id| namespace.local_socket(&id)) {
-                ghost.give_way();
-            }
-            let resumed = history.resume(&pid, offset.as_deref(), crate::engine::now())?;
+            let resumed = match (back, history.shared()) {
+                (back, Some(_)) => back?,
+                (_, None) => {
+                    self.oust(&namespace, &pid);
+                    history.resume(&pid, offset.as_deref(), crate::engine::now())?
+                }
+            };
             Some((Box::<str>::from(pid), resumed))
         });
         let request = connection.request().clone();
         if let Some((pid, resumed)) = resumed {
             let handshake = Handshake::new(request, auth);
-            let socket = Socket::resume(&resumed.session, connection, handshake, namespace, load, pid);
+            let socket = Socket::resume(resumed.session(), connection, handshake, namespace, load, pid);
             return (socket, Some(resumed));
         }
         let id = match connection.version() {
@@ -512,10 +567,11 @@ impl Client {
             socket.refuse();
             return self.refuse(namespace.name(), &ConnectError::new("Invalid namespace"));
         }
-        socket.connect(resumed.as_ref());
+        let recovered = resumed.is_some();
+        socket.connect(resumed);
         namespace.add(socket.clone());
         self.tell_connected(&socket);
-        tracing::debug!(target: "socketio::socket", nsp = &**namespace.name(), socket = &**socket.id(), sid = socket.conn().short_id(), recovered = resumed.is_some(), "connected");
+        tracing::debug!(target: "socketio::socket", nsp = &**namespace.name(), socket = &**socket.id(), sid = socket.conn().short_id(), recovered, "connected");
         #[cfg(feature = "admin")]
         if let Some(admin) = self.server.shared.admin.get() {
             admin.connected(&socket);
@@ -540,7 +596,7 @@ impl Client {
             let _ = self.deliver(packet);
         }
         if namespace.is_removed() {
-            socket.disconnect(false); // While it entered: whoever removed the namespace may not have seen it.
+            socket.disconnect_now(false); // While it entered: whoever removed the namespace may not have seen it.
         }
     }
 
@@ -576,7 +632,11 @@ impl Client {
             let at = self.entries.iter().position(|entry| entry.work() == Some(number));
             match (at.map(|at| self.entries.swap_remove(at)), decision) {
                 (Some(Entry::Asking(asking)), Decision::Found(Some(guest), auth)) => {
-                    self.arrive(guest.into_namespace(), auth, asking.waiting);
+                    self.arrive(guest, auth, asking.waiting);
+                }
+                (Some(Entry::Returning(returning)), Decision::Returned(back)) => {
+                    let Returning { guest, auth, waiting, .. } = *returning;
+                    self.come_in(guest.into_namespace(), auth, waiting, back);
                 }
                 (Some(Entry::Asking(asking)), Decision::Found(None, _)) => {
                     self.turn_away(&asking.name, "Invalid namespace");
@@ -588,14 +648,19 @@ impl Client {
         }
         let mut close = false;
         for socket in self.entries.iter().filter_map(Entry::socket) {
-            for Command::Disconnect { close: and_close } in socket.member().take_commands() {
-                socket.disconnect(false);
-                close |= and_close;
+            for command in socket.member().take_commands() {
+                match command {
+                    Command::Disconnect { close: and_close } => {
+                        socket.disconnect_now(false);
+                        close |= and_close;
+                    }
+                    Command::GiveWay => socket.give_way(),
+                }
             }
         }
         if close {
             for socket in self.entries.iter().filter_map(Entry::socket) {
-                socket.disconnect(false);
+                socket.disconnect_now(false);
             }
             self.incoming.connection().close();
         }
@@ -614,6 +679,7 @@ impl Entry {
     fn name(&self) -> &ByteString {
         match self {
             Entry::Asking(asking) => &asking.name,
+            Entry::Returning(returning) => returning.guest.namespace().name(),
             Entry::Connecting(newcomer) => newcomer.socket.namespace().name(),
             Entry::Connected(socket) => socket.namespace().name(),
         }
@@ -621,7 +687,7 @@ impl Entry {
 
     fn socket(&self) -> Option<&Socket> {
         match self {
-            Entry::Asking(_) => None,
+            Entry::Asking(_) | Entry::Returning(_) => None,
             Entry::Connecting(newcomer) => Some(&newcomer.socket),
             Entry::Connected(socket) => Some(socket),
         }
@@ -631,6 +697,7 @@ impl Entry {
     fn work(&self) -> Option<u64> {
         match self {
             Entry::Asking(asking) => Some(asking.work.number),
+            Entry::Returning(returning) => Some(returning.work.number),
             Entry::Connecting(newcomer) => newcomer.work.as_ref().map(|work| work.number),
             Entry::Connected(_) => None,
         }

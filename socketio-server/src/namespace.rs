@@ -547,7 +547,7 @@ impl Namespace {
     /// Has every socket of this server leave, and lets nobody in any more.
     pub(crate) fn shut(&self) {
         self.0.removed.store(true, Ordering::SeqCst);
-        self.local_sockets().iter().for_each(|socket| socket.disconnect(false));
+        self.local_sockets().iter().for_each(|socket| socket.disconnect_now(false));
         self.adapter().close();
     }
 
@@ -624,6 +624,11 @@ impl Guest {
     pub(crate) fn of(namespace: &Namespace) -> Self {
         namespace.guest_came();
         Self(Some(namespace.clone()))
+    }
+
+    /// Where it goes.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        self.0.as_ref().expect("taken by `into_namespace` only")
     }
 
     /// The client is a socket from now on, which says [when it leaves](Namespace::guest_left).

@@ -604,8 +604,14 @@ impl Builder {
     /// that they missed. Default off.
     ///
     /// Each event has one more argument then, by which a client says how far it came. A client counts as away once the
-    /// server has noticed; one that comes back earlier takes the place of its former self. What is kept, is kept in
-    /// the memory of this server.
+    /// server has noticed; one that comes back earlier takes the place of its former self.
+    ///
+    /// What is kept, is kept in the memory of this server, and in its memory only, also in a cluster over Redis pub/sub.
+    /// With the streams adapter of `socketio-redis-adapter` it is kept in Redis: a client may come back on any server, also
+    /// when the one it was on has died. Every event, [`Socket::emit`](crate::Socket::emit) too, goes through the stream
+    /// then and is sent once it has its place there, here as elsewhere; while Redis is away it waits, as long as the
+    /// adapter's publish queue says. Questions to clients, `local` broadcasts and what a middleware sends do not wait, and
+    /// are not sent again. The stream has to hold what is sent while a client is away (`max_len`).
     #[must_use]
     pub fn connection_state_recovery(mut self, recovery: Recovery) -> Self {
         self.config.recovery = Some((recovery, Duration::ZERO));

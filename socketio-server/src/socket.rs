@@ -62,6 +62,9 @@ const CONNECTED: u8 = 1;
 const LEAVING: u8 = 2;
 const GONE: u8 = 3;
 
+/// How long a client that is to be disconnected is left to what was sent to it before, if that is held up.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl Socket {
     pub(crate) fn new(
         id: ByteString,
@@ -191,9 +194,8 @@ impl Socket {
         data
     }
 
-    /// Tells the Admin UI, if there is one.
+    /// Tells those who keep it, too.
     fn data_changed(&self) {
-        #[cfg(feature = "admin")]
         self.namespace().adapter().local().data_changed(&self.0.member);
     }
 
@@ -244,6 +246,12 @@ impl Socket {
     fn send_outgoing(&self, packet: &Outgoing, volatile: bool) -> Result<Emitted, EmitError> {
         let sent = match self.phase() {
             GONE => return Err(EmitError::Closed),
+            // It has its place in the order of all servers first.
+            CONNECTED | LEAVING if self.is_logged() => {
+                let mut target = Target { volatile, ..Target::socket(self.id().clone()) };
+                target.compress = (!packet.frame().may_compress()).then_some(false);
+                return Ok(self.namespace().adapter().broadcast(packet, &target)?);
+            }
             CONNECTING => self.namespace().adapter().local().deliver_early(&self.0.member, packet, volatile),
             _ => self.namespace().adapter().local().deliver_to(&self.0.member, packet, volatile),
         };
@@ -251,6 +259,11 @@ impl Socket {
             Ok(()) | Err(SendError::Dropped) => Ok(Emitted::here()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether what it is sent goes through the log of a cluster.
+    fn is_logged(&self) -> bool {
+        self.0.pid.is_some() && self.namespace().adapter().local().shared_history().is_some()
     }
 
     /// [`emit`](Socket::emit)s the event `message`.
@@ -471,6 +484,24 @@ impl Socket {
     /// Has the client leave the namespace; with `close` every namespace, and closes the connection. What was sent
     /// before still leaves.
     pub fn disconnect(&self, close: bool) {
+        if self.phase() == CONNECTED && self.is_logged() {
+            // Behind what was sent to it before, which waits for its place in the order of all servers.
+            let target = Target::socket(self.id().clone());
+            if let Ok(ordered) = self.namespace().adapter().disconnect_sockets(&target, close) {
+                drop(ordered);
+                let socket = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(PATIENCE).await;
+                    socket.disconnect_now(close);
+                });
+                return;
+            }
+        }
+        self.disconnect_now(close);
+    }
+
+    /// As [`disconnect`](Socket::disconnect), whatever is still on its way.
+    pub(crate) fn disconnect_now(&self, close: bool) {
         if self.phase() == CONNECTED {
             self.send_packet(Kind::Disconnect, Args::none());
             self.end(DisconnectReason::ServerNamespaceDisconnect);
@@ -526,7 +557,7 @@ impl Socket {
     }
 
     /// The socket is in: it is sent what it missed, and its rooms count from now on.
-    pub(crate) fn connect(&self, resumed: Option<&Resumed>) {
+    pub(crate) fn connect(&self, resumed: Option<Resumed>) {
         let (Some(history), Some(pid)) = (self.namespace().history(), self.pid()) else {
             return self.enter_rooms();
         };
@@ -535,12 +566,11 @@ impl Socket {
                 let send = |packet: &Outgoing| {
                     let _ = self.conn().send_frame(packet.frame(), false); // What fails here fails for good below.
                 };
-                history.replay(pid, resumed, send, || self.enter_rooms());
+                if !history.replay(pid, resumed, send, || self.enter_rooms()) {
+                    self.conn().close();
+                }
             }
-            None => {
-                history.enter(pid, self.id());
-                self.enter_rooms();
-            }
+            None => history.enter(pid, self.id(), || self.enter_rooms()),
         }
     }
 

@@ -16,6 +16,11 @@ fn cluster(file: &str) {
     NodeSuite::new(file).server("SERVER_CMD", CLUSTER_NODE).run();
 }
 
+fn in_each_family(file: &str, families: &[&str]) {
+    let suite = |family: &&str| NodeSuite::new(file).env("ADAPTER", *family).server("SERVER_CMD", CLUSTER_NODE);
+    NodeSuite::run_together(families.iter().map(suite));
+}
+
 #[test]
 fn both_protocols_on_bare_http_and_websocket() {
     conformance("protocol.test.mjs");
@@ -103,7 +108,12 @@ fn order_loss_and_isolation() {
 
 #[test]
 fn a_cluster_with_node_js() {
-    cluster("cluster.test.mjs");
+    in_each_family("cluster.test.mjs", &["classic", "sharded", "streams"]);
+}
+
+#[test]
+fn recovery_on_another_node() {
+    in_each_family("recovery-cluster.test.mjs", &["streams"]);
 }
 
 #[test]
@@ -113,7 +123,5 @@ fn a_cluster_whose_redis_goes_and_comes_back() {
 
 #[test]
 fn what_our_servers_ask_beyond_node_js() {
-    for adapter in ["classic", "sharded"] {
-        NodeSuite::new("everywhere.test.mjs").env("ADAPTER", adapter).server("SERVER_CMD", CLUSTER_NODE).run();
-    }
+    in_each_family("everywhere.test.mjs", &["classic", "sharded", "streams"]);
 }

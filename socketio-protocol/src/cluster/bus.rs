@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Envelope, Message, Published};
+use super::{Envelope, KeptSession, Message, Offset, Published};
 
 /// Carries messages between the servers of a cluster.
 pub trait Bus: Send + Sync + 'static {
@@ -73,14 +73,55 @@ pub trait Channel: Send + Sync + 'static {
     /// Resolves once the subscriptions are confirmed: at once, unless the channel is new or the bus is down.
     fn ready(&self) -> Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + '_>>;
 
+    /// Has the carrier keep the namespace's events in an order that all servers share, for clients that come back on
+    /// another server. From then on each event comes back to [`Inbox::logged`], those of this server, too.
+    ///
+    /// `None`, the default, where it keeps nothing.
+    fn log(&self) -> Option<Arc<dyn Log>> {
+        None
+    }
+
     /// Leaves the namespace. Messages already queued are still sent.
     fn close(&self);
 }
+
+/// What a carrier keeps of a namespace: its last entries, and what lost clients come back to.
+pub trait Log: Send + Sync + 'static {
+    /// The entries after `from` up to `to`. `None` when it is not sure that these are all, since `from` is not there any
+    /// more.
+    fn between(&self, from: Offset, to: Offset) -> Answer<'_, Option<Vec<(Offset, Envelope)>>>;
+
+    /// Queues a session to be kept for `keep` from now. With `renew` only if it is kept already.
+    fn save(&self, session: &KeptSession, keep: Duration, renew: bool);
+
+    /// The session of a client that shows its secret, `pid`.
+    fn load<'a>(&'a self, pid: &'a str) -> Answer<'a, Option<KeptSession>>;
+
+    /// Takes a session away. `false` when it was not there: somebody else may have it.
+    fn take<'a>(&'a self, pid: &'a str) -> Answer<'a, bool>;
+
+    /// Queues that nobody comes back to a session.
+    fn forget(&self, pid: &str);
+
+    /// Whether the server `uid` is there to be asked.
+    fn is_alive<'a>(&'a self, uid: &'a str) -> Answer<'a, bool>;
+}
+
+/// What is asked of a carrier.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BusError>> + Send + 'a>>;
 
 /// Where a channel brings what the others sent. Called from the bus's own task, in order: must not block.
 pub trait Inbox: Send + Sync + 'static {
     /// One message of another server. Own messages and those of other namespaces do not come here.
     fn receive(&self, envelope: Envelope);
+
+    /// One entry of the namespace's [`Log`], in its order; `own` if this server has written it. Without an envelope it is
+    /// only a place.
+    fn logged(&self, _at: Offset, own: bool, envelope: Option<Envelope>) {
+        if let Some(envelope) = envelope.filter(|_| !own) {
+            self.receive(envelope);
+        }
+    }
 
     /// Whether a socket here is in `room`. Asked before a broadcast for one room is decoded.
     fn has_room(&self, room: &str) -> bool;

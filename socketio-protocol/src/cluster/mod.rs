@@ -22,13 +22,15 @@ mod message;
 mod parts;
 mod published;
 mod reader;
+mod session;
 pub mod sharded;
 pub mod streams;
 mod tally;
 
 pub use answers::{Answers, MissingAnswers};
-pub use bus::{Bus, BusError, BusStats, BusStatus, Channel, Inbox};
+pub use bus::{Answer, Bus, BusError, BusStats, BusStatus, Channel, Inbox, Log};
 pub use error::MessageError;
 pub use message::{Envelope, Flags, Message, Options, READS_MORE, RemoteSocket, Want};
 pub use published::{Published, Receipts, Receivers};
+pub use session::{KeptSession, Offset};
 pub use tally::Tally;

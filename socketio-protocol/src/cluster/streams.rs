@@ -19,6 +19,11 @@ use crate::socket::Args;
 
 /// The stream's name if not told otherwise.
 pub const DEFAULT_STREAM: &str = "socket.io";
+/// What the names of sessions begin with if not told otherwise.
+pub const DEFAULT_SESSION_PREFIX: &str = "sio:session:";
+/// The type of an entry that says nothing: a place from which clients can go on. (To versions 0.1 and 0.2 a server leaves
+/// with it, which they have not heard of.)
+pub const MARK: &str = "13";
 /// About how many entries are kept if not told otherwise.
 pub const DEFAULT_MAX_LEN: usize = 10_000;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytestring::ByteString;
 use socketio_protocol::cluster::{
-    Bus, BusError, BusStatus, Channel, Envelope, Inbox, Message, Published, READS_MORE, RemoteSocket, Want,
+    Bus, BusError, BusStatus, Channel, Envelope, Inbox, Message, Offset, Published, READS_MORE, RemoteSocket, Want,
 };
 use socketio_protocol::socket::{Args, Value};
 use tokio::sync::mpsc;
@@ -55,6 +55,11 @@ impl ClusterAdapter {
         });
         let channel = bus.open(local.nsp(), desk.clone());
         let _ = desk.channel.set(Arc::downgrade(&channel));
+        if let Some(history) = local.history()
+            && let Some(log) = channel.log()
+        {
+            history.share(log, channel.uid(), &local);
+        }
         local.observe(Box::new(Rooms(Arc::downgrade(&channel))));
         Arc::new(Self { local, channel, questions })
     }
@@ -64,6 +69,12 @@ impl ClusterAdapter {
             return Ok(Emitted::here());
         }
         self.channel.publish(&message()).map(Emitted::published)
+    }
+
+    /// Whether what is told to the others is done here, too, when it comes back from the log of the cluster: in one order
+    /// with all else.
+    fn comes_back(&self, target: &Target) -> bool {
+        !target.local && self.local.shared_history().is_some()
     }
 
     /// Asks the other servers about sockets, unless the target is here only. Without a `want` for everything.
@@ -146,7 +157,9 @@ impl Adapter for ClusterAdapter {
     }
 
     fn broadcast(&self, packet: &Outgoing, target: &Target) -> Result<Emitted, BusError> {
-        self.local.deliver(packet, target);
+        if !self.comes_back(target) {
+            self.local.deliver(packet, target);
+        }
         self.tell(target, || Message::Broadcast { args: packet.args(), options: target.to_options(), request: None })
     }
 
@@ -175,19 +188,25 @@ impl Adapter for ClusterAdapter {
     fn sockets_join(&self, target: &Target, rooms: &[ByteString]) -> Result<Emitted, BusError> {
         // Others first: what the local sockets join must not change whom the target means there.
         let emitted = self.tell(target, || Message::Join { options: target.to_options(), rooms: names(rooms) });
-        self.local.join_all(target, rooms);
+        if !self.comes_back(target) {
+            self.local.join_all(target, rooms);
+        }
         emitted
     }
 
     fn sockets_leave(&self, target: &Target, rooms: &[ByteString]) -> Result<Emitted, BusError> {
         let emitted = self.tell(target, || Message::Leave { options: target.to_options(), rooms: names(rooms) });
-        self.local.leave_all(target, rooms);
+        if !self.comes_back(target) {
+            self.local.leave_all(target, rooms);
+        }
         emitted
     }
 
     fn disconnect_sockets(&self, target: &Target, close: bool) -> Result<Emitted, BusError> {
         let emitted = self.tell(target, || Message::Disconnect { options: target.to_options(), close });
-        self.local.disconnect(target, close);
+        if !self.comes_back(target) {
+            self.local.disconnect(target, close);
+        }
         emitted
     }
 
@@ -301,7 +320,11 @@ impl Adapter for ClusterAdapter {
     }
 
     async fn ready(&self) -> Result<(), BusError> {
-        self.channel.ready().await
+        self.channel.ready().await?;
+        if let Some(history) = self.local.shared_history() {
+            history.ready().await;
+        }
+        Ok(())
     }
 
     fn close(&self) {
@@ -312,6 +335,9 @@ impl Adapter for ClusterAdapter {
 /// The event by which a server has the others change what is kept with sockets. Node.js servers hear it, too, as an
 /// event of another server that nobody listens to.
 const PATCH_DATA: &str = "socketio-rs:patch-data";
+
+/// The event by which a server has the one that holds a client's dead connection let go of it; with the client's secret.
+pub(crate) const GIVE_WAY: &str = "socketio-rs:give-way";
 
 /// What comes with [`PATCH_DATA`].
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -534,6 +560,12 @@ impl Desk {
             }
             return;
         }
+        if args.event().is_some_and(|event| event == GIVE_WAY) {
+            if let (Some(history), Ok((pid,))) = (self.local.shared_history(), args.to::<(String,)>()) {
+                history.let_go(&pid);
+            }
+            return;
+        }
         let (answer, answered) = match &request {
             Some(_) => {
                 let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -636,6 +668,26 @@ impl Inbox for Desk {
                 self.questions.answer(&request, message);
             }
         }
+    }
+
+    fn logged(&self, at: Offset, own: bool, envelope: Option<Envelope>) {
+        let Some(history) = self.local.shared_history() else {
+            return envelope.filter(|_| !own).map_or((), |envelope| self.receive(envelope));
+        };
+        match envelope {
+            Some(Envelope { message: Message::Broadcast { args, options, request: None }, .. }) => {
+                let packet = Outgoing::from_args(self.local.parser(), self.local.nsp(), None, &args);
+                match packet {
+                    Ok(packet) => {
+                        self.local.deliver_logged(history, at, &packet, &Target::from_options(options));
+                    }
+                    Err(error) => tracing::warn!(%error, "a broadcast of another server is no event"),
+                }
+            }
+            Some(envelope) => self.receive(envelope),
+            None => {}
+        }
+        history.advance(at);
     }
 
     fn has_room(&self, room: &str) -> bool {

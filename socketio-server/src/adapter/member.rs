@@ -30,6 +30,8 @@ pub struct Member {
 pub(crate) enum Command {
     /// Disconnect it; with `close` the connection under it as well.
     Disconnect { close: bool },
+    /// Its client is on another server now.
+    GiveWay,
 }
 
 /// What an application keeps with a socket: any type that can be written down for other servers.

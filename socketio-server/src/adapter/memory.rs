@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use bytestring::ByteString;
-use socketio_protocol::cluster::{BusError, RemoteSocket};
+use socketio_protocol::cluster::{BusError, Offset, RemoteSocket};
 use socketio_protocol::socket::{Args, EncodeError, Value};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::acks::{AckTable, LocalAcks};
 use super::cluster_stats::ClusterCounts;
 use super::member::{Command, Member};
-use super::recovery::History;
+use super::recovery::{History, SharedHistory};
 use super::room_events::{RoomEvent, RoomHook, RoomHooks};
 use super::rooms::{JoinError, RoomLimits, Rooms};
 use super::watchers::Watchers;
@@ -122,13 +122,26 @@ impl MemoryAdapter {
     }
 
     /// What is kept with a socket has changed.
-    #[cfg(feature = "admin")]
     pub(crate) fn data_changed(&self, member: &Member) {
+        self.session_changed(member.id());
+        #[cfg(feature = "admin")]
         if let Some(hook) = self.data_hook.get()
             && self.member(member.id()).is_some()
         {
             (hook.0)(member); // Not of a socket that is not in yet: nobody knows it.
         }
+    }
+
+    /// What a client comes back to on another server has changed.
+    fn session_changed(&self, id: &str) {
+        if let Some(shared) = self.shared_history() {
+            shared.changed(id);
+        }
+    }
+
+    /// What clients come back to on any server, if the cluster keeps it.
+    pub(crate) fn shared_history(&self) -> Option<&Arc<SharedHistory>> {
+        self.history.as_ref()?.shared()
     }
 
     /// Who looks at what is sent to single sockets.
@@ -174,6 +187,7 @@ impl MemoryAdapter {
     /// [`JoinError`] when the socket is in too many rooms, or the name is too long.
     pub fn join(&self, id: &str, room: &str) -> Result<(), JoinError> {
         let joined = self.write().join_within(self.limits, id, room)?;
+        self.session_changed(id);
         if joined == Some(true) {
             self.created(room);
         }
@@ -193,6 +207,7 @@ impl MemoryAdapter {
     /// Takes a socket of this server out of a room.
     pub fn leave(&self, id: &str, room: &str) {
         let left = self.write().leave(id, room);
+        self.session_changed(id);
         if left.is_some() {
             self.room_hooks.tell(|| RoomEvent::Leave { room: room.into(), id: id.into() });
         }
@@ -252,15 +267,25 @@ impl MemoryAdapter {
 
     /// Queues an event for the selected sockets of this server.
     pub fn deliver(&self, packet: &Outgoing, target: &Target) {
+        self.deliver_as(packet, target, |packet, send| match &self.history {
+            None => self.queue(packet, target),
+            Some(history) if history.shared().is_some() => history.stamp(packet, send),
+            Some(history) => history.record(packet, target, send),
+        });
+    }
+
+    /// As [`deliver`](MemoryAdapter::deliver), an event that has come back from the log of the cluster.
+    pub(super) fn deliver_logged(&self, history: &SharedHistory, at: Offset, packet: &Outgoing, target: &Target) {
+        self.deliver_as(packet, target, |packet, send| history.deliver(at, packet, target, send));
+    }
+
+    fn deliver_as(&self, packet: &Outgoing, target: &Target, place: impl FnOnce(&Outgoing, &dyn Fn(&Outgoing))) {
         self.show(packet, target);
         let packet = &*packet.flagged(target.compress);
         if packet.frame().is_long() {
             self.compress_ahead(packet.frame(), target);
         }
-        match &self.history {
-            None => self.queue(packet, target),
-            Some(history) => history.record(packet, target, |recorded| self.queue_recorded(packet, recorded, target)),
-        }
+        place(packet, &|recorded| self.queue_recorded(packet, recorded, target));
     }
 
     /// Compresses a long packet once here, on the sender's task and under no lock, if any of the selected clients wants
@@ -308,7 +333,11 @@ impl MemoryAdapter {
     pub(crate) fn deliver_early(&self, member: &Member, packet: &Outgoing, volatile: bool) -> Result<(), SendError> {
         self.show_to(member.id(), packet);
         match self.history.as_ref().filter(|_| member.connection().version() == Version::V4) {
-            Some(history) => member.connection().send_frame(history.stamp(packet).frame(), volatile),
+            Some(history) => {
+                let mut result = Ok(());
+                history.stamp(packet, |packet| result = member.connection().send_frame(packet.frame(), volatile));
+                result
+            }
             None => member.connection().send_frame(packet.frame(), volatile),
         }
     }
@@ -416,7 +445,6 @@ impl MemoryAdapter {
     pub fn patch_data(&self, target: &Target, patch: &Value) {
         for member in self.members(target) {
             member.patch_data(patch);
-            #[cfg(feature = "admin")]
             self.data_changed(&member);
         }
     }

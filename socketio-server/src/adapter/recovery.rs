@@ -8,15 +8,23 @@
 //! rise. Events are kept for as long as a session that may still come back could need them, and within bounds; a
 //! session whose gap has been cut by a bound is not resumed.
 //!
+//! In a cluster that keeps a log it is the [`SharedHistory`], and all of this is where every server has it.
+//!
 //! Socket.IO, "Connection state recovery".
+
+mod shared;
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 
+use socketio_protocol::cluster::Log;
+
+pub(crate) use self::shared::{Return, SharedHistory};
+use super::MemoryAdapter;
 use super::member::Member;
 use super::outgoing::Outgoing;
 use super::target::Target;
@@ -79,6 +87,8 @@ pub(crate) struct History {
     /// Tells the offsets of this server's life from those of another.
     epoch: Box<str>,
     state: Mutex<State>,
+    /// Set where the cluster keeps a log.
+    shared: OnceLock<Arc<SharedHistory>>,
 }
 
 #[derive(Debug, Default)]
@@ -144,18 +154,41 @@ impl std::fmt::Debug for Data {
 
 /// A session that is being resumed: nobody else can.
 #[derive(Debug)]
-pub(crate) struct Resumed {
-    pub(crate) session: Session,
-    /// The last event that its client has.
-    since: u64,
-    entered: u64,
+pub(crate) enum Resumed {
+    Here {
+        session: Session,
+        /// The last event that its client has.
+        since: u64,
+        entered: u64,
+    },
+    Shared(Box<Return>),
+}
+
+impl Resumed {
+    pub(crate) fn session(&self) -> &Session {
+        match self {
+            Resumed::Here { session, .. } => session,
+            Resumed::Shared(back) => back.session(),
+        }
+    }
 }
 
 impl History {
     /// `silence` is how long a client that is gone may pass for connected.
     pub(crate) fn new(options: Recovery, silence: Duration) -> Self {
         let keep = options.max_disconnection_duration + silence;
-        Self { options, keep, epoch: random_id()[..6].into(), state: Mutex::default() }
+        let epoch = random_id()[..6].into();
+        Self { options, keep, epoch, state: Mutex::default(), shared: OnceLock::new() }
+    }
+
+    /// Has all of it kept in `log`, by all servers of the cluster; this one is `uid`.
+    pub(super) fn share(&self, log: Arc<dyn Log>, uid: &str, local: &Arc<MemoryAdapter>) {
+        let _ = self.shared.set(SharedHistory::start(log, uid, self.options.clone(), local)); // One adapter, one log.
+    }
+
+    /// What all servers share, if they do.
+    pub(crate) fn shared(&self) -> Option<&Arc<SharedHistory>> {
+        self.shared.get()
     }
 
     /// Whether a client that comes back is let in without middlewares.
@@ -183,14 +216,25 @@ impl History {
         self.prune(&mut state, at);
     }
 
-    /// The event with the place of the last one that is part of the history.
-    pub(super) fn stamp(&self, packet: &Outgoing) -> Outgoing {
-        let last = self.lock().last;
-        packet.with_offset(&self.offset(last))
+    /// Sends an event that is no part of the history with the place of the last one that is.
+    pub(super) fn stamp(&self, packet: &Outgoing, send: impl FnOnce(&Outgoing)) {
+        if let Some(shared) = self.shared() {
+            return shared.stamp(packet, send);
+        }
+        let state = self.lock();
+        send(&packet.with_offset(&self.offset(state.last)));
     }
 
-    /// A client has entered under `pid`.
-    pub(crate) fn enter(&self, pid: &str, id: &ByteString) {
+    /// A client enters under `pid`: it is put into its rooms by `enter`.
+    pub(crate) fn enter(&self, pid: &str, id: &ByteString, enter: impl FnOnce()) {
+        if let Some(shared) = self.shared() {
+            return shared.enter(pid, id, enter);
+        }
+        self.enter_here(pid, id);
+        enter();
+    }
+
+    fn enter_here(&self, pid: &str, id: &ByteString) {
         let mut state = self.lock();
         let live = Live { id: id.clone(), since: state.last, entered: state.last };
         state.live.insert(pid.into(), live);
@@ -198,6 +242,9 @@ impl History {
 
     /// A client has left. It may come back to `session`, if that is given.
     pub(crate) fn leave(&self, pid: &str, session: Option<Session>) {
+        if let Some(shared) = self.shared() {
+            return shared.leave(pid, session);
+        }
         let mut state = self.lock();
         let (live, now) = (state.live.remove(pid), now());
         if let (Some(live), Some(session)) = (live, session) {
@@ -209,7 +256,10 @@ impl History {
 
     /// The socket that is connected under `pid`.
     pub(crate) fn live(&self, pid: &str) -> Option<ByteString> {
-        self.lock().live.get(pid).map(|live| live.id.clone())
+        match self.shared() {
+            Some(shared) => shared.live(pid),
+            None => self.lock().live.get(pid).map(|live| live.id.clone()),
+        }
     }
 
     /// A client comes back at `now` and says up to where it has heard everything. `None` if it cannot go on from there.
@@ -221,7 +271,7 @@ impl History {
             Some(offset) => self.number(offset).filter(|number| *number <= state.last)?.max(away.entered),
             None => away.since,
         };
-        (now < away.until && since >= state.cut).then_some(Resumed {
+        (now < away.until && since >= state.cut).then_some(Resumed::Here {
             session: away.session,
             since,
             entered: away.entered,
@@ -229,18 +279,22 @@ impl History {
     }
 
     /// Has a client that is back sent what it missed, and then, before anything else is sent to anyone, put into its
-    /// rooms by `enter`.
-    pub(crate) fn replay(&self, pid: &str, resumed: &Resumed, send: impl Fn(&Outgoing), enter: impl FnOnce()) {
+    /// rooms by `enter`. `false` if it cannot be done now: the client has to come back again.
+    pub(crate) fn replay(&self, pid: &str, resumed: Resumed, send: impl Fn(&Outgoing), enter: impl FnOnce()) -> bool {
+        let (session, since, entered) = match resumed {
+            Resumed::Shared(mut back) => return back.replay(send, enter),
+            Resumed::Here { session, since, entered } => (session, since, entered),
+        };
         let mut state = self.lock();
-        let first = state.events.partition_point(|event| event.number <= resumed.since);
+        let first = state.events.partition_point(|event| event.number <= since);
         for event in state.events.range(first..) {
-            if event.is_for(&resumed.session.rooms) {
+            if event.is_for(&session.rooms) {
                 send(&event.packet);
             }
         }
         enter();
-        let live = Live { id: resumed.session.id.clone(), since: resumed.since, entered: resumed.entered };
-        state.live.insert(pid.into(), live);
+        state.live.insert(pid.into(), Live { id: session.id, since, entered });
+        true
     }
 
     fn offset(&self, number: u64) -> String {
@@ -331,7 +385,7 @@ mod tests {
         let resumed = history.resume("pid", offset, now)?;
         let (heard, entered) = (RefCell::new(Vec::new()), RefCell::new(false));
         let send = |packet: &Outgoing| heard.borrow_mut().push(packet.args().to::<(u64,)>().unwrap().0);
-        history.replay("pid", &resumed, send, || *entered.borrow_mut() = true);
+        assert!(history.replay("pid", resumed, send, || *entered.borrow_mut() = true));
         assert!(entered.into_inner());
         Some(heard.into_inner())
     }
@@ -340,7 +394,7 @@ mod tests {
     fn a_client_that_comes_back_is_sent_exactly_what_it_missed() {
         let history = history(Recovery::default());
         record(&history, 0, &Target::default());
-        history.enter("pid", &"ana".into());
+        history.enter_here("pid", &"ana".into());
         let offset = record(&history, 1, &Target::default());
         let not_ana = Target { except: vec!["ana".into()], ..Target::default() };
         for (n, target) in [(2, Target::default()), (3, room("red")), (4, room("blue")), (5, not_ana), (6, room("ana"))]
@@ -356,7 +410,7 @@ mod tests {
     fn a_client_that_heard_nothing_yet_begins_where_it_connected() {
         let history = history(Recovery::default());
         record(&history, 0, &Target::default());
-        history.enter("pid", &"ana".into());
+        history.enter_here("pid", &"ana".into());
         record(&history, 1, &Target::default());
         history.leave("pid", Some(session(&["ana"])));
         assert_eq!(resume(&history, None, Instant::now()), Some(vec![1]));
@@ -366,7 +420,7 @@ mod tests {
     fn a_session_is_resumed_once_in_time_and_from_a_place_that_exists() {
         let history = history(Recovery::default());
         let away = || {
-            history.enter("pid", &"ana".into());
+            history.enter_here("pid", &"ana".into());
             history.leave("pid", Some(session(&["ana"])));
         };
         let now = Instant::now();
@@ -382,7 +436,7 @@ mod tests {
             away();
             assert_eq!(resume(&history, Some(offset), now), None, "{offset:?}");
         }
-        history.enter("pid", &"ana".into());
+        history.enter_here("pid", &"ana".into());
         history.leave("pid", None);
         assert_eq!(resume(&history, None, now), None, "it left for good");
     }
@@ -390,7 +444,7 @@ mod tests {
     #[test]
     fn a_volatile_event_has_the_place_of_the_one_before_and_is_not_sent_again() {
         let history = history(Recovery::default());
-        history.enter("pid", &"ana".into());
+        history.enter_here("pid", &"ana".into());
         let offset = record(&history, 1, &Target::default());
         let volatile = Target { volatile: true, ..Target::default() };
         assert_eq!(record(&history, 2, &volatile), offset);
@@ -407,7 +461,7 @@ mod tests {
         ] {
             for (offset, expected) in [(0, None), (1, Some(vec![3, 4])), (3, Some(vec![]))] {
                 let history = history(options.clone());
-                history.enter("pid", &"ana".into());
+                history.enter_here("pid", &"ana".into());
                 let offsets: Vec<_> = (1..=4).map(|n| record(&history, n, &Target::default())).collect();
                 history.leave("pid", Some(session(&["ana"])));
                 assert_eq!(resume(&history, Some(&offsets[offset]), Instant::now()), expected);
@@ -418,7 +472,7 @@ mod tests {
     #[test]
     fn what_nobody_can_need_is_dropped_and_an_old_offset_still_counts() {
         let history = history(Recovery::default());
-        history.enter("pid", &"ana".into());
+        history.enter_here("pid", &"ana".into());
         let offset = record(&history, 1, &Target::default());
         let later = Instant::now() + WINDOW + Duration::from_secs(2);
         history.prune(&mut history.lock(), later);

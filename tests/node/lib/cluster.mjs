@@ -8,20 +8,22 @@ import { within } from "./waiting.mjs";
 
 /**
  * Two nodes of the server under test, `a` and `b`, and one Node.js server, `n`, on a Redis of their own. They start
- * before the first test of the file and end after the last; `more` can start others beside them, and ends them.
+ * before the first test of the file and end after the last; `more` can start others beside them, and ends them. `env` is
+ * for the nodes, `redis` for Redis.
  */
-export function clusterUnderTest(more) {
+export function clusterUnderTest(more, { env = {}, redis } = {}) {
   const cluster = { nodes: {} };
+  const commands = { a: () => commandFrom("SERVER_CMD"), b: () => commandFrom("SERVER_CMD"), n: () => nodeServer("cluster-node.mjs") };
+  /** Starts one node, on the port it had if it has been there before. */
+  cluster.start = async (name) => {
+    const adapter = process.env.ADAPTER ?? "classic";
+    const at = { port: cluster.nodes[name]?.port };
+    cluster.nodes[name] = await startServer(commands[name](), { ADAPTER: adapter, REDIS_URL: cluster.redis.url, NODE_NAME: name, ...env }, at);
+  };
   before(async () => {
-    cluster.redis = await startRedis();
-    const start = (name, command) => {
-      return startServer(command, { ADAPTER: process.env.ADAPTER ?? "classic", REDIS_URL: cluster.redis.url, NODE_NAME: name });
-    };
-    const [a, b, n] = await Promise.all([
-      start("a", commandFrom("SERVER_CMD")),
-      start("b", commandFrom("SERVER_CMD")),
-      start("n", nodeServer("cluster-node.mjs")),
-    ]);
+    cluster.redis = await startRedis(undefined, redis);
+    await Promise.all(["a", "b", "n"].map(cluster.start));
+    const { a, b, n } = cluster.nodes;
     cluster.nodes = { a, b, n };
     await cluster.complete();
     await more?.start(cluster);

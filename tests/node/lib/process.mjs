@@ -115,10 +115,10 @@ export function serverUnderTest(env, options) {
   return server;
 }
 
-/** A Redis of this suite's own, on a free port, without any file. */
-export async function startRedis(port) {
+/** A Redis of this suite's own, on a free port, without any file, unless there are `options`. */
+export async function startRedis(port, options = ["--appendonly", "no", "--dir", "/tmp"]) {
   port ??= await freePort();
-  const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", "/tmp"];
+  const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", ...options];
   const redis = new Program(["redis-server", ...args]);
   redis.name = "redis-server";
   redis.port = port;

@@ -1,7 +1,7 @@
 // What a cluster node does on a client's `cmd`, over any adapter: the ops of server-cluster.md.
 
 /** Serves `cmd`, `echo` and the server-side events in `nsp`. */
-export function commands(nsp, { name, kind }) {
+export function commands(nsp, { name, kind, recovery = false }) {
   const log = [];
   nsp.on("sse", (...args) => log.push(args));
   nsp.on("sse-ack", (...args) => {
@@ -16,7 +16,7 @@ export function commands(nsp, { name, kind }) {
       const op = ops[m?.op];
       if (!op) return ack({ ok: false, error: `unsupported op ${m?.op}` });
       try {
-        ack({ ok: true, ...(await op({ nsp, socket, m, name, kind, log })) });
+        ack({ ok: true, ...(await op({ nsp, socket, m, name, kind, recovery, log })) });
       } catch (error) {
         ack({ ok: false, error: error.message });
       }
@@ -36,12 +36,13 @@ function target({ nsp, socket, m }) {
 }
 
 const ops = {
-  whoami: ({ socket, nsp, name, kind }) => ({
-    node: name, adapter: kind, sid: socket.id, nsp: nsp.name, recovery: false, recovered: socket.recovered,
+  whoami: ({ socket, nsp, name, kind, recovery }) => ({
+    node: name, adapter: kind, sid: socket.id, nsp: nsp.name, recovery, recovered: socket.recovered,
   }),
   join: async ({ socket, m }) => (await socket.join(m.rooms), rooms(socket)),
   leave: async ({ socket, m }) => (await socket.leave(m.room), rooms(socket)),
   rooms: ({ socket }) => rooms(socket),
+  data: ({ socket }) => ({ data: socket.data }),
   setData: ({ socket, m }) => void (socket.data = m.data),
 
   broadcast: (call) => void target(call).emit(call.m.event, ...(call.m.args ?? [])),

@@ -2,7 +2,7 @@
 //
 // Behaves as shared/reference/server-cluster.md describes. It is the Node.js member of mixed clusters, and what the
 // cluster suite is proven right on. PORT, REDIS_URL, ADAPTER, NODE_NAME, KEY_PREFIX and SUBSCRIPTION_MODE set it up;
-// with ADMIN it serves the Admin UI.
+// with ADMIN it serves the Admin UI, with RECOVERY clients may be away for a minute.
 
 import http from "node:http";
 import { instrument } from "@socket.io/admin-ui";
@@ -35,8 +35,13 @@ async function adapter() {
 }
 
 const server = http.createServer();
-const io = new Server(server, { serveClient: false, maxHttpBufferSize: 4e6 + 1000, adapter: await adapter() });
-for (const nsp of [io.of("/"), io.of("/chat")]) commands(nsp, { name, kind });
+const io = new Server(server, {
+  serveClient: false,
+  maxHttpBufferSize: 4e6 + 1000,
+  adapter: await adapter(),
+  ...(env.RECOVERY && { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } }),
+});
+for (const nsp of [io.of("/"), io.of("/chat")]) commands(nsp, { name, kind, recovery: Boolean(env.RECOVERY) });
 if (env.ADMIN) instrument(io, { auth: false, serverId: name, mode: "development" });
 server.listen(Number(env.PORT ?? 3000), "127.0.0.1");
 

@@ -1,6 +1,7 @@
 //! One node of a cluster, driven by its clients: whatever the cluster API offers, on request. For tests with other
 //! nodes (of Node.js, too), emitters and faults. Configured by environment: PORT, REDIS_URL, ADAPTER, NODE_NAME,
-//! KEY_PREFIX, SUBSCRIPTION_MODE, ADMIN (if set, the Admin UI is served).
+//! KEY_PREFIX, SUBSCRIPTION_MODE, ADMIN (if set, the Admin UI is served), RECOVERY (if set, clients may be away for a
+//! minute).
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +10,15 @@ use serde::Deserialize;
 use serde_json::json;
 use socketio_redis_adapter::{RedisAdapter, SubscriptionMode};
 use socketio_server::admin::AdminOptions;
-use socketio_server::{AckError, Broadcast, Data, Event, Namespace, Server, ServerAnswer, Socket, State, Value};
+use socketio_server::{
+    AckError, Broadcast, Data, Event, Namespace, Recovery, Server, ServerAnswer, Socket, State, Value,
+};
 
 /// What every node knows of itself.
 struct Node {
     name: String,
     adapter: String,
+    recovery: bool,
 }
 
 /// The server-side events that a namespace has heard.
@@ -77,8 +81,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let env = |name: &str| std::env::var(name).ok();
     let adapter = env("ADAPTER").unwrap_or_else(|| "memory".into());
     let name = env("NODE_NAME").unwrap_or_else(|| format!("rust-{}", std::process::id()));
-    let mut builder =
-        Server::builder().max_http_buffer_size(4 << 20).state(Node { name: name.clone(), adapter: adapter.clone() });
+    let recovery = env("RECOVERY").is_some();
+    let mut builder = Server::builder().max_http_buffer_size(4 << 20).state(Node {
+        name: name.clone(),
+        adapter: adapter.clone(),
+        recovery,
+    });
+    if recovery {
+        let minute = Recovery::default().max_disconnection_duration(Duration::from_secs(60));
+        builder = builder.connection_state_recovery(minute);
+    }
     if adapter != "memory" {
         let url = env("REDIS_URL").ok_or("REDIS_URL is not set")?;
         let redis = RedisAdapter::builder(&url).key(env("KEY_PREFIX").unwrap_or_else(|| "socket.io".into()));
@@ -90,7 +102,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 "static" => SubscriptionMode::Static,
                 other => return Err(format!("SUBSCRIPTION_MODE={other} is not offered").into()),
             }),
-            "streams" => redis.streams(),
+            "streams" => redis.stream_name(env("KEY_PREFIX").unwrap_or_else(|| "socket.io".into())),
             other => return Err(format!("ADAPTER={other} is not offered").into()),
         };
         builder = builder.adapter(redis.connect().await?);
@@ -205,8 +217,8 @@ async fn run(socket: &Socket, node: &Node, log: &Log, command: Command) -> Resul
             ("adapter", Value::from(node.adapter.as_str())),
             ("sid", Value::from(&**socket.id())),
             ("nsp", Value::from(&**namespace.name())),
-            ("recovery", Value::Bool(false)),
-            ("recovered", Value::Bool(false)),
+            ("recovery", Value::Bool(node.recovery)),
+            ("recovered", Value::Bool(socket.recovered())),
         ])),
         "join" => {
             socket.join(&command.rooms);
