@@ -128,11 +128,11 @@ const LEFT_NAMESPACES: usize = 1024;
 struct Violation;
 
 impl Client {
-    pub(crate) async fn serve(server: Arc<ServerInner>, mut incoming: Incoming) {
+    /// Made before its future, which so holds one and not the parts of one besides.
+    fn new(server: Arc<ServerInner>, mut incoming: Incoming) -> Self {
         incoming.cork();
         let config = &server.shared.config;
-        let connect_by = Instant::now() + config.limits.connect_timeout;
-        let mut client = Self {
+        Self {
             decoder: config.parser.decoder(config.limits.packet()),
             #[cfg(feature = "rate-limit")]
             rate_limits: SocketLimits::of(incoming.connection()),
@@ -147,21 +147,27 @@ impl Client {
             due: None,
             alarm: None,
             server,
-        };
-        client.must_by(connect_by);
-        #[cfg(feature = "admin")]
-        let meter = client.server.shared.admin.get().map(|admin| admin.meter(client.incoming.connection()));
-        if client.is_v2() {
-            // A Socket.IO 2 client is in `/` without asking.
-            client.connect("/".into(), Args::none());
-            client.incoming.uncork();
         }
-        let reason = client.run().await;
-        #[cfg(feature = "admin")]
-        if let Some(meter) = meter {
-            meter.closed(reason);
+    }
+
+    pub(crate) fn serve(server: Arc<ServerInner>, incoming: Incoming) -> impl Future<Output = ()> + Send {
+        let mut client = Self::new(server, incoming);
+        async move {
+            client.must_by(Instant::now() + client.server.shared.config.limits.connect_timeout);
+            #[cfg(feature = "admin")]
+            let meter = client.server.shared.admin.get().map(|admin| admin.meter(client.incoming.connection()));
+            if client.is_v2() {
+                // A Socket.IO 2 client is in `/` without asking.
+                client.connect("/".into(), Args::none());
+                client.incoming.uncork();
+            }
+            let reason = client.run().await;
+            #[cfg(feature = "admin")]
+            if let Some(meter) = meter {
+                meter.closed(reason);
+            }
+            client.end(reason);
         }
-        client.end(reason);
     }
 
     fn is_v2(&self) -> bool {
@@ -179,15 +185,14 @@ impl Client {
             if result.is_err() {
                 return self.close();
             }
-            self.catch_up(max_handlers).await;
+            if !self.load.is_below(max_handlers) {
+                Box::pin(self.catch_up(max_handlers)).await; // Boxed: most clients never wait for this.
+            }
         }
     }
 
     /// Waits while too many handlers wait. The client is not read meanwhile: TCP tells it.
     async fn catch_up(&mut self, max_handlers: usize) {
-        if self.load.is_below(max_handlers) {
-            return;
-        }
         let load = self.load.clone();
         while !load.is_below(max_handlers) {
             self.incoming.uncork();
@@ -342,11 +347,10 @@ impl Client {
                 Ok(())
             }
             Entry::Connected(socket) => {
-                let socket = socket.clone();
                 match packet.kind {
                     #[cfg(feature = "rate-limit")]
-                    Kind::Event if self.is_too_much(&socket, &packet) => {}
-                    Kind::Event => dispatch(&socket, packet.data, packet.id),
+                    Kind::Event if is_too_much(self.rate_limits.as_deref_mut(), socket, &packet) => {}
+                    Kind::Event => dispatch(socket, packet.data, packet.id),
                     Kind::Ack => {
                         if let Some(id) = packet.id {
                             socket.answered(id, &packet.data);
@@ -367,23 +371,6 @@ impl Client {
         if left.len() < LEFT_NAMESPACES {
             left.insert(name.clone());
         }
-    }
-
-    /// Whether an event is over a rate limit. What is to be done about it has been done then.
-    #[cfg(feature = "rate-limit")]
-    fn is_too_much(&mut self, socket: &Socket, packet: &Packet) -> bool {
-        let Some(limits) = &mut self.rate_limits else { return false };
-        let name = packet.data.event().unwrap_or_default();
-        match limits.event(socket.conn(), &packet.nsp, &name) {
-            Ok(()) => return false,
-            Err(Excess::Drop) => {
-                let ack = packet.id.map(AckSlot::new);
-                EventContext { socket: socket.clone(), args: packet.data.clone(), ack }
-                    .answer_error("rate limit exceeded");
-            }
-            Err(Excess::Disconnect) => socket.disconnect_now(true),
-        }
-        true
     }
 
     fn leave(&mut self, at: usize) {
@@ -702,6 +689,22 @@ impl Entry {
             Entry::Connected(_) => None,
         }
     }
+}
+
+/// Whether an event is over a rate limit. What is to be done about it has been done then.
+#[cfg(feature = "rate-limit")]
+fn is_too_much(limits: Option<&mut SocketLimits>, socket: &Socket, packet: &Packet) -> bool {
+    let Some(limits) = limits else { return false };
+    let name = packet.data.event().unwrap_or_default();
+    match limits.event(socket.conn(), &packet.nsp, &name) {
+        Ok(()) => return false,
+        Err(Excess::Drop) => {
+            let ack = packet.id.map(AckSlot::new);
+            EventContext { socket: socket.clone(), args: packet.data.clone(), ack }.answer_error("rate limit exceeded");
+        }
+        Err(Excess::Disconnect) => socket.disconnect_now(true),
+    }
+    true
 }
 
 /// Runs the handlers of an event, at once if no middleware looks at it first.

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde::Serialize;
@@ -23,6 +23,7 @@ use tracing::Instrument;
 
 use crate::ack::Ack;
 use crate::broadcast::check_name;
+use crate::engine::clock::coarse;
 use crate::engine::counters::bump;
 use crate::error::{EmitError, HandlerError, HandlerErrorKind};
 use crate::reply::{Reply, ReplyTo, text_of_error};
@@ -442,9 +443,9 @@ impl Owner for Occasion {
 /// Polls `future` once, and lets a task of its own do the rest.
 pub(crate) fn run_future(future: HandlerFuture, load: &Arc<Load>, owner: impl Owner) {
     let mut future = AssertUnwindSafe(future).catch_unwind();
-    let began = Instant::now();
+    let began = coarse();
     let polled = future.poll_unpin(&mut Context::from_waker(Waker::noop()));
-    owner.look(began.elapsed());
+    owner.look(coarse().saturating_sub(began));
     match polled {
         Poll::Ready(Ok(())) => {}
         Poll::Ready(Err(panic)) => owner.panicked(text_of(&*panic)),
@@ -452,9 +453,9 @@ pub(crate) fn run_future(future: HandlerFuture, load: &Arc<Load>, owner: impl Ow
             let waiting = Waiting::new(load.clone());
             load.tasks.spawn(async move {
                 let result = poll_fn(|cx| {
-                    let began = Instant::now();
+                    let began = coarse();
                     let polled = future.poll_unpin(cx);
-                    owner.look(began.elapsed());
+                    owner.look(coarse().saturating_sub(began));
                     polled
                 })
                 .await;

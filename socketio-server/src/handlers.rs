@@ -133,10 +133,17 @@ impl Listeners {
     /// Adds those that an event runs; those that run once are taken out with [`take_once`](Listeners::take_once).
     /// Returns whether there are such.
     pub(crate) fn find(&self, event: &str, found: &mut Found) -> bool {
-        found.extend(self.any.iter().map(|listener| listener.callback.clone()));
+        // Pushed one by one: there is mostly one, and `extend` is made for many.
+        for listener in &self.any {
+            found.push(listener.callback.clone());
+        }
         let Some(named) = self.named.get(event) else { return false };
-        found.extend(named.iter().map(|listener| listener.callback.clone()));
-        named.iter().any(|listener| listener.once)
+        let mut once = false;
+        for listener in named {
+            found.push(listener.callback.clone());
+            once |= listener.once;
+        }
+        once
     }
 
     pub(crate) fn take_once(&mut self, event: &str) {

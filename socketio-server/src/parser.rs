@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Serialize;
-use socketio_protocol::socket::{self, DecodeError, MsgpackError, msgpack};
+use socketio_protocol::socket::{self, Attachments, DecodeError, MsgpackError, msgpack};
 
 #[cfg(test)]
 pub(crate) use self::custom::Reversed;
@@ -65,7 +65,7 @@ impl Parser {
             Parser::Json => {
                 let mut out = Frame::buffer(event.len() + 64);
                 let attachments = socket::encode_event(&mut out, nsp, id, event, args)?;
-                Ok(Frame::seal(out, attachments))
+                Ok(seal(out, attachments))
             }
             Parser::MsgPack => {
                 let mut out = Vec::with_capacity(event.len() + 64);
@@ -82,7 +82,7 @@ impl Parser {
             Parser::Json => {
                 let mut out = Frame::buffer(64);
                 let attachments = socket::encode_args_event(&mut out, nsp, id, args)?;
-                Ok(Frame::seal(out, attachments))
+                Ok(seal(out, attachments))
             }
             Parser::MsgPack | Parser::Custom(_) => {
                 self.packet(&Packet { id, ..Packet::new(Kind::Event, nsp.clone(), args.clone()) })
@@ -95,7 +95,7 @@ impl Parser {
             Parser::Json => {
                 let mut out = Frame::buffer(64);
                 let attachments = socket::encode_ack(&mut out, nsp, id, args)?;
-                Ok(Frame::seal(out, attachments))
+                Ok(seal(out, attachments))
             }
             Parser::MsgPack | Parser::Custom(_) => {
                 self.packet(&Packet::new(Kind::Ack, nsp.clone(), Args::new_list(args)?).with_id(id))
@@ -109,7 +109,7 @@ impl Parser {
             Parser::Json => {
                 let mut out = Frame::buffer(64);
                 let attachments = socket::encode_packet(&mut out, packet)?;
-                Ok(Frame::seal(out, attachments))
+                Ok(seal(out, attachments))
             }
             Parser::MsgPack => {
                 let mut out = Vec::with_capacity(64);
@@ -135,6 +135,11 @@ impl Parser {
             Parser::Custom(parser) => Decoder::Custom(parser.decoder(limits)),
         }
     }
+}
+
+/// Most packets have no attachments, and are spared what it takes to carry some along.
+fn seal(out: Vec<u8>, attachments: Attachments) -> Frame {
+    if attachments.is_empty() { Frame::seal(out, []) } else { Frame::seal(out, attachments) }
 }
 
 fn binary(packet: Vec<u8>) -> Frame {

@@ -593,7 +593,7 @@ impl Builder {
 
     /// How long a handler may hold its thread, which other clients need too, before it is logged with its name and
     /// counted. Waiting does not hold the thread; computing for long does, and calls that block, which belong into
-    /// `tokio::task::spawn_blocking`. Default 100 ms.
+    /// `tokio::task::spawn_blocking`. Default 100 ms; measured to within some milliseconds.
     #[must_use]
     pub fn slow_handler(mut self, longest: Duration) -> Self {
         self.config.slow_handler = longest;
@@ -677,13 +677,9 @@ impl Builder {
         });
         let server: Weak<ServerInner> = Arc::downgrade(&inner);
         let _ = inner.shared.server.set(server.clone()); // Just made: nobody else has set it.
-        let engine = Engine::boxed(self.engine, move |incoming: Incoming| {
-            let server = server.upgrade();
-            Box::pin(async move {
-                if let Some(server) = server {
-                    Client::serve(server, incoming).await;
-                }
-            })
+        let engine = Engine::boxed(self.engine, move |incoming: Incoming| match server.upgrade() {
+            Some(server) => Box::pin(Client::serve(server, incoming)),
+            None => Box::pin(std::future::ready(())),
         });
         let _ = inner.engine.set(engine); // Just made: nobody else has set it.
         let _ = inner.root.set(inner.of(ByteString::from_static("/")));

@@ -18,11 +18,20 @@ impl<'a> Query<'a> {
     /// Reads what stands behind the `?` of a URL, or the body of a form. Nothing is wrong with any text: bad percent
     /// signs stay as they are, bytes that are not UTF-8 become replacement characters.
     pub fn parse(query: &'a str) -> Query<'a> {
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        });
-        Query { pairs: pairs.collect() }
+        // Mostly there is nothing to decode anywhere.
+        let coded = memchr::memchr2(b'%', b'+', query.as_bytes()).is_some();
+        let decode = |text: &'a str| if coded { decode(text) } else { text.into() };
+        let mut pairs = SmallVec::new();
+        let mut rest = query;
+        while !rest.is_empty() {
+            let pair;
+            (pair, rest) = cut(rest, b'&');
+            if !pair.is_empty() {
+                let (name, value) = cut(pair, b'=');
+                pairs.push((decode(name), decode(value)));
+            }
+        }
+        Query { pairs }
     }
 
     /// The value of a parameter; the last if it is given more than once.
@@ -67,9 +76,17 @@ impl<'a> Query<'a> {
     }
 }
 
+/// What is before the first `at`, and what is behind it.
+fn cut(text: &str, at: u8) -> (&str, &str) {
+    match memchr::memchr(at, text.as_bytes()) {
+        Some(place) => (text.get(..place).unwrap_or_default(), text.get(place + 1..).unwrap_or_default()),
+        None => (text, ""),
+    }
+}
+
 /// Undoes percent-encoding, and `+` for a space.
 fn decode(text: &str) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
+    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
         return text.into();
     }
     let mut out = Vec::with_capacity(text.len());

@@ -47,6 +47,7 @@ pub struct Args {
 }
 
 /// What the text is. `rest` is where, behind the name, the arguments go on: at a comma or at the closing bracket.
+/// `name` is how many bytes the name has if it stands in the text as it is, from byte 2 on; else 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Form {
     /// No payload.
@@ -54,10 +55,10 @@ enum Form {
     Nothing,
     /// One value.
     Single,
-    /// `[arguments…]`
-    List,
+    /// `[arguments…]`. `first` is where the first ends, 0 if nobody has looked.
+    List { first: usize },
     /// `[name, arguments…]`
-    Event { rest: usize },
+    Event { rest: usize, name: u16 },
     /// `[name, arguments…]` of which the name does not count.
     Tail { rest: usize },
 }
@@ -104,7 +105,7 @@ impl Args {
     /// [`EncodeError`] when `values` cannot be written.
     pub fn from_values(values: &[Value]) -> Result<Self, EncodeError> {
         let args = Args::write(|writer| values.serialize(writer))?;
-        Ok(Args { form: Form::List, ..args })
+        Ok(Args { form: Form::List { first: 0 }, ..args })
     }
 
     fn write(write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>) -> Result<Self, EncodeError> {
@@ -123,7 +124,7 @@ impl Args {
 
     /// Text that is one JSON value from its first byte to its last.
     pub(super) fn from_checked(text: ByteString) -> Self {
-        let form = if text.starts_with('[') { Form::List } else { Form::Single };
+        let form = if text.starts_with('[') { Form::List { first: 0 } } else { Form::Single };
         Args { start: 0, end: text.len(), text, attachments: None, form }
     }
 
@@ -147,13 +148,14 @@ impl Args {
     /// many elements it has behind its first.
     pub(super) fn from_json_at(text: ByteString, start: usize, count: usize) -> Result<(Self, usize), DecodeError> {
         let json = text.get(start..).unwrap_or_default();
-        let (place, commas) = json::check_counting(json)?;
+        let (place, shape) = json::check_list(json)?;
         if count > 0 {
             json::check_placeholders(json, count)?;
         }
+        let first = shape.first_end.saturating_sub(place.start);
         let (start, end) = (start + place.start, start + place.end);
-        let form = if text.as_bytes().get(start) == Some(&b'[') { Form::List } else { Form::Single };
-        Ok((Args { text, start, end, attachments: None, form }, commas))
+        let form = if text.as_bytes().get(start) == Some(&b'[') { Form::List { first } } else { Form::Single };
+        Ok((Args { text, start, end, attachments: None, form }, shape.commas))
     }
 
     /// The same payload, its first element understood as the name of an event.
@@ -167,17 +169,26 @@ impl Args {
 
     /// Understands the first element as the name of an event, if it is a name and `allowed`; else gives back the name.
     pub(super) fn set_event(&mut self, allowed: impl FnOnce(&str) -> bool) -> Result<Option<String>, DecodeError> {
-        match self.form {
-            Form::Event { .. } | Form::List => {}
+        let json = self.json();
+        let mut reader = Reader::new(json);
+        let plain = match self.form {
+            Form::List { first } => plain_name(json, first),
+            Form::Event { .. } => None,
             Form::Nothing | Form::Single | Form::Tail { .. } => return Err(DecodeError::NotAnEvent),
-        }
-        let mut reader = Reader::new(self.json());
-        let name = read_name(&mut reader).ok_or(DecodeError::NotAnEvent)?;
+        };
+        let name = match plain {
+            Some(name) => {
+                reader = Reader::new_at(json, NAME_AT + name.len() + 1);
+                Cow::Borrowed(name)
+            }
+            None => read_name(&mut reader).ok_or(DecodeError::NotAnEvent)?,
+        };
         if !allowed(&name) {
             return Ok(Some(name.into_owned()));
         }
         reader.peek()?;
-        self.form = Form::Event { rest: reader.at() };
+        let name = plain.map_or(0, |name| u16::try_from(name.len()).unwrap_or(0));
+        self.form = Form::Event { rest: reader.at(), name };
         Ok(None)
     }
 
@@ -187,7 +198,8 @@ impl Args {
     /// escape.
     pub fn event(&self) -> Option<Cow<'_, str>> {
         match self.form {
-            Form::Event { .. } => read_name(&mut Reader::new(self.json())),
+            Form::Event { name: 0, .. } => read_name(&mut Reader::new(self.json())),
+            Form::Event { name, .. } => self.json().get(NAME_AT..NAME_AT + usize::from(name)).map(Cow::Borrowed),
             _ => None,
         }
     }
@@ -267,7 +279,7 @@ impl Args {
     #[must_use]
     pub fn without_name(&self) -> Args {
         let form = match self.form {
-            Form::Event { rest } => Form::Tail { rest },
+            Form::Event { rest, .. } => Form::Tail { rest },
             form => form,
         };
         Args { form, ..self.clone() }
@@ -338,7 +350,7 @@ impl Args {
     }
 
     pub(super) fn is_list(&self) -> bool {
-        matches!(self.form, Form::List | Form::Event { .. } | Form::Tail { .. })
+        matches!(self.form, Form::List { .. } | Form::Event { .. } | Form::Tail { .. })
     }
 
     /// The arguments, one after the other.
@@ -346,8 +358,8 @@ impl Args {
         match self.form {
             Form::Nothing => ListReader::new(self, 0, Left::Nothing),
             Form::Single => ListReader::new(self, 0, Left::Single),
-            Form::List => ListReader::new(self, 1, Left::List { first: true }),
-            Form::Event { rest } | Form::Tail { rest } => ListReader::new(self, rest, Left::List { first: false }),
+            Form::List { .. } => ListReader::new(self, 1, Left::List { first: true }),
+            Form::Event { rest, .. } | Form::Tail { rest } => ListReader::new(self, rest, Left::List { first: false }),
         }
     }
 
@@ -358,8 +370,8 @@ impl Args {
         let (inner, comma) = match self.form {
             Form::Nothing => ("", false),
             Form::Single => (json, false),
-            Form::List => (json.get(1..json.len() - 1).unwrap_or_default().trim(), false),
-            Form::Event { rest } | Form::Tail { rest } => {
+            Form::List { .. } => (json.get(1..json.len() - 1).unwrap_or_default().trim(), false),
+            Form::Event { rest, .. } | Form::Tail { rest } => {
                 (json.get(rest..json.len() - 1).unwrap_or_default().trim(), true)
             }
         };
@@ -375,6 +387,15 @@ impl Args {
             (true, false) | (false, true) => out.extend_from_slice(inner.as_bytes()),
         }
     }
+}
+
+/// Where a name begins that follows the bracket without white space.
+const NAME_AT: usize = 2;
+
+/// The first element of a list, which ends at byte `end`, if it is text without escapes that follows the bracket.
+fn plain_name(json: &str, end: usize) -> Option<&str> {
+    let name = json.get(NAME_AT..end.checked_sub(1)?)?;
+    (json.as_bytes().get(1) == Some(&b'"') && memchr::memchr(b'\\', name.as_bytes()).is_none()).then_some(name)
 }
 
 /// Reads the first element of a list as a name.

@@ -32,18 +32,30 @@ pub(super) enum Fault {
 
 /// Checks that `text` is one JSON value and gives back where it is; only white space may stand around it.
 pub(super) fn check(text: &str) -> Result<Range<usize>, Fault> {
-    check_counting(text).map(|(place, _)| place)
+    check_list(text).map(|(place, _)| place)
 }
 
-/// As [`check`]; also says how many commas stand between the elements or members of the value itself.
-pub(super) fn check_counting(text: &str) -> Result<(Range<usize>, usize), Fault> {
+/// As [`check`]; also says what is seen in passing of a list.
+pub(super) fn check_list(text: &str) -> Result<(Range<usize>, Shape), Fault> {
     let mut reader = Reader::new(text);
     reader.peek()?;
     let start = reader.at;
-    let commas = reader.skip_value()?;
+    let shape = reader.skip_value()?;
     let end = reader.at;
+    if end == text.len() {
+        return Ok((start..end, shape));
+    }
     reader.skip_whitespace();
-    if reader.at == text.len() { Ok((start..end, commas)) } else { Err(reader.fault()) }
+    if reader.at == text.len() { Ok((start..end, shape)) } else { Err(reader.fault()) }
+}
+
+/// What is seen of an array or object by whoever steps over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Shape {
+    /// How many commas stand between its elements or members.
+    pub(super) commas: usize,
+    /// Where its first element ends; 0 if it has none.
+    pub(super) first_end: usize,
 }
 
 /// A place in JSON text.
@@ -294,12 +306,12 @@ impl<'a> Reader<'a> {
         self.at - start
     }
 
-    /// Skips one value and checks it while doing so. Says how many commas stand between its own elements or members.
-    pub(super) fn skip_value(&mut self) -> Result<usize, Fault> {
+    /// Skips one value and checks it while doing so.
+    pub(super) fn skip_value(&mut self) -> Result<Shape, Fault> {
         // What we are inside of, one bit a level, the innermost last: 1 for an object, 0 for an array.
         let mut objects = 0_u128;
         let mut depth = 0;
-        let mut commas = 0;
+        let mut shape = Shape::default();
         loop {
             match self.peek()? {
                 b'"' => self.skip_string()?,
@@ -329,12 +341,15 @@ impl<'a> Reader<'a> {
             // A value is complete, and with it perhaps what it is in.
             loop {
                 if depth == 0 {
-                    return Ok(commas);
+                    return Ok(shape);
+                }
+                if depth == 1 && shape.first_end == 0 {
+                    shape.first_end = self.at;
                 }
                 match (self.peek()?, objects & 1 == 1) {
                     (b',', in_object) => {
                         self.at += 1;
-                        commas += usize::from(depth == 1);
+                        shape.commas += usize::from(depth == 1);
                         if in_object {
                             self.skip_key()?;
                         }

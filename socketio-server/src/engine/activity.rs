@@ -12,10 +12,14 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::clock::coarse;
+
 /// Since when a connection has been waiting, and for what. Times are milliseconds since it was accepted.
 #[derive(Debug)]
 pub(crate) struct Activity {
     start: Instant,
+    /// The same moment by the clock that every read and write looks at.
+    coarse_start: Duration,
     /// Requests that are not answered to the end.
     requests: AtomicU32,
     /// When the first byte of a request came whose head is not whole, plus one; 0 for none.
@@ -31,6 +35,7 @@ impl Activity {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
+            coarse_start: coarse(),
             requests: AtomicU32::new(0),
             head: AtomicU64::new(1),
             last: AtomicU64::new(0),
@@ -61,7 +66,7 @@ impl Activity {
     }
 
     fn now(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
+        coarse().saturating_sub(self.coarse_start).as_millis() as u64
     }
 
     fn read(&self) {

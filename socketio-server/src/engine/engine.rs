@@ -31,6 +31,9 @@ pub struct Engine {
     pub(super) shared: Arc<Shared>,
 }
 
+/// By id. The ids are ours, or the application's: nobody outside chooses what is hashed into one bucket.
+type Sessions = HashMap<ByteString, Arc<Connection>, foldhash::fast::RandomState>;
+
 /// What every connection of an engine shares.
 pub(super) struct Shared {
     pub(super) config: EngineConfig,
@@ -39,7 +42,7 @@ pub(super) struct Shared {
     /// Compresses and inflates messages, if that is on.
     pub(super) codec: Option<Arc<Codec>>,
     pub(super) connection_errors: ConnectionErrorHooks,
-    sessions: Mutex<HashMap<ByteString, Arc<Connection>>>,
+    sessions: Mutex<Sessions>,
     /// Ids of the application's making whose sessions are not open yet.
     reserved: Mutex<HashSet<ByteString>>,
     accept: Accept,
@@ -196,7 +199,7 @@ impl Shared {
         self.codec.as_ref().filter(|_| terms.agreement.is_some_and(|agreement| agreement.full_window()))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ByteString, Arc<Connection>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Sessions> {
         self.sessions.lock().expect("nothing panics under the lock of the sessions")
     }
 

@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -68,27 +68,43 @@ impl Engine {
         let origin = cors.and_then(|_| request.headers().get(header::ORIGIN).cloned());
         let upgrade = wants_web_socket(&request).then(|| Upgrade::of(&mut request));
         let is_upgrade = upgrade.is_some();
-        let head = Request::new(&request, self.shared.config.trust_proxy.as_ref());
-        let mut response = match self.shared.route(request, &head, upgrade).await {
+        let (parts, body) = request.into_parts();
+        let request = http::Request::from_parts(parts, ());
+        let head = Head { request: &request, shared: &self.shared, copy: OnceLock::new() };
+        let mut response = match self.shared.route(&head, body, upgrade).await {
             Ok(mut response) => {
                 if let Some(headers) = &self.shared.config.headers
                     && (response.status().is_success() || response.status().is_informational())
                 {
-                    headers.add(response.headers_mut(), &head);
+                    headers.add(response.headers_mut(), head.copy());
                 }
                 response
             }
             Err(error) => {
                 self.shared.counters.refused(error.code());
                 tracing::debug!(target: "socketio::connection", code = error.code(), message = error.message(), "a request is refused");
-                self.shared.connection_errors.tell(&head, &error);
-                if is_upgrade { refuse_upgrade(&error, head.header("sec-websocket-version")) } else { refuse(&error) }
+                self.shared.connection_errors.tell(head.copy(), &error);
+                if is_upgrade { refuse_upgrade(&error, &request) } else { refuse(&error) }
             }
         };
         if let Some(cors) = cors {
             cors.add_headers(origin.as_ref(), response.headers_mut());
         }
         response
+    }
+}
+
+/// A request without its body, and the copy of it that a session keeps and applications see: made when first wanted,
+/// which by most polls it never is.
+struct Head<'a> {
+    request: &'a http::Request<()>,
+    shared: &'a Shared,
+    copy: OnceLock<Request>,
+}
+
+impl Head<'_> {
+    fn copy(&self) -> &Request {
+        self.copy.get_or_init(|| Request::new(self.request, self.shared.config.trust_proxy.as_ref()))
     }
 }
 
@@ -106,14 +122,14 @@ fn wants_web_socket<B>(request: &http::Request<B>) -> bool {
             .filter_map(|value| value.to_str().ok())
             .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
     };
-    is_extended_connect(request) || (has(header::CONNECTION, "upgrade") && has(header::UPGRADE, "websocket"))
+    is_extended_connect(request) || (has(header::UPGRADE, "websocket") && has(header::CONNECTION, "upgrade"))
 }
 
 impl Shared {
     async fn route<B>(
         self: &Arc<Self>,
-        request: http::Request<B>,
-        head: &Request,
+        head: &Head<'_>,
+        body: B,
         upgrade: Option<Upgrade>,
     ) -> Result<Response<Body>, HandshakeError>
     where
@@ -121,32 +137,30 @@ impl Shared {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let query = Query::parse(head.raw_query());
+        let request = head.request;
+        let query = Query::parse(request.uri().query().unwrap_or_default());
         let transport = match query.transport() {
             Some(transport @ (TransportKind::Polling | TransportKind::WebSocket)) if self.config.serves(transport) => {
                 transport
             }
             _ => return Err(HandshakeError::UnknownTransport { transport: query.get("transport").map(str::to_owned) }),
         };
-        origin::check(&self.config, &request)?;
+        origin::check(&self.config, request)?;
         let version = query.version();
 
         if let Some(sid) = query.sid() {
             let connection = self.known_session(sid, version)?;
             return match (transport, upgrade) {
                 (TransportKind::WebSocket, Some(upgrade)) if self.config.allow_upgrades => {
-                    self.probe(&request, connection, query.b64(), upgrade)
+                    self.probe(request, connection, query.b64(), upgrade)
                 }
-                (TransportKind::Polling, None) => {
-                    let jsonp = query.j().map(str::to_owned);
-                    self.poll_or_post(request, head, connection, jsonp).await
-                }
+                (TransportKind::Polling, None) => self.poll_or_post(request, body, connection, query.j()).await,
                 (TransportKind::Polling, Some(_)) => Err(BadRequest::TransportHandshakeError.into()),
                 _ => Err(mismatch(transport, &connection)),
             };
         }
 
-        if request.method() != Method::GET && !is_extended_connect(&request) {
+        if request.method() != Method::GET && !is_extended_connect(request) {
             return Err(HandshakeError::BadMethod { method: request.method().to_string() });
         }
         if (transport == TransportKind::WebSocket) != upgrade.is_some() {
@@ -155,15 +169,16 @@ impl Shared {
         let Some(version) = version.filter(|version| *version == Version::V4 || self.config.allow_eio3) else {
             return Err(HandshakeError::UnsupportedVersion { protocol: 3 });
         };
+        let head = head.copy();
         let pass = self.count_in(head)?;
         let id = self.admit(head).await?;
         let base64 = query.b64();
         let cookie = self.config.cookie.as_ref().and_then(|cookie| cookie.header(&id.sid, head.secure()));
         let mut response = match upgrade {
-            Some(upgrade) => self.open_web_socket(&request, (id, pass), head.clone(), version, base64, upgrade)?,
+            Some(upgrade) => self.open_web_socket(request, (id, pass), head.clone(), version, base64, upgrade)?,
             None => {
                 let body = self.open_polling(&id, pass, head.clone(), version, base64);
-                poll_response(&self.config, PollBody { body, compress: true }, query.j(), head).await
+                poll_response(&self.config, PollBody { body, compress: true }, query.j(), request).await
             }
         };
         if let Some(cookie) = cookie {
@@ -257,10 +272,10 @@ impl Shared {
 
     async fn poll_or_post<B>(
         self: &Arc<Self>,
-        request: http::Request<B>,
-        head: &Request,
+        request: &http::Request<()>,
+        body: B,
         connection: Arc<Connection>,
-        jsonp: Option<String>,
+        jsonp: Option<&str>,
     ) -> Result<Response<Body>, HandshakeError>
     where
         B: HttpBody + Send + 'static,
@@ -271,8 +286,8 @@ impl Shared {
             return Err(mismatch(TransportKind::Polling, &connection));
         }
         match *request.method() {
-            Method::GET => Ok(poll(connection, jsonp.as_deref(), head).await),
-            Method::POST => Ok(self.post(request, connection, jsonp.is_some()).await),
+            Method::GET => Ok(poll(connection, jsonp, request).await),
+            Method::POST => Ok(self.post(request, body, connection, jsonp.is_some()).await),
             // The reference answers 500, as if the fault were its own.
             _ => Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
         }
@@ -280,7 +295,8 @@ impl Shared {
 
     async fn post<B>(
         self: &Arc<Self>,
-        request: http::Request<B>,
+        request: &http::Request<()>,
+        body: B,
         connection: Arc<Connection>,
         jsonp: bool,
     ) -> Response<Body>
@@ -302,7 +318,7 @@ impl Shared {
             connection.handle(Input::TransportFailed("invalid content"));
             return empty(StatusCode::BAD_REQUEST);
         }
-        let body = match self.read_body(request).await {
+        let body = match self.read_body(body).await {
             Ok(body) => body,
             Err(status) => {
                 guard.connection = None;
@@ -336,18 +352,17 @@ impl Shared {
         poll_fn(|cx| connection.poll_handled(cx)).await;
         guard.connection = None;
         connection.handle(Input::PostAnswered);
-        response(StatusCode::OK, "text/html", Bytes::from_static(b"ok"))
+        response(&HTML, Bytes::from_static(b"ok"))
     }
 
     /// The whole body of a POST, if it is neither too long nor too slow.
-    async fn read_body<B>(&self, request: http::Request<B>) -> Result<Bytes, StatusCode>
+    async fn read_body<B>(&self, body: B) -> Result<Bytes, StatusCode>
     where
         B: HttpBody + Send + 'static,
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
         let max = self.config.max_payload(TransportKind::Polling);
-        let body = request.into_body();
         if body.size_hint().lower() > max as u64 {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
@@ -453,7 +468,7 @@ impl Drop for Aborted {
     }
 }
 
-async fn poll(connection: Arc<Connection>, jsonp: Option<&str>, head: &Request) -> Response<Body> {
+async fn poll(connection: Arc<Connection>, jsonp: Option<&str>, request: &http::Request<()>) -> Response<Body> {
     let shared = connection.shared.clone();
     if connection.handle(Input::PollOpened).is_some() {
         return empty(StatusCode::BAD_REQUEST);
@@ -466,7 +481,7 @@ async fn poll(connection: Arc<Connection>, jsonp: Option<&str>, head: &Request) 
     .await;
     guard.connection = None;
     let config = &shared.config;
-    poll_response(config, body, jsonp, head).await
+    poll_response(config, body, jsonp, request).await
 }
 
 /// A stream that has become a WebSocket, in halves, with what was read ahead.
@@ -617,22 +632,23 @@ async fn poll_response(
     config: &EngineConfig,
     PollBody { body, compress }: PollBody,
     jsonp: Option<&str>,
-    head: &Request,
+    request: &http::Request<()>,
 ) -> Response<Body> {
     let (kind, bytes) = match jsonp {
-        Some(index) => ("text/plain; charset=UTF-8", jsonp::wrap(index, &String::from_utf8_lossy(&body.bytes)).into()),
-        None if body.binary => ("application/octet-stream", body.bytes),
-        None => ("text/plain; charset=UTF-8", body.bytes),
+        Some(index) => (&TEXT, jsonp::wrap(index, &String::from_utf8_lossy(&body.bytes)).into()),
+        None if body.binary => (&BINARY, body.bytes),
+        None => (&TEXT, body.bytes),
     };
     let (bytes, encoding) = match config.http_compression {
-        Some(threshold) if compress && bytes.len() >= threshold => packed(bytes, head).await,
+        Some(threshold) if compress && bytes.len() >= threshold => Box::pin(packed(bytes, request)).await,
         _ => (bytes, None),
     };
-    let mut response = response(StatusCode::OK, kind, bytes);
+    let mut response = response(kind, bytes);
     if let Some(encoding) = encoding {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
     }
-    if head.header("user-agent").is_some_and(|agent| agent.contains(";MSIE") || agent.contains("Trident/")) {
+    let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    if agent.contains(";MSIE") || agent.contains("Trident/") {
         response.headers_mut().insert("x-xss-protection", HeaderValue::from_static("0"));
     }
     response
@@ -640,8 +656,8 @@ async fn poll_response(
 
 /// A body as the client likes it, and the name of that form.
 #[cfg(feature = "compression")]
-async fn packed(body: Bytes, head: &Request) -> (Bytes, Option<&'static str>) {
-    let accepted = head.header("accept-encoding");
+async fn packed(body: Bytes, request: &http::Request<()>) -> (Bytes, Option<&'static str>) {
+    let accepted = request.headers().get(header::ACCEPT_ENCODING).and_then(|accepted| accepted.to_str().ok());
     let Some(encoding) = accepted.and_then(|accepted| Encoding::preferred(accepted, compression::OFFERED)) else {
         return (body, None);
     };
@@ -652,7 +668,7 @@ async fn packed(body: Bytes, head: &Request) -> (Bytes, Option<&'static str>) {
 }
 
 #[cfg(not(feature = "compression"))]
-async fn packed(body: Bytes, _: &Request) -> (Bytes, Option<&'static str>) {
+async fn packed(body: Bytes, _: &http::Request<()>) -> (Bytes, Option<&'static str>) {
     (body, None)
 }
 
@@ -668,25 +684,30 @@ fn refuse(error: &HandshakeError) -> Response<Body> {
     response
 }
 
-fn refuse_upgrade(error: &HandshakeError, web_socket_version: Option<&str>) -> Response<Body> {
+fn refuse_upgrade(error: &HandshakeError, request: &http::Request<()>) -> Response<Body> {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = Response::new(Full::from(error.message().to_owned()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    if web_socket_version != Some("13") {
+    if request.headers().get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")); // RFC 6455, 4.4
     }
     response
 }
 
-fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
+// Every poll is answered with one of these: checked once, when this is compiled.
+static TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
+static BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+static HTML: HeaderValue = HeaderValue::from_static("text/html");
+static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+fn response(kind: &HeaderValue, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_TYPE, kind.clone());
+    headers.insert(header::CACHE_CONTROL, NO_STORE.clone());
     response
 }
 

@@ -6,7 +6,7 @@
 
 mod activity;
 mod body;
-mod clock;
+pub(crate) mod clock;
 mod codec;
 #[cfg(feature = "compression")]
 mod compression;

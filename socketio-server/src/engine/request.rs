@@ -68,7 +68,8 @@ impl Request {
 
     /// The query, without its question mark, as it came.
     pub fn raw_query(&self) -> &str {
-        self.url().split_once('?').map_or("", |(_, query)| query)
+        let at = self.url().bytes().position(|byte| byte == b'?');
+        at.and_then(|at| self.url().get(at + 1..)).unwrap_or_default()
     }
 
     /// One parameter of the query, decoded. The last of several with one name.
@@ -117,7 +118,10 @@ fn push_headers(text: &mut String, headers: &HeaderMap) {
     for (name, value) in headers {
         text.push_str(name.as_str());
         text.push('\n');
-        text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+        match value.to_str() {
+            Ok(ascii) => text.push_str(ascii),
+            Err(_) => text.push_str(&String::from_utf8_lossy(value.as_bytes())),
+        }
         text.push('\n');
     }
 }

@@ -101,17 +101,18 @@ where
             Stream::Tcp(stream) => {
                 // Fails only on a stream that is broken already, which the first read will say.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(async move {
+                // Boxed: a task is copied several times on its way to the heap, and hyper's connection has some kilobytes.
+                tokio::spawn(Box::pin(async move {
                     let _place = place;
                     connection::receive(stream, origin, &settings, service, &closing).await;
-                });
+                }));
             }
             #[cfg(unix)]
             Stream::Unix(stream) => {
-                tokio::spawn(async move {
+                tokio::spawn(Box::pin(async move {
                     let _place = place;
                     connection::receive(stream, origin, &settings, service, &closing).await;
-                });
+                }));
             }
         }
     }
