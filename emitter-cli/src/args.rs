@@ -9,8 +9,12 @@ use crate::{
     config::{self, Config, Sources},
     decode::Decode,
     failure::Failure,
+    family,
     manual::{Completions, Man},
     output,
+    request::Request,
+    servers::Servers,
+    sockets::Sockets,
     watch::Watch,
 };
 
@@ -37,7 +41,8 @@ const EXAMPLES: &str = r#"Examples:
   tail -f app.log | emitter-cli emit log --lines --to ops
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 Redis not reached in time,
-4 fewer receivers than --require-receivers, 5 part of a bulk run failed."#;
+4 fewer receivers or answers than required, 5 part of a bulk run failed, or some did
+not answer."#;
 
 /// What all commands need.
 #[derive(Args)]
@@ -58,6 +63,9 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, env = "EMITTER_ADAPTER", hide_env_values = true, default_value = "pubsub")]
     #[arg(global = true, help_heading = "Connection")]
     pub(crate) adapter: Adapter,
+
+    #[command(flatten)]
+    pub(crate) family: family::Options,
 
     /// Channel prefix, the adapter's `key`
     #[arg(short, long, value_name = "PREFIX", env = "EMITTER_KEY", hide_env_values = true)]
@@ -133,13 +141,21 @@ pub(crate) enum Command {
     /// Emit an event to clients
     Emit(Emit),
     /// Make matching clients join rooms
-    Join(Rooms),
+    Join(Membership),
     /// Make matching clients leave rooms
-    Leave(Rooms),
+    Leave(Membership),
     /// Disconnect matching clients
     Disconnect(Disconnect),
     /// Emit an event to the servers (serverSideEmit)
     ServerEmit(ServerEmit),
+    /// Emit an event that clients answer, print their answers (NDJSON)
+    Request(Request),
+    /// List matching clients in the cluster
+    Sockets(Sockets),
+    /// List the rooms of the cluster and how many clients each has
+    Rooms,
+    /// Show how many servers are listening, and their clients
+    Servers(Servers),
     /// Print what passes between the servers, as it passes
     #[command(visible_alias = "tail")]
     Watch(Watch),
@@ -255,7 +271,7 @@ pub(crate) struct Emit {
     pub(crate) require_receivers: Option<u64>,
 }
 
-const ARGUMENTS: &str = r#"An ARG that is valid JSON is sent as that value; anything else is sent as a string:
+pub(crate) const ARGUMENTS: &str = r#"An ARG that is valid JSON is sent as that value; anything else is sent as a string:
   42 -> number    0042 -> "0042"    '{"a":1}' -> object    '"42"' -> "42"    hello -> "hello"
 ARG, --str, --file and --binary may be mixed; they are sent in the order given.
 A newline at the end of a file or of stdin is left out, unless it is binary.
@@ -270,7 +286,7 @@ impl Emit {
 
 /// `join` and `leave`
 #[derive(Args)]
-pub(crate) struct Rooms {
+pub(crate) struct Membership {
     /// The rooms to join or to leave
     #[arg(value_name = "ROOM", required = true)]
     pub(crate) rooms: Vec<String>,
@@ -319,6 +335,10 @@ pub(crate) struct ServerEmit {
     /// Event name
     pub(crate) event: String,
 
+    /// Wait for the servers' answers and print them, a line of JSON each
+    #[arg(short, long)]
+    pub(crate) ack: bool,
+
     #[command(flatten)]
     pub(crate) arguments: Arguments,
 }
@@ -359,9 +379,9 @@ impl Invocation {
         settings.add_slash();
         let (_, own) = matches.subcommand().expect("there is none without");
         match &mut command {
-            Command::Emit(Emit { arguments, .. }) | Command::ServerEmit(ServerEmit { arguments, .. }) => {
-                arguments.order(own);
-            }
+            Command::Emit(Emit { arguments, .. })
+            | Command::ServerEmit(ServerEmit { arguments, .. })
+            | Command::Request(Request { arguments, .. }) => arguments.order(own),
             _ => {}
         }
         for name in config::NAMES {
@@ -458,7 +478,8 @@ mod tests {
             "-q -v emit ev",
             "join",
             "disconnect --all --to r",
-            "sockets",
+            "request",
+            "rooms a",
         ] {
             assert!(read(line).is_err(), "{line}");
         }

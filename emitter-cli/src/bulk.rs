@@ -15,7 +15,7 @@ use socketio_emitter::{EmitError, Emitted, Emitter, Receipt};
 use socketio_protocol::socket::Value;
 
 use crate::{
-    args::{Emit, Settings, Target},
+    args::{Adapter, Emit, Settings, Target},
     connect::{Patience, connect},
     failure::{Failure, code},
     message::{self, Delivery, Message},
@@ -43,6 +43,9 @@ pub(crate) async fn run(settings: &Settings, emit: &Emit) -> Result<u8, Failure>
     };
     let mut input = Input::new(emit);
     let mut run = Run::new(settings, emit);
+    if let Some(emitter) = emitter.as_ref().filter(|_| settings.adapter == Adapter::Streams) {
+        run.readers = Some(emitter.of(&settings.nsp).server_count().await? as u64);
+    }
     let mut interrupted = false;
     let mut ended = false;
     while !(ended && run.flying.is_empty()) {
@@ -170,6 +173,8 @@ struct Run<'a> {
     unheard: u64,
     /// The fewest and the most servers that heard one of them.
     heard: Option<(u64, u64)>,
+    /// How many servers read the stream, where there is one.
+    readers: Option<u64>,
     /// The exit code of the last failure.
     last_code: u8,
     warned: bool,
@@ -191,7 +196,20 @@ impl<'a> Run<'a> {
         };
         let flying = VecDeque::with_capacity(IN_FLIGHT);
         let (deadline, heard, warned) = (None, None, false);
-        Run { settings, emit, flying, bar, deadline, sent: 0, failed: 0, unheard: 0, heard, last_code: 0, warned }
+        Run {
+            settings,
+            emit,
+            flying,
+            bar,
+            deadline,
+            sent: 0,
+            failed: 0,
+            unheard: 0,
+            heard,
+            readers: None,
+            last_code: 0,
+            warned,
+        }
     }
 
     fn send(&mut self, number: u64, message: Message, emitter: Option<&Emitter>) {
@@ -210,16 +228,17 @@ impl<'a> Run<'a> {
     /// The oldest message has its answer.
     async fn land(&mut self, number: u64, outcome: Result<Receipt, EmitError>) {
         let Some(Flight { message, .. }) = self.flying.pop_front() else { return };
-        let receivers = match outcome {
-            Ok(receipt) => receipt.receivers(),
+        let receipt = match outcome {
+            Ok(receipt) => receipt,
             Err(error) => return self.fail(number, &error.into()),
         };
+        let receivers = self.readers.unwrap_or(receipt.receivers());
         self.sent += 1;
         self.bar.inc(1);
         let (fewest, most) = self.heard.unwrap_or((receivers, receivers));
         self.heard = Some((fewest.min(receivers), most.max(receivers)));
         if self.settings.json {
-            message.report(self.settings, receivers);
+            message.report(self.settings, receivers, receipt.entry());
         }
         if receivers == 0 && !self.settings.quiet && !std::mem::replace(&mut self.warned, true) {
             let bar = self.bar.clone();

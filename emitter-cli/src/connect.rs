@@ -13,11 +13,7 @@ use std::{
 use socketio_emitter::{Builder, EmitError, Emitter};
 use socketio_redis_client::{Address, ConnectError, Link, TlsOptions, resp::Reply};
 
-use crate::{
-    args::{Adapter, Settings},
-    failure::Failure,
-    output,
-};
+use crate::{args::Settings, failure::Failure, family, output};
 
 /// How much time and how many attempts are left to a command.
 pub(crate) struct Patience {
@@ -83,10 +79,8 @@ pub(crate) async fn connect(settings: &Settings, patience: &mut Patience) -> Res
 
 /// An emitter as the settings say.
 pub(crate) fn builder(settings: &Settings) -> Result<Builder, Failure> {
-    if settings.adapter != Adapter::Pubsub {
-        return Err(Failure::usage("only servers with the classic adapter can be sent to so far"));
-    }
-    Ok(Emitter::builder(&settings.url).key(&settings.key).tls(tls(settings)?))
+    let builder = Emitter::builder(&settings.url).key(&settings.key).tls(tls(settings)?);
+    Ok(family::choose(builder.requests_timeout(settings.timeout), settings))
 }
 
 /// How to trust, and who we are. What cannot be read is told before anybody is called.

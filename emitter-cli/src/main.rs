@@ -2,12 +2,14 @@
 //!
 //! `emitter-cli emit time "$(date -Is)"` is heard by every client of every server on that Redis. [`args`] says what can
 //! be asked for, [`payload`] what the arguments of an event are, [`message`] makes what is published out of both.
-//! [`once`] sends one of these, [`bulk`] many; [`watch`] shows what passes, [`doctor`] what is wrong. Whatever goes wrong is a [`failure`]: three lines, what, why and what to
-//! do, and an exit code that scripts can rely on.
+//! [`once`] sends one of these, [`bulk`] many; [`request`], [`sockets`], [`rooms`] and [`servers`] ask; [`watch`] shows what
+//! passes, [`doctor`] what is wrong. Whatever goes wrong is a [`failure`]: three lines, what, why and what to do, and an
+//! exit code that scripts can rely on.
 
 use std::process::ExitCode;
 
 mod args;
+mod asking;
 mod bench;
 mod bulk;
 mod config;
@@ -15,13 +17,19 @@ mod connect;
 mod decode;
 mod doctor;
 mod failure;
+mod family;
 mod manual;
 mod message;
 mod nobody;
 mod once;
 mod output;
 mod payload;
+mod request;
+mod rooms;
+mod server_ask;
+mod servers;
 mod show;
+mod sockets;
 mod template;
 mod told;
 mod watch;
@@ -54,6 +62,11 @@ fn run(Invocation { settings, command }: Invocation) -> Result<u8, Failure> {
                 whom.confirm(&settings)?;
                 once::run(&settings, message, None).await
             }
+            Command::Request(request) => request::run(&settings, &request).await,
+            Command::Sockets(sockets) => sockets::run(&settings, &sockets).await,
+            Command::Rooms => rooms::run(&settings).await,
+            Command::Servers(servers) => servers::run(&settings, &servers).await,
+            Command::ServerEmit(emit) if emit.ack => server_ask::run(&settings, &emit).await,
             Command::ServerEmit(emit) => once::run(&settings, message::server_emit(&settings, &emit)?, None).await,
             Command::Watch(watch) => watch::run(&settings, &watch).await,
             Command::Decode(decode) => decode::run(&settings, &decode),

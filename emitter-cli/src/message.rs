@@ -1,11 +1,11 @@
 //! What is published for a command, and how it is called when it is reported.
 
 use serde::Serialize;
-use socketio_emitter::{Broadcast, EmitError, Emitter, Plan};
+use socketio_emitter::{Broadcast, EmitError, Emitter, EntryId, Plan};
 use socketio_protocol::socket::{Args, Value};
 
 use crate::{
-    args::{Disconnect, Emit, Rooms, ServerEmit, Settings, Target},
+    args::{Disconnect, Emit, Membership, ServerEmit, Settings, Target},
     connect,
     failure::Failure,
     output,
@@ -24,9 +24,12 @@ pub(crate) struct Message {
 
 impl Message {
     /// Tells on stdout that it was published.
-    pub(crate) fn report(&self, settings: &Settings, receivers: u64) {
+    pub(crate) fn report(&self, settings: &Settings, receivers: u64, entry: Option<EntryId>) {
         if settings.json {
-            output::line(self.as_json(&[("receivers", &receivers)]));
+            let id = entry.map(|entry| entry.to_string());
+            let id = id.as_ref().map(|id| ("id", id as &dyn Told));
+            let more: Vec<_> = [("receivers", &receivers as &dyn Told)].into_iter().chain(id).collect();
+            output::line(self.as_json(&more));
         } else if !settings.quiet {
             output::line(format!("{} → {}", self.done, output::servers(receivers)));
         }
@@ -101,7 +104,7 @@ pub(crate) fn event(
     })
 }
 
-pub(crate) fn join(settings: &Settings, rooms: &Rooms) -> Result<Message, Failure> {
+pub(crate) fn join(settings: &Settings, rooms: &Membership) -> Result<Message, Failure> {
     let io = planner(settings, &settings.nsp)?;
     Ok(Message {
         plan: somebody(select(&io, &rooms.target).plan_sockets_join(&rooms.rooms)?)?,
@@ -110,7 +113,7 @@ pub(crate) fn join(settings: &Settings, rooms: &Rooms) -> Result<Message, Failur
     })
 }
 
-pub(crate) fn leave(settings: &Settings, rooms: &Rooms) -> Result<Message, Failure> {
+pub(crate) fn leave(settings: &Settings, rooms: &Membership) -> Result<Message, Failure> {
     let io = planner(settings, &settings.nsp)?;
     Ok(Message {
         plan: somebody(select(&io, &rooms.target).plan_sockets_leave(&rooms.rooms)?)?,
@@ -140,7 +143,7 @@ pub(crate) fn server_emit(settings: &Settings, emit: &ServerEmit) -> Result<Mess
     })
 }
 
-fn select(io: &Emitter, target: &Target) -> Broadcast {
+pub(crate) fn select(io: &Emitter, target: &Target) -> Broadcast {
     let broadcast = io.except(&target.except);
     if target.to.is_empty() { broadcast } else { broadcast.to(&target.to) }
 }
@@ -150,7 +153,7 @@ fn somebody(plan: Option<Plan>) -> Result<Plan, Failure> {
 }
 
 /// `/`, `/chat (room a, except b)`
-fn whom(io: &Emitter, target: &Target) -> String {
+pub(crate) fn whom(io: &Emitter, target: &Target) -> String {
     let some = |word: &str, names: &[String]| (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")));
     let rooms = if target.to.len() == 1 { "room" } else { "rooms" };
     let parts: Vec<_> = some(rooms, &target.to).into_iter().chain(some("except", &target.except)).collect();

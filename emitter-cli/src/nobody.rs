@@ -7,18 +7,29 @@ use std::{collections::BTreeSet, time::Duration};
 
 use socketio_protocol::cluster::emitter::Channels;
 
-use crate::{args::Settings, connect::Questions, output};
+use crate::{
+    args::{Adapter, Settings},
+    connect::Questions,
+    family, output,
+};
 
 /// Warns that nobody heard what was published on `channel`, and says what may help. Takes no longer than `left`.
 pub(crate) async fn warn(settings: &Settings, channel: &str, left: Duration) {
-    output::warning(&format!("no Socket.IO server is listening on {channel} (key {:?}, adapter pubsub)", settings.key));
+    output::warning(&format!(
+        "no Socket.IO server is listening on {channel} (key {:?}, adapter {})",
+        settings.key,
+        family::name(settings)
+    ));
     // The event is out; a second is enough for advice.
-    let advice = tokio::time::timeout(left.min(Duration::from_secs(1)), advice(settings)).await;
+    let advice = tokio::time::timeout(left.min(Duration::from_secs(1)), advice(settings, channel)).await;
     output::tip(advice.ok().flatten().as_deref().unwrap_or("start a server that has this Redis as its adapter"));
 }
 
-async fn advice(settings: &Settings) -> Option<String> {
+async fn advice(settings: &Settings, channel: &str) -> Option<String> {
     let mut redis = Questions::open(settings, Duration::from_secs(1)).await.ok()?;
+    if settings.adapter != Adapter::Pubsub {
+        return of_other_families(settings, channel, &mut redis).await;
+    }
     let request = Channels::new(&settings.key, &settings.nsp).request().to_owned();
     if let servers @ 1.. = redis.subscribers("NUMSUB", &request).await {
         let servers = output::servers(servers);
@@ -40,8 +51,20 @@ async fn advice(settings: &Settings) -> Option<String> {
         return Some(format!("servers listen with key {key:?} in namespace {nsp}; name them with --key and --nsp"));
     }
     let sharded = redis.list(&["PUBSUB", "SHARDCHANNELS", &format!("{}#/*", settings.key)]).await;
-    (!sharded.is_empty())
-        .then(|| "servers with the sharded adapter are here; they hear only each other so far".to_owned())
+    (!sharded.is_empty()).then(|| "servers with the sharded adapter are here: --adapter sharded".to_owned())
+}
+
+/// Servers with another adapter than the classic one are not many that could be told apart by key and namespace.
+async fn of_other_families(settings: &Settings, channel: &str, redis: &mut Questions) -> Option<String> {
+    let all = family::servers_channel(settings);
+    let how = if settings.adapter == Adapter::Sharded { "SHARDNUMSUB" } else { "NUMSUB" };
+    if let servers @ 1.. = redis.subscribers(how, &all).await
+        && channel != all
+    {
+        return Some(format!("{} listen on {all}, but none has a client in this room", output::servers(servers)));
+    }
+    let classic = listeners(redis).await;
+    (!classic.is_empty()).then(|| "servers with the classic adapter are here: --adapter pubsub".to_owned())
 }
 
 /// The keys and namespaces of all servers with the classic adapter.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    args::Settings,
+    args::{Adapter, Settings},
     connect::{Patience, connect},
     failure::{Failure, code},
     message::Message,
@@ -18,12 +18,12 @@ pub(crate) async fn run(settings: &Settings, message: Message, required: Option<
     }
     let mut patience = Patience::new(settings);
     let emitter = connect(settings, &mut patience).await?;
-    let receivers = loop {
+    let receipt = loop {
         let started = Instant::now();
         let error = match tokio::time::timeout(patience.left(), emitter.publish(&message.plan)).await {
             Ok(Ok(receipt)) => {
                 detail(settings, &message, started);
-                break receipt.receivers();
+                break receipt;
             }
             Ok(Err(error)) => error,
             Err(_) => socketio_emitter::EmitError::Timeout { after: settings.timeout },
@@ -32,7 +32,12 @@ pub(crate) async fn run(settings: &Settings, message: Message, required: Option<
             return Err(error.into());
         }
     };
-    message.report(settings, receivers);
+    let receivers = match settings.adapter {
+        // Who reads an entry is not known; who would is.
+        Adapter::Streams => emitter.of(&settings.nsp).server_count().await? as u64,
+        _ => receipt.receivers(),
+    };
+    message.report(settings, receivers, receipt.entry());
     let required = required.unwrap_or_default();
     if receivers == 0 && !settings.quiet {
         nobody::warn(settings, &message.plan.channel, patience.left()).await;
@@ -57,13 +62,18 @@ pub(crate) fn dry(settings: &Settings, message: &Message) {
         return;
     }
     let size = output::size(message.plan.payload.len());
-    output::line(format!("would PUBLISH {}  ({size})\n{}", message.plan.channel, show::payload(&message.plan)));
+    output::line(format!(
+        "would {} {}  ({size})\n{}",
+        message.plan.verb,
+        message.plan.channel,
+        show::payload(&message.plan)
+    ));
 }
 
 fn detail(settings: &Settings, message: &Message, started: Instant) {
     if settings.verbose > 0 {
         let (size, took) = (output::size(message.plan.payload.len()), started.elapsed().as_secs_f64() * 1_000.0);
-        output::detail(format!("PUBLISH {}  ({size}) in {took:.1} ms", message.plan.channel));
+        output::detail(format!("{} {}  ({size}) in {took:.1} ms", message.plan.verb, message.plan.channel));
     }
     if settings.verbose > 1 {
         output::detail(show::payload(&message.plan));

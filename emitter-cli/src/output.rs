@@ -93,6 +93,11 @@ pub(crate) fn listen(count: u64) -> String {
     format!("{} {}", servers(count), if count == 1 { "listens" } else { "listen" })
 }
 
+/// `1 client`, `2 clients`
+pub(crate) fn clients(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "client" } else { "clients" })
+}
+
 /// `57 B`, `1.2 kB`, `3.4 MB`
 pub(crate) fn size(bytes: usize) -> String {
     match bytes as f64 {

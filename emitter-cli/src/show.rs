@@ -37,6 +37,11 @@ pub(crate) fn value(value: &Value) -> String {
     write(value, &|size| format!("<{size} bytes>"))
 }
 
+/// One value for programs; binary as in [`json`].
+pub(crate) fn value_json(value: &Value) -> String {
+    write(value, &|size| format!(r#"{{"binary":{size}}}"#))
+}
+
 /// The arguments of an event for programs; binary as in [`json`].
 pub(crate) fn values_json(values: &[Value]) -> String {
     let list: Vec<_> = values.iter().map(|value| write(value, &|size| format!(r#"{{"binary":{size}}}"#))).collect();

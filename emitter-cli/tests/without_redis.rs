@@ -149,7 +149,7 @@ fn wrong_usage_ends_with_2_and_says_what_to_do() {
             .collect();
         assert_eq!(ended, Ended::new(2, "", err), "{words:?}");
     }
-    for words in [&["emit"][..], &["emit", "x", "--timeout", "5"], &["sockets"], &["emit", "x", "-c", "2", "-l"], &[]] {
+    for words in [&["emit"][..], &["emit", "x", "--timeout", "5"], &["socket"], &["emit", "x", "-c", "2", "-l"], &[]] {
         let ended = run(NOWHERE, words, "");
         assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{words:?}");
         assert!(ended.err.contains("--help") || ended.err.contains("Usage:"), "{words:?}: {}", ended.err);

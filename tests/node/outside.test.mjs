@@ -1,12 +1,12 @@
 // What our emitter does that npm's does not: it reaches sharded servers, and asks clients and servers. Two servers under
 // test and one of Node.js are asked alike; they tell more than that one.
 //
-//     ADAPTER=classic|sharded|streams SERVER_CMD=... EMITTER_LINES=... node --test outside.test.mjs (see lib/emitters.mjs)
+//     ADAPTER=classic|sharded|streams SERVER_CMD=... EMITTER_LINES=... EMITTER_CMD=... node --test outside.test.mjs (see lib/emitters.mjs)
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { clusterUnderTest, cmd, fresh } from "./lib/cluster.mjs";
-import { openLines } from "./lib/emitters.mjs";
+import { openLines, runCommand } from "./lib/emitters.mjs";
 import { reasonOf } from "./lib/client.mjs";
 import { until } from "./lib/waiting.mjs";
 
@@ -181,6 +181,92 @@ test("asks the servers, and says how many did not answer", async () => {
   for (const answer of received) assert.deepEqual(answer.got, ["x", 1]);
   const nobody = await emitter.send({ op: "serverSideEmitAck", event: "nobody listens", args: [] });
   assert.deepEqual(nobody, { received: [], asked: 3, missing: 3 });
+});
+
+/** Runs our command line; its lines of JSON, and what it says besides. */
+async function line(...words) {
+  const { code, stdout, stderr } = await runCommand(cluster.redis.url, ["--adapter", adapter, ...words]);
+  return { code, out: stdout.split("\n").filter(Boolean), err: stderr.trimEnd() };
+}
+
+test("the command line emits, with what its other commands do", async () => {
+  const { clients, room } = await scene("/chat");
+  const whom = ["-n", "/chat", "--to", room];
+  const emitted = await line("emit", "told", "x", "1", ...whom);
+  // Of the sharded servers those have heard it that have somebody in the room.
+  assert.deepEqual(emitted, { code: 0, out: [`emitted "told" to /chat (room ${room}) → 3 servers`], err: "" });
+  for (const who of ["a1", "b1", "n1"]) assert.deepEqual(await clients[who].heard.next("told"), ["x", 1]);
+  const { out } = await line("emit", "told", ...whom, "--json", "--require-receivers=3");
+  const { receivers, id, ...about } = JSON.parse(out[0]);
+  assert.deepEqual([receivers, about.event, /^\d+-\d+$/.test(id ?? "")], [3, "told", adapter === "streams"]);
+  const bulk = await line("emit", "told", "--count", "3", ...whom);
+  assert.deepEqual(bulk, { code: 0, out: ['emitted "told" 3 times → 3 servers'], err: "" });
+  const verb = { classic: "PUBLISH", sharded: "SPUBLISH", streams: "XADD" }[adapter];
+  assert.match((await line("-N", "emit", "told", ...whom)).out[0], new RegExp(`^would ${verb} socket\\.io`));
+});
+
+test("the command line asks clients", async () => {
+  const { clients, room } = await scene();
+  for (const [who, socket] of Object.entries(clients)) socket.on("q", (n, ack) => ack(who, n));
+  const { code, out, err } = await line("request", "q", "7", "--to", room);
+  assert.equal(err, `3 of 3 clients answered "q" to / (room ${room}) (3 servers)`);
+  assert.equal(code, 0);
+  const told = out.map(JSON.parse).sort((one, other) => (one.args[0] < other.args[0] ? -1 : 1));
+  assert.deepEqual(told, [
+    { id: clients.a1.id, args: ["a1", 7] },
+    { id: clients.b1.id, args: ["b1", 7] },
+    { id: null, args: ["n1"] },
+  ]);
+
+  clients.b2.off("q");
+  const short = await line("request", "q", "7", "--to", clients.a1.id, "--to", clients.b2.id, "--timeout", "500ms", "--json");
+  assert.equal(short.code, 5);
+  assert.deepEqual(short.out.map(JSON.parse), [
+    { id: clients.a1.id, args: ["a1", 7] },
+    { id: clients.b2.id, error: "operation has timed out" },
+    { event: "q", asked: 2, answered: 1, missing: 1, missing_ids: [clients.b2.id], servers: 3, silent_servers: 0 },
+  ]);
+  const few = await line("request", "q", "7", "--to", clients.a1.id, "--require-answers=2", "-q");
+  assert.deepEqual([few.code, few.err], [4, "error: 1 client answered, 2 required"]);
+});
+
+test("the command line lists sockets, rooms and servers, and asks servers", async () => {
+  const { clients, room } = await scene();
+  const lines = Object.values(clients).filter((socket) => socket !== clients.b2).map((socket) => `${socket.id}  127.0.0.1  ${room}`);
+  const sockets = await line("sockets", "--to", room);
+  assert.deepEqual(sockets, { code: 0, out: lines.sort(), err: "3 clients on / (3 servers)" });
+  assert.deepEqual((await line("sockets", "--count", "--to", room, "--except", clients.n1.id)).out, ["2"]);
+  const [nina] = (await line("sockets", "--to", clients.n1.id, "--json")).out.map(JSON.parse);
+  assert.deepEqual([nina.id, nina.rooms, typeof nina.handshake.headers], [clients.n1.id, [clients.n1.id, room], "object"]);
+
+  const rooms = await line("rooms", "--json");
+  assert.deepEqual(rooms.out.map(JSON.parse).find((one) => one.room === room), { room, sockets: 3 });
+  assert.match((await line("rooms")).out.find((one) => one.startsWith(room)), /  3$/);
+
+  const servers = await line("servers", "--require-servers=3");
+  const name = { classic: "pubsub" }[adapter] ?? adapter;
+  assert.deepEqual(servers, { code: 0, out: [`3 servers on / (key "socket.io", adapter ${name}): 4 clients (2 + 1 + 1)`], err: "" });
+  assert.equal((await line("servers", "--require-servers=4")).code, 4);
+  assert.deepEqual(JSON.parse((await line("servers", "--json")).out[0]), { servers: 3, answered: 3, sockets: 4, each: [2, 1, 1] });
+
+  const answers = await line("server-emit", "--ack", "sse-ack", "x", "1");
+  assert.deepEqual([answers.code, answers.err], [0, '3 of 3 servers answered "sse-ack" on /']);
+  const told = answers.out.map(JSON.parse).sort((one, other) => (one.node < other.node ? -1 : 1));
+  assert.deepEqual(told, ["a", "b", "n"].map((node) => ({ node, got: ["x", 1] })));
+  const nobody = await line("server-emit", "--ack", "nobody listens", "--timeout", "300ms", "-q");
+  assert.deepEqual([nobody.code, nobody.err.split("\n")[0]], [5, "error: 3 of 3 servers did not answer within 300 ms"]);
+});
+
+test("the command line says where nobody is", async () => {
+  const { code, out, err } = await line("servers", "-n", "/nowhere");
+  const channel = adapter === "classic" ? "socket.io-request#/nowhere#" : "socket.io#/nowhere#";
+  const name = { classic: "pubsub" }[adapter] ?? adapter;
+  assert.deepEqual([code, out], [0, [`0 servers on /nowhere (key "socket.io", adapter ${name}): 0 clients`]]);
+  assert.ok(err.startsWith(`warning: no Socket.IO server is listening on ${channel} (key "socket.io", adapter ${name})\ntip:   `), err);
+  const asked = await line("request", "q", "-n", "/nowhere", "--require-answers", "-q");
+  assert.deepEqual(asked, { code: 4, out: [], err: "error: 0 clients answered, 1 required" });
+  const dry = await line("-N", "rooms");
+  assert.deepEqual([dry.code, dry.err.split("\n")[0]], [2, "error: --dry-run is for what changes something"]);
 });
 
 test("is not held up by a server that is frozen, and does not wait for one that is gone", async () => {

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 #[test]
 fn emitters_reach_five_servers_of_three_generations() {
-    suite("emitter.test.mjs").server("EMITTER_CMD", workspace_binary("emitter-cli", "without_redis")).run();
+    suite("emitter.test.mjs").run();
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn beyond_the_emitter_of_node_js_with_servers_on_streams() {
     suite("outside.test.mjs").env("ADAPTER", "streams").run();
 }
 
-/// A suite of servers and clients, which borrows our emitter.
+/// A suite of servers and clients, which borrows our emitter and has our command line.
 fn suite(file: &str) -> NodeSuite {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback gives a port");
     let address = listener.local_addr().expect("a listener has an address").to_string();
@@ -44,7 +44,10 @@ fn suite(file: &str) -> NodeSuite {
             thread::spawn(move || lend_emitter(stream));
         }
     });
-    NodeSuite::new(file).server("SERVER_CMD", env!("CARGO_BIN_EXE_cluster-node")).env("EMITTER_LINES", address)
+    NodeSuite::new(file)
+        .server("SERVER_CMD", env!("CARGO_BIN_EXE_cluster-node"))
+        .server("EMITTER_CMD", workspace_binary("emitter-cli", "without_redis"))
+        .env("EMITTER_LINES", address)
 }
 
 /// What a line asks for.

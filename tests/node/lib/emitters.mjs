@@ -43,20 +43,26 @@ async function openNpm(url) {
   };
 }
 
-async function openCommand(url) {
+/** Runs EMITTER_CMD with some words; how it ended and what it said. */
+export function runCommand(url, words) {
   const [file, ...start] = commandFrom("EMITTER_CMD");
+  return new Promise((resolve, reject) => {
+    execFile(file, [...start, ...words], { env: { ...process.env, REDIS_URL: url }, timeout: 10_000 }, (error, stdout, stderr) => {
+      if (error && typeof error.code !== "number") reject(error);
+      else resolve({ code: error?.code ?? 0, stdout, stderr });
+    });
+  });
+}
+
+async function openCommand(url) {
   return {
-    send(m) {
-      const args = [...start, "emit", m.event, ...m.args.map((arg) => (typeof arg === "string" ? arg : JSON.stringify(arg)))];
+    async send(m) {
+      const args = ["emit", m.event, ...m.args.map((arg) => (typeof arg === "string" ? arg : JSON.stringify(arg)))];
       for (const room of m.to ?? []) args.push("--to", room);
       for (const room of m.except ?? []) args.push("--except", room);
       if (m.nsp) args.push("--nsp", m.nsp);
-      return new Promise((resolve, reject) => {
-        execFile(file, args, { env: { ...process.env, REDIS_URL: url }, timeout: 10_000 }, (error, stdout, stderr) => {
-          if (error) reject(new Error(`${[file, ...args].join(" ")}: ${error.message}\n${stdout}${stderr}`));
-          else resolve();
-        });
-      });
+      const { code, stdout, stderr } = await runCommand(url, args);
+      if (code) throw new Error(`${args.join(" ")}: exit ${code}\n${stdout}${stderr}`);
     },
     close: () => {},
   };
