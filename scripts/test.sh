@@ -5,7 +5,7 @@
 #   scripts/test.sh --setup-only    only get what is missing
 #   scripts/test.sh --reference     prove the Node.js suites on the reference server instead of on ours
 #
-# Besides Rust the tests need a C compiler for linking, redis-server, Chromium (CHROMIUM names another than
+# Besides Rust the tests need a C compiler for linking, redis-server, nginx, HAProxy, Chromium (CHROMIUM names another than
 # /usr/bin/chromium), Node.js 18 or newer, npm, Python 3 with venv, and the packages of tests/node and tests/python. As
 # root the programs are installed with apt-get; otherwise this says what to install and stops. The Redis that tests use is
 # a process of their own on a free port: one that runs already is not touched, and none is left running.
@@ -43,6 +43,8 @@ install_programs() {
   command -v cc >/dev/null || packages+=(gcc libc6-dev)
   command -v redis-server >/dev/null || packages+=(redis-server)
   [[ -x ${CHROMIUM:-/usr/bin/chromium} ]] || packages+=(chromium)
+  [[ -x $(PATH=$PATH:/usr/sbin command -v nginx) ]] || packages+=(nginx-light)
+  [[ -x $(PATH=$PATH:/usr/sbin command -v haproxy) ]] || packages+=(haproxy)
   command -v node >/dev/null || packages+=(nodejs)
   python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
   # What npm needs to trust the registry is only a recommendation of its package.
@@ -116,7 +118,8 @@ prove_suites() {
       api* | compare* | examples* | outside*) continue ;; # the client's side of a test in Rust, and the comparison with the reference itself
       webtransport*) continue ;; # the reference needs a native module for it
       recovery-cluster*) SERVER_CMD=$NODE_CMD family=streams ;;
-      cluster* | outage* | emitter*) SERVER_CMD=$NODE_CMD ;;
+      idle-rooms*) SERVER_CMD=$NODE_CMD family=sharded ;;
+      cluster* | outage* | emitter* | faults* | proxies*) SERVER_CMD=$NODE_CMD ;;
       *) SERVER_CMD="node servers/conformance.mjs" ;;
     esac
     step env ADAPTER="${family:-classic}" node --test --test-reporter=spec "$suite"

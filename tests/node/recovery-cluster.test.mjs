@@ -74,6 +74,10 @@ for (const [from, to] of ["ab", "aa", "an", "nb", "ba"]) {
         await sleep(20);
       }
       if (better.asserted) volatile = await say("a", { volatile: true });
+      // A Node.js server sends again what it reads after it has taken a client back.
+      for (const sender of Object.values(senders)) {
+        await until(2000, "all nodes have read all", () => sender.heard.of("bytes").length === 3 && (!volatile || sender.heard.of("news").some(([n]) => n === volatile)));
+      }
     });
     assert.deepEqual([socket.recovered, socket.id], [true, id]);
     const { recovered, node } = await cmd(socket, { op: "whoami" });
@@ -81,7 +85,7 @@ for (const [from, to] of ["ab", "aa", "an", "nb", "ba"]) {
     assert.deepEqual((await cmd(socket, { op: "rooms" })).rooms.sort(), [id, room].sort());
     assert.deepEqual((await cmd(socket, { op: "data" })).data, { name: "ana", list: [1, null, "é"] });
     for (const name of ["a", "b", "n"]) said.push(await say(name, { to: [room] }));
-    await until(2000, "all is heard", () => socket.heard.of("news").length >= said.length);
+    await until(2000, "all is heard", () => said.every((number) => socket.heard.of("news").some(([n]) => n === number)));
     // A Node.js server sends what was volatile again.
     const heard = socket.heard.of("news").map(([n]) => n).filter((n) => to !== "n" || n !== volatile);
     assert.deepEqual(heard.sort((x, y) => x - y), said);

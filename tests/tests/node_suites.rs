@@ -3,7 +3,7 @@
 //! Each test here is one file of `tests/node`, whose own report is shown when it fails. `tests/node/README.md` says how
 //! to run one alone, and against another server.
 
-use socketio_tests::NodeSuite;
+use socketio_tests::{NodeSuite, valkey_server};
 
 const CONFORMANCE_SERVER: &str = env!("CARGO_BIN_EXE_conformance-server");
 const CLUSTER_NODE: &str = env!("CARGO_BIN_EXE_cluster-node");
@@ -16,9 +16,12 @@ fn cluster(file: &str) {
     NodeSuite::new(file).server("SERVER_CMD", CLUSTER_NODE).run();
 }
 
-fn in_each_family(file: &str, families: &[&str]) {
-    let suite = |family: &&str| NodeSuite::new(file).env("ADAPTER", *family).server("SERVER_CMD", CLUSTER_NODE);
-    NodeSuite::run_together(families.iter().map(suite));
+fn family(file: &str, family: &str) -> NodeSuite {
+    NodeSuite::new(file).env("ADAPTER", family).server("SERVER_CMD", CLUSTER_NODE)
+}
+
+fn in_each_family(file: &str) {
+    NodeSuite::run_together(["classic", "sharded", "streams"].map(|name| family(file, name)));
 }
 
 #[test]
@@ -108,12 +111,34 @@ fn order_loss_and_isolation() {
 
 #[test]
 fn a_cluster_with_node_js() {
-    in_each_family("cluster.test.mjs", &["classic", "sharded", "streams"]);
+    in_each_family("cluster.test.mjs");
 }
 
 #[test]
 fn recovery_on_another_node() {
-    in_each_family("recovery-cluster.test.mjs", &["streams"]);
+    family("recovery-cluster.test.mjs", "streams").run();
+}
+
+#[test]
+fn numbered_messages_through_faults() {
+    in_each_family("faults.test.mjs");
+}
+
+#[test]
+fn a_room_without_a_member_costs_nothing() {
+    family("idle-rooms.test.mjs", "sharded").run();
+}
+
+#[test]
+fn on_valkey() {
+    let suites =
+        [("cluster.test.mjs", "sharded"), ("recovery-cluster.test.mjs", "streams"), ("faults.test.mjs", "classic")];
+    NodeSuite::run_together(suites.map(|(file, name)| family(file, name).env("REDIS_SERVER", valkey_server())));
+}
+
+#[test]
+fn behind_nginx_and_haproxy() {
+    cluster("proxies.test.mjs");
 }
 
 #[test]
@@ -123,5 +148,5 @@ fn a_cluster_whose_redis_goes_and_comes_back() {
 
 #[test]
 fn what_our_servers_ask_beyond_node_js() {
-    in_each_family("everywhere.test.mjs", &["classic", "sharded", "streams"]);
+    in_each_family("everywhere.test.mjs");
 }

@@ -9,16 +9,18 @@ import { within } from "./waiting.mjs";
 /**
  * Two nodes of the server under test, `a` and `b`, and one Node.js server, `n`, on a Redis of their own. They start
  * before the first test of the file and end after the last; `more` can start others beside them, and ends them. `env` is
- * for the nodes, `redis` for Redis.
+ * for the nodes, `redis` for Redis; `redisOf` says how a node gets there, if not straight.
  */
-export function clusterUnderTest(more, { env = {}, redis } = {}) {
+export function clusterUnderTest(more, { env = {}, redis, redisOf } = {}) {
   const cluster = { nodes: {} };
   const commands = { a: () => commandFrom("SERVER_CMD"), b: () => commandFrom("SERVER_CMD"), n: () => nodeServer("cluster-node.mjs") };
   /** Starts one node, on the port it had if it has been there before. */
   cluster.start = async (name) => {
     const adapter = process.env.ADAPTER ?? "classic";
+    const url = cluster.nodes[name]?.redis ?? (await redisOf?.(name, cluster.redis)) ?? cluster.redis.url;
     const at = { port: cluster.nodes[name]?.port };
-    cluster.nodes[name] = await startServer(commands[name](), { ADAPTER: adapter, REDIS_URL: cluster.redis.url, NODE_NAME: name, ...env }, at);
+    cluster.nodes[name] = await startServer(commands[name](), { ADAPTER: adapter, REDIS_URL: url, NODE_NAME: name, ...env }, at);
+    cluster.nodes[name].redis = url;
   };
   before(async () => {
     cluster.redis = await startRedis(undefined, redis);

@@ -29,7 +29,7 @@ export class Program {
   constructor(command, env = {}) {
     const [file, ...args] = command;
     this.name = path.basename(args.at(-1) ?? file);
-    this.#child = spawn(file, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = spawn(file, args, { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin`, ...env }, stdio: ["ignore", "pipe", "pipe"] });
     const keep = (bytes) => (this.#output = (this.#output + bytes).slice(-4000));
     this.#child.stdout.on("data", keep);
     this.#child.stderr.on("data", keep);
@@ -115,11 +115,11 @@ export function serverUnderTest(env, options) {
   return server;
 }
 
-/** A Redis of this suite's own, on a free port, without any file, unless there are `options`. */
+/** A Redis (REDIS_SERVER names another server like it) of this suite's own, on a free port, without any file, unless there are `options`. */
 export async function startRedis(port, options = ["--appendonly", "no", "--dir", "/tmp"]) {
   port ??= await freePort();
   const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", ...options];
-  const redis = new Program(["redis-server", ...args]);
+  const redis = new Program([process.env.REDIS_SERVER ?? "redis-server", ...args]);
   redis.name = "redis-server";
   redis.port = port;
   redis.url = `redis://127.0.0.1:${port}`;

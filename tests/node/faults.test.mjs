@@ -1,0 +1,156 @@
+// Numbered messages through faults: what is lost is lost within the fault, and told; nothing comes twice or out of order,
+// and the cluster is back within 3 s. Two nodes under test and one of Node.js, over pub/sub.
+//
+//     ADAPTER=classic|sharded SERVER_CMD='["target/debug/cluster-node"]' node --test faults.test.mjs
+
+import assert from "node:assert/strict";
+import { after, afterEach, test } from "node:test";
+import { createClient } from "redis";
+import { better } from "./lib/better.mjs";
+import { ask } from "./lib/client.mjs";
+import { clusterUnderTest, cmd, fresh } from "./lib/cluster.mjs";
+import { startRedis } from "./lib/process.mjs";
+import { sleep, until, within } from "./lib/waiting.mjs";
+import { Way } from "./lib/way.mjs";
+
+const way = new Way();
+after(() => way.close());
+const cluster = clusterUnderTest(undefined, { redisOf: async (name, redis) => (name === "b" ? way.open(redis.port) : redis.url) });
+const ours = ["a", "b"];
+
+const timers = new Set();
+afterEach(() => timers.forEach(clearInterval));
+
+/**
+ * Our nodes broadcast numbers before, while and after `fault` is done, which returns when it was over. Then both hear each
+ * other again within 3 s; local clients have heard all, at once; the others all but what was sent within the fault.
+ */
+async function through(fault) {
+  const name = fresh("stream");
+  const clients = {};
+  for (const node of ["a", "b", "n"]) clients[node] = await cluster.client(node);
+  const heard = (at, from) => clients[at].heard.of(name).filter(([sender]) => sender === from).map(([, n]) => n);
+  const sent = { a: [], b: [] };
+  const feed = setInterval(() => {
+    for (const from of ours) {
+      sent[from].push(Date.now());
+      clients[from].emit("cmd", { op: "broadcast", event: name, args: [from, sent[from].length - 1] }, () => {});
+    }
+  }, 5);
+  timers.add(feed);
+  await sleep(150);
+  const began = Date.now();
+  const before = Object.fromEntries(ours.map((at) => [at, Object.fromEntries(ours.map((from) => [from, heard(at, from).at(-1) ?? -1]))]));
+  const over = await fault({
+    /** What is sent now is heard at home now. */
+    atHome: async () => {
+      for (const node of ours) {
+        const count = sent[node].length;
+        await until(500, `${node} hears itself`, () => heard(node, node).length > count);
+        assert.deepEqual(await within(500, "an answer", ask(clients[node], "echo", node)), [node]);
+      }
+    },
+  });
+  const marks = Object.fromEntries(ours.map((node) => [node, sent[node].length]));
+  const crossed = () => ours.every((at) => ours.every((from) => (heard(at, from).at(-1) ?? -1) >= marks[from]));
+  await until(3000 - (Date.now() - over), "our nodes hear each other within 3 s", crossed);
+  const back = Date.now();
+  await sleep(200);
+  clearInterval(feed);
+  const last = (at, from) => heard(at, from).at(-1) === sent[from].length - 1;
+  await until(2000, "the last of all", () => ours.every((at) => ours.every((from) => last(at, from))));
+  const lost = {};
+  for (const at of ["a", "b", "n"]) {
+    for (const from of ours) {
+      const numbers = heard(at, from);
+      assert.deepEqual(numbers, [...new Set(numbers)].sort((x, y) => x - y), `${at} heard ${from} in order, nothing twice`);
+      const there = new Set(numbers);
+      const missing = sent[from].map((time, n) => [n, time]).filter(([n]) => !there.has(n));
+      if (at === from) assert.deepEqual(missing, [], `${at} heard all of its own`);
+      if (!ours.includes(at)) continue; // What a Node.js server loses is its own affair.
+      for (const [n, time] of missing) {
+        assert.ok(n > before[at][from] && time <= back, `${n} of ${from} was sent ${time - began} ms after the fault began, and ${time - over} after its end`);
+      }
+      lost[at] = (lost[at] ?? 0) + missing.length;
+    }
+  }
+  return lost;
+}
+
+/** A node that has missed something has said so, if only that it may have. */
+function told(lost) {
+  if (!better.asserted) return;
+  for (const at of ours.filter((at) => lost[at] > 0)) {
+    assert.match(cluster.nodes[at].output, /may have been lost|were lost|no link to Redis/, `node ${at} missed ${lost[at]}`);
+  }
+}
+
+test("Redis is killed and started again", async () => {
+  const lost = await through(async ({ atHome }) => {
+    await cluster.redis.stop("SIGKILL");
+    await atHome();
+    await sleep(400);
+    cluster.redis = await startRedis(cluster.redis.port);
+    return Date.now();
+  });
+  told(lost);
+});
+
+test("Redis stands still for 5 s", async () => {
+  const lost = await through(async ({ atHome }) => {
+    cluster.redis.signal("SIGSTOP");
+    try {
+      await atHome();
+      await sleep(5000);
+    } finally {
+      cluster.redis.signal("SIGCONT");
+    }
+    return Date.now();
+  });
+  told(lost);
+});
+
+test("Redis cuts all subscribers", async () => {
+  const redis = await createClient({ url: cluster.redis.url }).connect();
+  const lost = await through(async () => {
+    await redis.sendCommand(["CLIENT", "KILL", "TYPE", "pubsub"]);
+    return Date.now();
+  });
+  await redis.close();
+  told(lost);
+});
+
+test("the way of one node to Redis is held up, and cut", async () => {
+  const lost = await through(async ({ atHome }) => {
+    way.hold();
+    await atHome();
+    await sleep(1500);
+    way.cut();
+    return Date.now();
+  });
+  told(lost);
+});
+
+better("a node is killed while others ask: they are answered by who is there, soon", "it waits to its deadline for the dead", async () => {
+  const clients = await cluster.clients("/", 1);
+  clients.a1.on("question", (answer) => answer("a1"));
+  clients.n1.on("question", (answer) => answer("n1"));
+  clients.b1.on("question", () => {}); // It is to be asked, and never to answer.
+  // Stopped first, so that it is counted when the questions are asked and cannot answer them.
+  cluster.nodes.b.signal("SIGSTOP");
+  const began = Date.now();
+  const asked = Promise.all([
+    new Promise((resolve) => clients.a1.emit("cmd", { op: "fetchSockets" }, resolve)),
+    new Promise((resolve) => clients.a1.emit("cmd", { op: "serverSideEmitAck", event: "sse-ack", args: [] }, resolve)),
+    new Promise((resolve) => clients.a1.emit("cmd", { op: "broadcastAck", timeout: 4000, event: "question", args: [] }, resolve)),
+  ]);
+  await sleep(300);
+  await cluster.nodes.b.stop("SIGKILL");
+  const [found, answers, acks] = await within(3000, "all three answers", asked);
+  assert.ok(Date.now() - began < 3000);
+  assert.equal(found.sockets.length, 2);
+  assert.deepEqual([answers.error, answers.responses.map(({ node }) => node)], [null, ["n"]]);
+  assert.deepEqual(acks.responses.sort(), ["a1", "n1"]);
+  await cluster.start("b");
+  await cluster.complete();
+});
