@@ -30,6 +30,11 @@ pub fn valkey_server() -> PathBuf {
     found.next().expect("scripts/test.sh --setup-only installs valkey-server with the packages of tests/python")
 }
 
+/// Whether `source` has a test of this name: a function in Rust, or a test of a suite in Node.js.
+pub fn has_test(source: &str, name: &str) -> bool {
+    [format!("fn {name}("), format!("(\"{name}\""), format!("(`{name}`")].iter().any(|text| source.contains(text))
+}
+
 /// The binary `name` of another workspace member, one of whose integration tests is `test`.
 ///
 /// For binaries of the tests' own package `env!("CARGO_BIN_EXE_name")` is enough; cargo does not promise that those of

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use socketio_tests::workspace;
+use socketio_tests::{has_test, workspace};
 
 #[test]
 fn every_row_of_the_table_names_a_test_or_a_reason() {
@@ -50,9 +50,4 @@ fn every_row_of_the_table_names_a_test_or_a_reason() {
     }
     assert_eq!(all, 216 + 48, "cases of socket.io and of socket.io-adapter");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// Whether a Rust file has a function, or a suite in Node.js a test, of this name.
-fn has_test(source: &str, name: &str) -> bool {
-    [format!("fn {name}("), format!("(\"{name}\""), format!("(`{name}`")].iter().any(|text| source.contains(text))
 }
