@@ -54,6 +54,16 @@ pub(crate) struct Settings {
     #[arg(default_value = "redis://127.0.0.1:6379", global = true, help_heading = "Connection")]
     pub(crate) url: String,
 
+    /// One server, reached as a client reaches it, in place of Redis: http://host:3000[/namespace]
+    #[arg(long, value_name = "URL", env = "EMITTER_SERVER", hide_env_values = true)]
+    #[arg(global = true, help_heading = "Connection")]
+    pub(crate) server: Option<String>,
+
+    /// What the server is shown of us (socket.handshake.auth), with --server: a JSON object
+    #[arg(long, value_name = "JSON", env = "EMITTER_AUTH", hide_env_values = true)]
+    #[arg(global = true, help_heading = "Connection")]
+    pub(crate) auth: Option<String>,
+
     /// Settings from a profile in the configuration file
     #[arg(short = 'P', long, value_name = "NAME", env = "EMITTER_PROFILE", hide_env_values = true)]
     #[arg(global = true, help_heading = "Connection")]
@@ -172,6 +182,13 @@ pub(crate) enum Command {
     /// Write the man pages into a directory
     #[command(hide = true)]
     Man(Man),
+}
+
+impl Command {
+    /// Whether there has to be a Redis or a server.
+    pub(crate) fn needs_somebody(&self) -> bool {
+        !matches!(self, Command::Decode(_) | Command::Config(_) | Command::Completions(_) | Command::Man(_))
+    }
 }
 
 /// Whom it is for.

@@ -24,7 +24,7 @@ use crate::{
     template::Template,
 };
 
-mod input;
+pub(crate) mod input;
 
 use input::{Input, Item};
 

@@ -70,6 +70,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Profile {
     url: Option<String>,
+    server: Option<String>,
     adapter: Option<String>,
     key: Option<String>,
     nsp: Option<String>,
@@ -80,7 +81,7 @@ struct Profile {
 }
 
 const EXAMPLE: &str = r#"# Settings of emitter-cli. Flags and environment variables go before them.
-# Known: url, adapter ("pubsub", "sharded", "streams"), key, nsp, cacert, cert = ["CERT", "KEY"], timeout, retries
+# Known: url, server, adapter ("pubsub", "sharded", "streams"), key, nsp, cacert, cert = ["CERT", "KEY"], timeout, retries
 
 [default]
 # url = "redis://127.0.0.1:6379"
@@ -142,11 +143,12 @@ pub(crate) fn apply(settings: &mut Settings) -> Result<(), Failure> {
                 .tip("emitter-cli config edit")
         };
         let from = &from;
-        let Profile { url, adapter, key, nsp, cacert, cert, timeout, retries } = profile;
+        let Profile { url, server, adapter, key, nsp, cacert, cert, timeout, retries } = profile;
         let adapter = adapter.map(|text| Adapter::from_str(&text, false)).transpose();
         let timeout: Result<Option<Duration>, _> = timeout.map(|text| duration(&text)).transpose();
         let Settings { sources, .. } = settings;
         set(sources, "url", from, url, &mut settings.url);
+        set(sources, "server", from, server.map(Some), &mut settings.server);
         set(sources, "adapter", from, adapter.map_err(|why| wrong("adapter", why))?, &mut settings.adapter);
         set(sources, "key", from, key, &mut settings.key);
         set(sources, "nsp", from, nsp, &mut settings.nsp);
@@ -181,12 +183,13 @@ fn set<T>(sources: &mut Sources, name: &'static str, from: &str, value: Option<T
 }
 
 /// The settings that a file may have.
-pub(crate) const NAMES: [&str; 8] = ["url", "adapter", "key", "nsp", "cacert", "cert", "timeout", "retries"];
+pub(crate) const NAMES: [&str; 9] = ["url", "server", "adapter", "key", "nsp", "cacert", "cert", "timeout", "retries"];
 
 /// The value of a setting, without secrets.
 fn shown(settings: &Settings, name: &str) -> String {
     match name {
         "url" => url(settings),
+        "server" => settings.server.clone().unwrap_or_else(|| "-".to_owned()),
         "adapter" => settings.adapter.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default(),
         "key" => settings.key.clone(),
         "nsp" => settings.nsp.clone(),

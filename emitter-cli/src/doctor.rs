@@ -76,6 +76,12 @@ impl Report<'_> {
 
 const TIP: Style = AnsiColor::Cyan.on_default().bold();
 
+/// One verdict, for who has checks of its own.
+pub(crate) fn say(settings: &Settings, well: bool, check: &str, says: &str, tip: Option<&str>) {
+    let mut report = Report { settings, worst: Verdict::Ok };
+    report.say(if well { Verdict::Ok } else { Verdict::Fail }, check, says, tip);
+}
+
 pub(crate) async fn run(settings: &Settings) -> Result<u8, Failure> {
     let mut report = Report { settings, worst: Verdict::Ok };
     let Settings { key, nsp, .. } = settings;

@@ -15,6 +15,7 @@ mod bulk;
 mod config;
 mod connect;
 mod decode;
+mod direct;
 mod doctor;
 mod failure;
 mod family;
@@ -52,6 +53,9 @@ fn run(Invocation { settings, command }: Invocation) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a thread, a timer and epoll are all that is asked of the system");
     let outcome = runtime.block_on(async {
+        if let Some(server) = settings.server.as_ref().filter(|_| command.needs_somebody()) {
+            return direct::run(&settings, server, &command).await;
+        }
         match command {
             Command::Emit(emit) if emit.is_bulk() => bulk::run(&settings, &emit).await,
             Command::Emit(emit) => once::run(&settings, message::emit(&settings, &emit)?, emit.require_receivers).await,

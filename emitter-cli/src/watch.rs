@@ -116,6 +116,11 @@ pub(crate) async fn run(settings: &Settings, watch: &Watch) -> Result<u8, Failur
             output::warning(&format!("{dropped} came faster than they could be printed, and were left out"));
         }
     }
+    ended_with(watch, shown)
+}
+
+/// How it ends: well, unless more was waited for.
+pub(crate) fn ended_with(watch: &Watch, shown: u64) -> Result<u8, Failure> {
     match watch.count {
         Some(count) if shown < count => {
             let within = output::duration(watch.within.unwrap_or_default());
@@ -153,7 +158,7 @@ fn wanted(watch: &Watch, passed: &Passed) -> bool {
     event && room && (watch.requests || told.kind == "event")
 }
 
-fn print(settings: &Settings, passed: &Passed) {
+pub(crate) fn print(settings: &Settings, passed: &Passed) {
     let time = humantime::format_rfc3339_millis(passed.at).to_string();
     let clock = time.get(11..).unwrap_or_default();
     let place = serde_json::Value::from(passed.place.as_str()).to_string();

@@ -301,17 +301,29 @@ fn a_setting_is_its_flag_then_its_variable_then_its_profile_then_the_default() {
     };
     let plain = show(&[], &[]);
     assert_eq!(
-        plain[..4],
-        ["url redis://127.0.0.1:6379 built in", "adapter pubsub built in", "key d [default]", "nsp /d [default]"]
+        plain[..5],
+        [
+            "url redis://127.0.0.1:6379 built in",
+            "server - built in",
+            "adapter pubsub built in",
+            "key d [default]",
+            "nsp /d [default]"
+        ]
     );
     let prod = show(&["-P", "prod"], &[("EMITTER_NSP", "e")]);
     assert_eq!(
-        prod[..4],
-        ["url redis://:***@prod:1 profile prod", "adapter pubsub built in", "key p profile prod", "nsp /e environment"]
+        prod[..5],
+        [
+            "url redis://:***@prod:1 profile prod",
+            "server - built in",
+            "adapter pubsub built in",
+            "key p profile prod",
+            "nsp /e environment"
+        ]
     );
-    assert_eq!(prod[6..], ["timeout 9 s profile prod", "retries 7 [default]"]);
+    assert_eq!(prod[7..], ["timeout 9 s profile prod", "retries 7 [default]"]);
     let flags = show(&["-k", "f"], &[("EMITTER_PROFILE", "prod"), ("EMITTER_KEY", "e")]);
-    assert_eq!(flags[2], "key f flag");
+    assert_eq!(flags[3], "key f flag");
     assert_eq!(home.run(&["config", "list"], &[]), Ended::new(0, "prod\n", ""));
     let used = home.run(&["-N", "emit", "x"], &[]);
     assert!(used.out.starts_with("would PUBLISH d#/d#"), "{used:?}");

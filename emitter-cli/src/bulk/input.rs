@@ -16,7 +16,7 @@ use crate::{
 const LONGEST_LINE: usize = 16 << 20;
 
 /// Lines of stdin, or just numbers.
-pub(super) struct Input {
+pub(crate) struct Input {
     source: Source,
     number: u64,
     interval: Option<Duration>,
@@ -30,15 +30,15 @@ enum Source {
 }
 
 /// One of them.
-pub(super) struct Item {
+pub(crate) struct Item {
     /// Counted from 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// The line, where there are lines.
-    pub(super) line: Result<Option<String>, Failure>,
+    pub(crate) line: Result<Option<String>, Failure>,
 }
 
 impl Input {
-    pub(super) fn new(emit: &Emit) -> Input {
+    pub(crate) fn new(emit: &Emit) -> Input {
         let source = match emit.count {
             Some(count) => Source::Count(count),
             None => Source::Stdin(Lines {
@@ -52,7 +52,7 @@ impl Input {
     }
 
     /// The next one, when it is due. Nothing is lost when it is not waited for to the end.
-    pub(super) async fn next(&mut self) -> Option<Item> {
+    pub(crate) async fn next(&mut self) -> Option<Item> {
         if let Some(due) = self.due {
             tokio::time::sleep_until(due).await;
         }

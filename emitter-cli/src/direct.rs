@@ -1,0 +1,348 @@
+//! Without Redis: one server, reached as a client reaches it (`--server`).
+//!
+//! A client has no rooms to choose from: what the server does with an event is its own affair. So `emit` says that the
+//! server has it, `request` prints what the server answers, `watch` what it sends, `bench` how long it takes.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use socketio_client::{Client, ClientError, News, TlsOptions, TransportKind};
+use socketio_protocol::socket::{Args, Value};
+use tokio::task::JoinSet;
+
+use crate::{
+    args::{Arguments, Command, Emit, Settings, Target},
+    bench::{Bench, Measured},
+    bulk::input::{Input, Item},
+    failure::{Failure, code},
+    output,
+    payload::Payload,
+    show,
+    template::Template,
+    told::Told,
+    watch::{self, Watch},
+};
+
+/// Carries out a command at the server `url`.
+pub(crate) async fn run(settings: &Settings, url: &str, command: &Command) -> Result<u8, Failure> {
+    match command {
+        Command::Emit(command) => emit(settings, url, command).await,
+        Command::Watch(command) => watch(settings, url, command).await,
+        Command::Bench(command) => bench(settings, url, command).await,
+        Command::Doctor => doctor(settings, url).await,
+        _ => Err(Failure::usage("this goes through Redis, not to one server")
+            .tip("leave --server out; with it there are emit, request, watch, bench and doctor")),
+    }
+}
+
+async fn connect(settings: &Settings, url: &str) -> Result<Client, Failure> {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(100);
+    let mut retries = settings.retries;
+    loop {
+        let left = settings.timeout.saturating_sub(started.elapsed());
+        let mut builder = Client::builder(url)
+            // What passes through everything, where a WebSocket does not.
+            .transports(&[TransportKind::WebSocket, TransportKind::Polling])
+            .timeout(left);
+        if settings.sources.contains_key("nsp") {
+            builder = builder.namespace(&settings.nsp);
+        }
+        let mut tls = TlsOptions::default();
+        tls.ca.clone_from(&settings.cacert);
+        if let Some(auth) = &settings.auth {
+            let auth = serde_json::from_str(auth).map_err(|error| Failure::usage("--auth is not JSON").cause(error))?;
+            builder = builder.auth(auth);
+        }
+        match builder.tls(tls).connect().await {
+            Ok(client) => {
+                if settings.verbose > 0 {
+                    let took = started.elapsed().as_secs_f64() * 1_000.0;
+                    output::detail(format!("connected to {url} as {} in {took:.1} ms", client.sid()));
+                }
+                return Ok(client);
+            }
+            Err(ClientError::Unreachable { .. }) if retries > 0 && pause < left => {
+                tokio::time::sleep(pause).await;
+                retries -= 1;
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        match error {
+            ClientError::Url { url, reason } => Failure::usage(format!("{url:?} is not the URL of a server"))
+                .cause(reason)
+                .tip("write http://host:3000, with the namespace as its path or as --nsp"),
+            ClientError::Unreachable { address, reason } => {
+                Failure::new(code::UNREACHABLE, format!("cannot reach the server at {address}"))
+                    .cause(reason)
+                    .tip("start it, or correct --server")
+            }
+            ClientError::Timeout { after } => Failure::new(code::UNREACHABLE, "the server did not answer")
+                .cause(format!("no answer within {}", output::duration(after)))
+                .tip("wait longer with --timeout; is there a handler that answers?"),
+            ClientError::Refused { address, reason } => {
+                Failure::new(code::FAILED, format!("{address} is no Socket.IO server, or refuses us"))
+                    .cause(reason)
+                    .tip("is it the right port? It has to speak Socket.IO 3 or newer at /socket.io/")
+            }
+            ClientError::Denied { nsp, reason } => {
+                Failure::new(code::FAILED, format!("the server does not let us into {nsp}"))
+                    .cause(reason)
+                    .tip("is it the right namespace (--nsp)? A token goes into --auth '{\"token\":\"…\"}'")
+            }
+            ClientError::Encode { reason } => Failure::usage("the event cannot be sent").cause(reason),
+            ClientError::Disconnected { reason } => Failure::new(code::FAILED, "the connection broke")
+                .cause(reason)
+                .tip("the event may have been delivered: look before you send it again"),
+            other => Failure::new(code::FAILED, other),
+        }
+    }
+}
+
+fn args(event: &str, values: Vec<Value>) -> Result<Args, Failure> {
+    let all: Vec<Value> = [Value::String(event.to_owned())].into_iter().chain(values).collect();
+    let args = Args::from_values(&all)
+        .and_then(|args| args.into_event().map_err(|_| socketio_protocol::socket::EncodeError::NotAnEvent));
+    args.map_err(|error| Failure::usage("the arguments cannot be sent").cause(error))
+}
+
+/// A client names no rooms.
+fn no_rooms(target: &Target) -> Result<(), Failure> {
+    if target.to.is_empty() && target.except.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::usage("a client cannot say who hears an event")
+        .tip("only through Redis: leave --server out, or leave --to and --except out"))
+}
+
+async fn emit(settings: &Settings, url: &str, emit: &Emit) -> Result<u8, Failure> {
+    no_rooms(&emit.target)?;
+    if emit.ndjson || emit.require_receivers.is_some() {
+        return Err(Failure::usage("--ndjson and --require-receivers are for Redis")
+            .tip("use --lines or --count with --server"));
+    }
+    let event = emit.event.as_deref().unwrap_or_default();
+    let payload = Payload::read(&emit.arguments, emit.lines)?;
+    let template = |count| emit.template.then(|| Template { count, now: SystemTime::now() });
+    if settings.dry_run {
+        let values = payload.values(template(1).as_ref(), None)?;
+        output::line(format!("would emit {event:?} {} to {url}", show::values(&values)));
+        return Ok(code::DONE);
+    }
+    if !emit.is_bulk() {
+        let event_args = args(event, payload.values(template(1).as_ref(), None)?)?;
+        let client = connect(settings, url).await?;
+        client.emit_args(event_args).await?;
+        client.close().await;
+        report(settings, url, event, None);
+        return Ok(code::DONE);
+    }
+    let client = connect(settings, url).await?;
+    let mut input = Input::new(emit);
+    let (mut sent, mut failed) = (0u64, 0u64);
+    let mut interrupted = false;
+    loop {
+        let Item { number, line } = tokio::select! {
+            _ = tokio::signal::ctrl_c() => {
+                interrupted = true;
+                break;
+            }
+            item = input.next() => match item {
+                Some(item) => item,
+                None => break,
+            },
+        };
+        let event_args = line.and_then(|line| args(event, payload.values(template(number).as_ref(), line.as_deref())?));
+        match event_args {
+            Ok(event_args) => {
+                client.emit_args(event_args).await?;
+                sent += 1;
+            }
+            Err(failure) => {
+                failed += 1;
+                output::error(&format!("line {number}: {}", failure.in_a_line()));
+            }
+        }
+    }
+    client.close().await;
+    report(settings, url, event, Some(sent));
+    if failed > 0 {
+        output::error(&format!("{failed} of {} failed", failed + sent));
+    }
+    Ok(match (interrupted, failed, sent) {
+        (true, _, _) => code::INTERRUPTED,
+        (_, 0, _) => code::DONE,
+        (_, _, 0) => code::USAGE,
+        _ => code::PARTLY,
+    })
+}
+
+fn report(settings: &Settings, url: &str, event: &str, times: Option<u64>) {
+    if settings.json {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        output::line(format!(
+            r#"{{"event":{},"server":{},"count":{}}}"#,
+            quoted(event),
+            quoted(url),
+            times.unwrap_or(1)
+        ));
+    } else if !settings.quiet {
+        let times = match times {
+            None => String::new(),
+            Some(1) => " 1 time".to_owned(),
+            Some(times) => format!(" {times} times"),
+        };
+        output::line(format!("emitted {event:?}{times} to the server {url}"));
+    }
+}
+
+/// Emits, and prints what the server answers: a line of JSON, the list of the answer's values.
+pub(crate) async fn request(
+    settings: &Settings,
+    url: &str,
+    event: &str,
+    target: &Target,
+    arguments: &Arguments,
+) -> Result<u8, Failure> {
+    no_rooms(target)?;
+    let event_args = args(event, Payload::read(arguments, false)?.values(None, None)?)?;
+    let client = connect(settings, url).await?;
+    let answer = client.emit_args_with_ack(event_args, settings.timeout).await?;
+    output::line(show::values_json(&answer.to_values().unwrap_or_default()));
+    client.close().await;
+    Ok(code::DONE)
+}
+
+async fn watch(settings: &Settings, url: &str, watch: &Watch) -> Result<u8, Failure> {
+    if !watch.rooms.is_empty() || watch.since.is_some() || watch.requests || watch.all_namespaces {
+        return Err(Failure::usage("a client sees only what it is sent")
+            .tip("--to, --since, --requests and --all-namespaces are for Redis"));
+    }
+    let mut client = connect(settings, url).await?;
+    if !settings.quiet && !settings.json {
+        output::detail(format!("watching {url} as {}", client.sid()));
+    }
+    let mut shown = 0;
+    let ended = tokio::time::sleep(watch.within.unwrap_or(Duration::from_secs(86_400 * 365)));
+    tokio::pin!(ended);
+    while watch.count.is_none_or(|count| shown < count) {
+        let news = tokio::select! {
+            news = client.next() => news,
+            () = &mut ended => break,
+        };
+        match news {
+            Some(News::Event(event)) => {
+                let name = event.name();
+                if !watch.events.is_empty() && !watch.events.contains(&name) {
+                    continue;
+                }
+                shown += 1;
+                let values = event.args.without_name();
+                let bytes =
+                    values.to_json().0.len() + values.attachments().iter().map(|part| part.len()).sum::<usize>();
+                let more = if event.wants_answer() { vec![("ack", "wanted".to_owned())] } else { Vec::new() };
+                let told = Told {
+                    kind: "event",
+                    nsp: settings.nsp.clone(),
+                    event: Some(name),
+                    args: values.to_values().ok(),
+                    more,
+                    bytes,
+                    ..Told::default()
+                };
+                let passed = watch::Passed { at: SystemTime::now(), place: url.to_owned(), id: None, told: Ok(told) };
+                watch::print(settings, &passed);
+            }
+            Some(News::Disconnected { reason }) => output::warning(&format!("disconnected: {reason}")),
+            Some(News::Connected { sid }) => {
+                output::warning(&format!("connected again as {sid}; what was sent meanwhile is missing"))
+            }
+            Some(_) => {}
+            None => return Err(Failure::new(code::FAILED, "the server has put us out")),
+        }
+    }
+    watch::ended_with(watch, shown)
+}
+
+/// Acknowledgements make the round trip. The server answers an event that it does not know never: it has to have one.
+async fn bench(settings: &Settings, url: &str, bench: &Bench) -> Result<u8, Failure> {
+    let text = "x".repeat(bench.size);
+    let event_args = args(&bench.event, vec![Value::String(text)])?;
+    let client = connect(settings, url).await?;
+    let mut trips = Vec::new();
+    let started = Instant::now();
+    while started.elapsed() < bench.within / 3 || trips.is_empty() {
+        let sent = Instant::now();
+        client.emit_args_with_ack(event_args.clone(), settings.timeout).await.map_err(|error| match error {
+            ClientError::Timeout { .. } => Failure::from(error)
+                .tip(format!("the server has to acknowledge {:?}: name another event with --event", bench.event)),
+            other => other.into(),
+        })?;
+        trips.push(sent.elapsed());
+    }
+    let client = Arc::new(client);
+    let started = Instant::now();
+    let mut asking = JoinSet::new();
+    for _ in 0..bench.in_flight {
+        let (client, event_args, until, timeout) =
+            (client.clone(), event_args.clone(), started + bench.within, settings.timeout);
+        asking.spawn(async move {
+            let mut answered = 0u64;
+            while Instant::now() < until {
+                client.emit_args_with_ack(event_args.clone(), timeout).await?;
+                answered += 1;
+            }
+            Ok::<u64, ClientError>(answered)
+        });
+    }
+    let mut sent = 0;
+    while let Some(answered) = asking.join_next().await {
+        sent += answered.unwrap_or(Ok(0))?;
+    }
+    let measured = Measured::new(event_args.to_json().0.len(), trips, sent, started.elapsed(), None);
+    if let Some(client) = Arc::into_inner(client) {
+        client.close().await;
+    }
+    measured.report(settings, bench);
+    Ok(code::DONE)
+}
+
+/// Each transport by itself, so that what a proxy does not let pass is seen.
+async fn doctor(settings: &Settings, url: &str) -> Result<u8, Failure> {
+    let mut worst = code::DONE;
+    for transports in [&[TransportKind::Polling][..], &[TransportKind::WebSocket]] {
+        let name = transports.iter().map(|transport| transport.to_string()).collect::<String>();
+        let mut builder = Client::builder(url).transports(transports).timeout(settings.timeout).reconnect(false);
+        if settings.sources.contains_key("nsp") {
+            builder = builder.namespace(&settings.nsp);
+        }
+        let started = Instant::now();
+        match builder.connect().await {
+            Ok(client) => {
+                let took = started.elapsed().as_secs_f64() * 1_000.0;
+                crate::doctor::say(
+                    settings,
+                    true,
+                    &name,
+                    &format!("let in as {} after {took:.1} ms", client.sid()),
+                    None,
+                );
+                client.close().await;
+            }
+            Err(error) => {
+                let failure = Failure::from(error);
+                worst = worst.max(failure.code);
+                crate::doctor::say(settings, false, &name, &failure.in_a_line(), failure.tip.as_deref());
+            }
+        }
+    }
+    Ok(worst)
+}
