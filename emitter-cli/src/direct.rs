@@ -13,12 +13,13 @@ use socketio_protocol::socket::{Args, Value};
 use tokio::task::JoinSet;
 
 use crate::{
-    args::{Arguments, Command, Emit, Settings, Target},
+    args::{Command, Emit, Settings, Target},
     bench::{Bench, Measured},
     bulk::input::{Input, Item},
     failure::{Failure, code},
     output,
     payload::Payload,
+    request::Request,
     show,
     template::Template,
     told::Told,
@@ -29,6 +30,7 @@ use crate::{
 pub(crate) async fn run(settings: &Settings, url: &str, command: &Command) -> Result<u8, Failure> {
     match command {
         Command::Emit(command) => emit(settings, url, command).await,
+        Command::Request(command) => request(settings, url, command).await,
         Command::Watch(command) => watch(settings, url, command).await,
         Command::Bench(command) => bench(settings, url, command).await,
         Command::Doctor => doctor(settings, url).await,
@@ -205,15 +207,9 @@ fn report(settings: &Settings, url: &str, event: &str, times: Option<u64>) {
 }
 
 /// Emits, and prints what the server answers: a line of JSON, the list of the answer's values.
-pub(crate) async fn request(
-    settings: &Settings,
-    url: &str,
-    event: &str,
-    target: &Target,
-    arguments: &Arguments,
-) -> Result<u8, Failure> {
-    no_rooms(target)?;
-    let event_args = args(event, Payload::read(arguments, false)?.values(None, None)?)?;
+async fn request(settings: &Settings, url: &str, request: &Request) -> Result<u8, Failure> {
+    no_rooms(&request.target)?;
+    let event_args = args(&request.event, Payload::read(&request.arguments, false)?.values(None, None)?)?;
     let client = connect(settings, url).await?;
     let answer = client.emit_args_with_ack(event_args, settings.timeout).await?;
     output::line(show::values_json(&answer.to_values().unwrap_or_default()));
