@@ -11,7 +11,7 @@ use std::{
 };
 
 use socketio_emitter::{Builder, EmitError, Emitter};
-use socketio_redis_client::{Address, ConnectError, Link, TlsOptions, resp::Reply};
+use socketio_redis_client::{Address, ConnectError, Link, Redis, TlsOptions, resp::Reply};
 
 use crate::{args::Settings, failure::Failure, family, output};
 
@@ -122,6 +122,12 @@ impl Questions {
 
     pub(crate) async fn at(address: &Address, within: Duration) -> Result<Questions, Failure> {
         let link = Link::open(address, env!("CARGO_PKG_NAME"), within).await;
+        link.map(Questions).map_err(|error| in_our_words(error).into())
+    }
+
+    /// At the server that has `key`, in a cluster.
+    pub(crate) async fn of_key(redis: &Redis, key: &str) -> Result<Questions, Failure> {
+        let link = redis.open(key, env!("CARGO_PKG_NAME")).await;
         link.map(Questions).map_err(|error| in_our_words(error).into())
     }
 

@@ -14,7 +14,7 @@ use crate::{
     config,
     connect::{Questions, text},
     failure::{Failure, code},
-    nobody, output,
+    family, nobody, output,
 };
 
 mod answers;
@@ -201,7 +201,19 @@ async fn publish(report: &mut Report<'_>, redis: &mut Questions) -> Result<(), F
         // Adds nothing: a stream that is not there is not made.
         Adapter::Streams => (
             "XADD is permitted",
-            redis.ask(&["XADD", key, "NOMKSTREAM", "MAXLEN", "~", "10000", "0-0", "doctor", "1"]).await?,
+            redis
+                .ask(&[
+                    "XADD",
+                    &family::streams(report.settings, false).remove(0),
+                    "NOMKSTREAM",
+                    "MAXLEN",
+                    "~",
+                    "10000",
+                    "0-0",
+                    "doctor",
+                    "1",
+                ])
+                .await?,
         ),
     };
     match answer {
@@ -304,18 +316,18 @@ async fn sharded(report: &mut Report<'_>, redis: &mut Questions) {
 }
 
 async fn stream(report: &mut Report<'_>, redis: &mut Questions) {
-    let key = report.settings.key.clone();
+    let key = family::streams(report.settings, false).remove(0);
     let length = match redis.ask(&["XLEN", &key]).await {
         Ok(Reply::Integer(length)) => length,
         Ok(Reply::Error(reason)) => {
-            return report.say(Verdict::Fail, "stream", reason, Some("is --key the name of the stream?"));
+            return report.say(Verdict::Fail, "stream", reason, Some("is --key or --stream its name?"));
         }
         _ => 0,
     };
     if length == 0 {
         let tip = match redis.subscribers("NUMSUB", Channels::new(&key, &report.settings.nsp).request()).await {
             1.. => "servers with the classic adapter are here: --adapter pubsub",
-            0 => "it is made with the first message of a server; --key is its name",
+            0 => "it is made with the first message of a server; --key or --stream is its name",
         };
         return report.say(Verdict::Warn, "stream", format!("there is no stream {key}"), Some(tip));
     }

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use socketio_emitter::{Builder, SubscriptionMode};
-use socketio_protocol::cluster::emitter::Channels;
+use socketio_protocol::cluster::{emitter::Channels, streams};
 
 use crate::args::{Adapter, Settings};
 
@@ -59,6 +59,15 @@ pub(crate) fn servers_channel(settings: &Settings) -> String {
     match settings.adapter {
         Adapter::Pubsub => channels.request().to_owned(),
         Adapter::Sharded | Adapter::Streams => channels.all().to_owned(),
+    }
+}
+
+/// The streams that servers read: that of the namespace, or of all of them.
+pub(crate) fn streams(settings: &Settings, all: bool) -> Vec<String> {
+    let name = settings.family.stream.as_ref().unwrap_or(&settings.key);
+    match all {
+        true => streams::all_streams(name, settings.family.streams),
+        false => vec![streams::stream_of(name, settings.family.streams, &settings.nsp)],
     }
 }
 

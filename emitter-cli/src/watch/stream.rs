@@ -9,14 +9,14 @@ use socketio_protocol::{
     Bytes,
     cluster::{BusError, BusStatus},
 };
-use socketio_redis_client::{Address, CONNECT_TIMEOUT, resp::Reply};
+use socketio_redis_client::{Redis, resp::Reply};
 
 use super::{Desk, News, Passed, Watch};
 use crate::{
     args::Settings,
     connect::{self, Questions, text},
     failure::Failure,
-    told,
+    family, told,
 };
 
 /// How long Redis holds a read back when there is nothing.
@@ -26,25 +26,28 @@ const BLOCK_MS: &str = "1000";
 const PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) async fn start(settings: &Settings, watch: &Watch, desk: Arc<Desk>) -> Result<String, Failure> {
-    let mut redis = Questions::open(settings, settings.timeout).await?;
-    let stream = settings.key.clone();
-    let from = match watch.since {
-        Some(since) => {
-            let then = SystemTime::now().checked_sub(since).unwrap_or(UNIX_EPOCH);
-            let milliseconds = then.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-            // Behind everything that was added before.
-            format!("{}-18446744073709551615", milliseconds.saturating_sub(1))
-        }
-        None => last(&mut redis, &stream).await?,
-    };
-    let reader = Reader {
-        nsp: (!watch.all_namespaces).then(|| settings.nsp.clone()),
-        stream: stream.clone(),
-        position: from,
-        desk,
-    };
-    tokio::spawn(reader.run(redis, connect::address(settings)?));
-    Ok(format!("the stream {stream}"))
+    // It tells in good words, and in time, why there is no way.
+    Questions::open(settings, settings.timeout).await?;
+    let place = Redis::at(connect::address(settings)?);
+    let streams = family::streams(settings, watch.all_namespaces);
+    for stream in &streams {
+        // In a cluster each has a server of its own.
+        let mut redis = Questions::of_key(&place, stream).await?;
+        let newest = last(&mut redis, stream).await?;
+        let position = match watch.since {
+            Some(since) => {
+                let then = SystemTime::now().checked_sub(since).unwrap_or(UNIX_EPOCH);
+                let milliseconds = then.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+                // Behind everything that was added before.
+                format!("{}-18446744073709551615", milliseconds.saturating_sub(1))
+            }
+            None => newest,
+        };
+        let nsp = (!watch.all_namespaces).then(|| settings.nsp.clone());
+        let reader = Reader { nsp, stream: stream.clone(), position, desk: desk.clone() };
+        tokio::spawn(reader.run(redis, place.clone()));
+    }
+    Ok(format!("the stream {}", streams.join(", ")))
 }
 
 /// The newest entry.
@@ -76,7 +79,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(mut self, mut redis: Questions, address: Address) {
+    async fn run(mut self, mut redis: Questions, place: Redis) {
         loop {
             let away = match self.read(&mut redis).await {
                 Ok(()) => continue,
@@ -85,7 +88,7 @@ impl Reader {
             self.desk.tell(News::Status(BusStatus::Down { error: BusError::Unreachable { reason: away } }));
             redis = loop {
                 tokio::time::sleep(PAUSE).await;
-                if let Ok(redis) = Questions::at(&address, CONNECT_TIMEOUT).await {
+                if let Ok(redis) = Questions::of_key(&place, &self.stream).await {
                     break redis;
                 }
             };
