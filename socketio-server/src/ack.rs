@@ -64,6 +64,20 @@ impl Ack {
 /// The answer of one client, of type `R`: its first argument, or all if `R` is a tuple.
 ///
 /// The question has been sent already. Dropping this gives the answer up.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// let question = socket.emit_with_ack::<String>("name?", ()); // has been sent already
+/// client.expect_event("name?").await.answer("Ana");
+/// assert_eq!(question.await.unwrap(), "Ana");
+/// # }
+/// ```
 #[must_use = "await it for the client's answer"]
 pub struct AckFuture<R> {
     state: State,
@@ -163,6 +177,21 @@ pub struct Answer<R> {
 }
 
 /// What came of a broadcast with answers.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+/// # let socket = io.local_socket(ana.id()).unwrap();
+/// let votes = io.timeout(Duration::from_millis(50)).emit_with_ack::<u32>("vote", ());
+/// ana.expect_event("vote").await.answer(1);
+/// let votes = votes.await.unwrap();
+/// assert_eq!((votes.answers, votes.missing), (vec![1], 1));
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Acks<R> {

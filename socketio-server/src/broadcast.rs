@@ -18,6 +18,22 @@ use crate::pattern::NamespacePattern;
 use crate::remote::RemoteSocketHandle;
 
 /// One room or several: a name, or an array, slice or `Vec` of names.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+/// # let socket = io.local_socket(ana.id()).unwrap();
+/// socket.join("red");
+/// socket.join(["green", "blue"]);
+/// socket.join(&format!("user {}", 7));
+/// socket.join(vec![socket.id().clone()]);
+/// assert_eq!(socket.rooms().len(), 5);
+/// # }
+/// ```
 pub trait IntoRooms {
     /// The names.
     fn into_rooms(self) -> Vec<ByteString>;
@@ -137,6 +153,22 @@ impl Broadcast {
     }
 
     /// Only sockets of this room, or of any of several. An empty list is nobody. Called again, rooms are added.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// socket.join("red");
+    /// io.to("red").to("blue").emit("start", ()).unwrap(); // in the one or the other
+    /// io.to(bob.id()).emit("start", ()).unwrap(); // one socket
+    /// ana.expect::<()>("start").await;
+    /// bob.expect::<()>("start").await;
+    /// # }
+    /// ```
     #[doc(alias = "in")]
     pub fn to(&self, rooms: impl IntoRooms) -> Self {
         self.clone().with(|target| target.add_rooms(rooms.into_rooms()))
@@ -149,16 +181,53 @@ impl Broadcast {
     }
 
     /// But no socket of this room, or of any of several. A socket's id is a room.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// io.everyone().except(ana.id()).emit("news", 1).unwrap();
+    /// assert_eq!(bob.expect::<u32>("news").await, 1);
+    /// # }
+    /// ```
     pub fn except(&self, rooms: impl IntoRooms) -> Self {
         self.clone().with(|target| target.except.extend(rooms.into_rooms()))
     }
 
     /// Only sockets of this server.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// io.to("red").local().emit("moved", ()).unwrap();
+    /// # }
+    /// ```
     pub fn local(&self) -> Self {
         self.clone().with(|target| target.local = true)
     }
 
     /// Clients that cannot take the packet at once do without it.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// io.to("watchers").volatile().emit("position", (1.0, 2.0)).unwrap();
+    /// # }
+    /// ```
     pub fn volatile(&self) -> Self {
         self.clone().with(|target| target.volatile = true)
     }
@@ -175,6 +244,19 @@ impl Broadcast {
 
     /// How long to wait for answers: of clients to [`emit_with_ack`](Broadcast::emit_with_ack) (30 s if not said), of
     /// servers to questions (5 s).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// let acks = io.timeout(Duration::from_millis(10)).emit_with_ack::<u32>("ping", ()).await.unwrap();
+    /// assert_eq!((acks.asked, acks.missing), (2, 2));
+    /// # }
+    /// ```
     pub fn timeout(&self, timeout: Duration) -> Self {
         self.clone().with(|target| target.timeout = Some(timeout))
     }
@@ -184,6 +266,21 @@ impl Broadcast {
     /// Returns when the packet is queued for the sockets of this server and for the other servers; await the
     /// [`Emitted`] to know that the others' bus has taken it. A socket in several of the rooms receives it once.
     /// `args`: a tuple is the list of arguments, `()` is none, anything else is one.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// socket.join("red");
+    /// let sent = io.to("red").emit("score", (3, 1)).unwrap();
+    /// assert_eq!(ana.expect::<(u32, u32)>("score").await, (3, 1));
+    /// sent.await.unwrap(); // who wants to know that the other servers' bus has it
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -214,6 +311,19 @@ impl Broadcast {
     }
 
     /// [`emit`](Broadcast::emit)s the event `message`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// io.everyone().send("hi").unwrap();
+    /// assert_eq!(bob.expect::<String>("message").await, "hi");
+    /// # }
+    /// ```
     pub fn send(&self, args: impl Serialize) -> Result<Emitted, EmitError> {
         self.emit("message", args)
     }
@@ -231,6 +341,20 @@ impl Broadcast {
     }
 
     /// The selected sockets, on all servers, with how many servers did not answer.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// socket.join("red");
+    /// let found = io.to("red").fetch_sockets().await.unwrap();
+    /// assert_eq!(found[0].id(), ana.id());
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -319,6 +443,19 @@ impl Broadcast {
 
     /// Has every selected socket join a room, or several.
     ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// io.to(ana.id()).sockets_join(["red", "blue"]).unwrap();
+    /// assert!(socket.rooms().iter().any(|room| *room == "red"));
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`EmitError::Adapter`] when the other servers cannot be told; sockets of this one have joined all the same.
@@ -329,6 +466,20 @@ impl Broadcast {
 
     /// Has every selected socket leave a room, or several.
     ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// socket.join("red");
+    /// io.to("red").sockets_leave("red").unwrap();
+    /// assert_eq!(socket.rooms().len(), 1);
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`sockets_join`](Broadcast::sockets_join).
@@ -338,6 +489,20 @@ impl Broadcast {
     }
 
     /// Disconnects every selected socket from the namespace; with `close` the connections under them, too.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// io.to(ana.id()).disconnect_sockets(true).unwrap();
+    /// ana.disconnected().await;
+    /// assert_eq!(io.local_count(), 1);
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -70,6 +70,19 @@ impl Server {
 impl Drain {
     /// Tells every client of this server first, in every namespace. Arguments that cannot be written are logged, and
     /// nothing is told.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// io.drain(Duration::from_secs(1)).notify("restart", "be back soon").await;
+    /// assert_eq!(client.expect::<String>("restart").await, "be back soon");
+    /// # }
+    /// ```
     pub fn notify(mut self, event: &str, args: impl Serialize) -> Self {
         self.notice = Some((event.to_owned(), Args::new_list(&args)));
         self

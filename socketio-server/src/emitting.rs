@@ -11,6 +11,19 @@ use crate::error::EmitError;
 use crate::socket::Socket;
 
 /// A socket, and how its next packet is sent.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// socket.volatile().compress(false).emit("position", (1, 2)).unwrap();
+/// assert_eq!(client.expect::<(u32, u32)>("position").await, (1, 2));
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[must_use = "it does nothing until it emits"]
 pub struct Emitting<'a> {

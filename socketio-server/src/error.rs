@@ -9,6 +9,20 @@ use crate::adapter::{JoinError, MissingAnswers};
 use crate::engine::{CloseReason, SendError};
 
 /// Why an event was not emitted, or not to everyone.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// socket.disconnect(true);
+/// assert!(matches!(socket.emit("late", ()), Err(EmitError::Closed)));
+/// assert!(matches!(io.emit("disconnect", ()), Err(EmitError::Reserved(_))));
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
@@ -47,6 +61,22 @@ impl From<SendError> for EmitError {
 }
 
 /// Why a client's answer did not come.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// match socket.timeout(Duration::from_millis(10)).emit_with_ack::<u32>("how many?", ()).await {
+///     Ok(number) => println!("{number}"),
+///     Err(AckError::Timeout) => println!("it did not answer"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AckError {
@@ -86,6 +116,19 @@ pub enum RequestError {
 }
 
 /// Why a client is not let into a namespace. It receives the message, and the data if there is any.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.middleware(async |_: Socket| Err(ConnectError::new("not now").data(serde_json::json!({ "retry": 60 }))));
+///
+/// let refused = TestClient::to(&io).try_connect().await.unwrap_err();
+/// assert_eq!(refused.message, "not now");
+/// # }
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct ConnectError {
@@ -117,6 +160,22 @@ impl ConnectError {
 }
 
 /// Why an event is not let through to its handlers; see [`Namespace::use_packet`](crate::Namespace::use_packet).
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.use_packet(async |_, event: Event| match &*event.name() {
+///     "admin" => Err(EventError::new("not for you").data(401)),
+///     _ => Ok(event),
+/// });
+/// let client = TestClient::connect(&io).await;
+/// let refused: serde_json::Value = client.emit_with_ack("admin", ()).await;
+/// assert_eq!((&refused["error"], &refused["data"]), (&"not for you".into(), &401.into()));
+/// # }
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct EventError(ConnectError);
@@ -207,6 +266,19 @@ impl Serialize for DataOf<'_> {
 }
 
 /// Why a socket was disconnected. [`as_str`](DisconnectReason::as_str) gives the reference server's text.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.on_disconnect(async |socket: Socket, reason: DisconnectReason| match reason {
+///     DisconnectReason::ClientNamespaceDisconnect => println!("{} said goodbye", socket.id()),
+///     reason => println!("{} was lost: {reason}", socket.id()),
+/// });
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectReason {

@@ -26,11 +26,27 @@ use crate::broadcast::check_name;
 use crate::engine::clock::coarse;
 use crate::engine::counters::bump;
 use crate::error::{EmitError, HandlerError, HandlerErrorKind};
-use crate::reply::{Reply, ReplyTo, text_of_error};
+use crate::reply::{ReplyTo, text_of_error};
 use crate::server::Shared;
 use crate::socket::Socket;
 
 /// One event of one socket, on its way to a handler. Cheap to clone.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.on_any(async |socket: Socket, event: Event| {
+///     // To all others, with arguments that nobody has looked into.
+///     let _ = socket.broadcast().emit(&event.name(), event.args());
+/// });
+/// let (ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+/// ana.emit("anything", (1, "two"));
+/// assert_eq!(bob.expect::<(u32, String)>("anything").await, (1, "two".to_owned()));
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct EventContext {
     pub(crate) socket: Socket,
@@ -107,9 +123,40 @@ impl ReplyTo for EventContext {
 }
 
 /// Something that a handler can take: made from the event.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use socketio_server::{EventContext, FromEvent, HandlerErrorKind};
+///
+/// /// Who is logged in; handlers that take it do not run for others.
+/// struct User(String);
+///
+/// impl FromEvent for User {
+///     fn from_event(context: &mut EventContext) -> Result<Self, HandlerErrorKind> {
+///         let name = context.socket().data::<String>();
+///         name.map(|name| User((*name).clone())).ok_or(HandlerErrorKind::Returned("log in first".into()))
+///     }
+/// }
+///
+/// io.on("log in", async |socket: Socket, Data(name): Data<String>| {
+///     socket.set_data(name);
+///     "welcome"
+/// });
+/// io.on("whoami", async |User(name): User| name);
+///
+/// let client = TestClient::connect(&io).await;
+/// assert_eq!(client.emit_with_ack::<serde_json::Value>("whoami", ()).await["error"], "log in first");
+/// assert_eq!(client.emit_with_ack::<String>("log in", "ana").await, "welcome");
+/// assert_eq!(client.emit_with_ack::<String>("whoami", ()).await, "ana");
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "an event handler cannot take `{Self}`",
-    note = "it can take `Socket`, `Data<T>` (the arguments), `Ack`, `State<T>`, `Event`, each at most once, in any order",
+    note = "it can take, by value, `Socket`, `Data<T>` (the arguments), `Ack`, `State<T>`, `Event`, in any order",
     note = "wrap the type of the arguments in `Data`: `Data(message): Data<String>`"
 )]
 pub trait FromEvent: Sized {
@@ -195,6 +242,22 @@ impl FromEvent for Event {
 }
 
 /// What the server was given with [`Builder::state`](crate::Builder::state).
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use std::sync::atomic::{AtomicU32, Ordering};
+///
+/// let io = Server::builder().state(AtomicU32::new(0)).build();
+/// io.on("count", async |counter: State<AtomicU32>| counter.fetch_add(1, Ordering::Relaxed) + 1);
+///
+/// let client = TestClient::connect(&io).await;
+/// assert_eq!(client.emit_with_ack::<u32>("count", ()).await, 1);
+/// assert_eq!(client.emit_with_ack::<u32>("count", ()).await, 2);
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct State<T>(pub Arc<T>);
 
@@ -229,48 +292,42 @@ pub type HandlerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A function that an event runs: `async |socket: Socket, Data(text): Data<String>| { .. }`.
 ///
-/// It takes up to six [`FromEvent`] values and returns a [`Reply`]. It is cloned for each event, so what a closure
+/// It takes up to six [`FromEvent`] values and returns a [`Reply`](crate::Reply). It is cloned for each event, so what a closure
 /// captures should be cheap to clone: an `Arc`, a sender, a [`Server`](crate::Server).
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// async fn join(socket: Socket, Data(room): Data<String>) -> Result<usize, JoinError> {
+///     socket.try_join(room.as_str())?;
+///     Ok(socket.rooms().len())
+/// }
+///
+/// io.on("join", join);
+/// io.on("ping", async || "pong");
+/// io.on("slow", async |Data(ms): Data<u64>, ack: Ack| {
+///     tokio::time::sleep(Duration::from_millis(ms)).await;
+///     let _ = ack.send((ms, "done")); // two arguments
+/// });
+/// let client = TestClient::connect(&io).await;
+/// assert_eq!(client.emit_with_ack::<usize>("join", "red").await, 2);
+/// assert_eq!(client.emit_with_ack::<(u64, String)>("slow", 1).await, (1, "done".to_owned()));
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event handler",
-    label = "what it takes, returns or captures does not fit an event",
+    label = "this cannot be called with what an event has",
     note = "a handler is an async closure or function: `async |socket: Socket, Data(text): Data<String>| {{ .. }}`",
     note = "it takes six at most of `Socket`, `Data<T>`, `Ack`, `State<T>` and `Event`: by value, each with its type written down",
-    note = "the arguments of the event come in `Data`: `Data(text): Data<String>`, not `text: String`; what is inside implements `serde::Deserialize`",
-    note = "it returns `()`, what implements `serde::Serialize`, or a `Result` of that, whose error is an `std::error::Error` or implements `Serialize`",
     note = "what it captures must implement `Clone`, and its future must be `Send` (no `Rc` or lock guard across an `.await`)"
 )]
 pub trait Handler<Marker>: Clone + Send + Sync + 'static {
     /// Starts on one event. `None` if the event does not fit, which has been reported then.
     fn call(self, context: EventContext) -> Option<HandlerFuture>;
 }
-
-macro_rules! handlers {
-    ($(($($arg:ident),*))*) => {$(
-        impl<F, Fut, R, K, $($arg),*> Handler<(K, $($arg,)*)> for F
-        where
-            F: FnOnce($($arg),*) -> Fut + Clone + Send + Sync + 'static,
-            Fut: Future<Output = R> + Send + 'static,
-            R: Reply<K>,
-            $($arg: FromEvent,)*
-        {
-            #[allow(non_snake_case, unused_mut, reason = "one body for all numbers of parameters")]
-            fn call(self, mut context: EventContext) -> Option<HandlerFuture> {
-                $(let $arg = match $arg::from_event(&mut context) {
-                    Ok(value) => value,
-                    Err(error) => {
-                        context.fail(error);
-                        return None;
-                    }
-                };)*
-                let work = self($($arg),*);
-                Some(Box::pin(async move { work.await.reply(&context) }))
-            }
-        }
-    )*};
-}
-
-handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) (A, B, C, D, E, G) }
 
 /// A handler without its types.
 pub(crate) type Callback = Arc<dyn Fn(EventContext) -> Option<HandlerFuture> + Send + Sync>;

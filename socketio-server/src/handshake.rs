@@ -9,6 +9,28 @@ use socketio_protocol::socket::{Args, ArgsError, Value};
 use crate::engine::Request;
 
 /// The first HTTP request of a client, and what it sent along when it entered the namespace.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.middleware(async |socket: Socket| {
+///     #[derive(serde::Deserialize)]
+///     struct Auth { token: String }
+///
+///     let handshake = socket.handshake();
+///     println!("{:?} from {:?}, secure: {}", handshake.header("user-agent"), handshake.address(), handshake.secure());
+///     match handshake.auth::<Auth>() {
+///         Ok(auth) if auth.token == "abc" => Ok(()),
+///         _ => Err("who are you?".into()),
+///     }
+/// });
+/// TestClient::to(&io).auth(serde_json::json!({ "token": "abc" })).connect().await;
+/// assert!(TestClient::to(&io).try_connect().await.is_err());
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Handshake {
     request: Request,

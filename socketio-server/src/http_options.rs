@@ -49,6 +49,17 @@ impl Builder {
     ///
     /// The reference server refuses nobody for an origin. There a page of any site can open a WebSocket with the
     /// cookies of its visitor.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use socketio_server::engine::Origins;
+    ///
+    /// let io = Server::builder().allowed_origins(Origins::listed(["https://example.com"])).build();
+    /// # }
+    /// ```
     #[must_use]
     pub fn allowed_origins(mut self, origins: impl Into<Origins>) -> Self {
         self.engine.allowed_origins = Some(origins.into());

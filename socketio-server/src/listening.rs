@@ -34,12 +34,37 @@ impl Socket {
     }
 
     /// How many handlers of this socket an event has; those of its namespace and those of every event are not counted.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.on("move", async || {});
+    /// assert_eq!((socket.listener_count("move"), socket.listener_count("stop")), (1, 0));
+    /// # }
+    /// ```
     #[doc(alias = "listeners")]
     pub fn listener_count(&self, event: &str) -> usize {
         self.listeners().as_ref().map_or(0, |listeners| listeners.count(event))
     }
 
     /// Runs `handler` on every event of this socket, ahead of those of the event.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.on_any(async |event: Event| println!("{} {:?}", event.name(), event.args()));
+    /// # }
+    /// ```
     #[doc(alias = "onAny")]
     pub fn on_any<M>(&self, handler: impl Handler<M>) -> &Self {
         self.listeners().get_or_insert_default().on_any(erase(handler));
@@ -48,6 +73,20 @@ impl Socket {
 
     /// Looks at each event of this socket before its handlers, and behind the middlewares of its namespace; see
     /// [`Namespace::use_packet`](crate::Namespace::use_packet).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.use_packet(async |_, event: Event| if event.name() == "admin" { Err("no".into()) } else { Ok(event) });
+    /// let refused: serde_json::Value = client.emit_with_ack("admin", ()).await;
+    /// assert_eq!(refused["error"], "no");
+    /// # }
+    /// ```
     #[doc(alias = "use")]
     pub fn use_packet<F, Fut>(&self, middleware: F) -> &Self
     where
@@ -59,6 +98,18 @@ impl Socket {
     }
 
     /// Runs `handler` once the socket is disconnected. It is in no room any more.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.on_disconnect(async |socket: Socket, reason: DisconnectReason| println!("{} left: {reason}", socket.id()));
+    /// # }
+    /// ```
     pub fn on_disconnect<F, Fut>(&self, handler: F) -> &Self
     where
         F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
@@ -69,6 +120,22 @@ impl Socket {
     }
 
     /// Runs `handler` when the socket is about to be disconnected, while it is still in its rooms.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.on_disconnecting(async |socket: Socket, _: DisconnectReason| {
+    ///     for room in socket.rooms() {
+    ///         let _ = socket.to(&room).emit("left", socket.id());
+    ///     }
+    /// });
+    /// # }
+    /// ```
     pub fn on_disconnecting<F, Fut>(&self, handler: F) -> &Self
     where
         F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
@@ -126,6 +193,19 @@ impl Socket {
 
     /// Removes all that look at what is sent to this socket. One alone goes with
     /// [`remove_listener`](Socket::remove_listener).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.on_any_outgoing(|_: &Socket, event: &Event| println!("< {}", event.name()));
+    /// socket.off_any_outgoing();
+    /// # }
+    /// ```
     #[doc(alias = "offAnyOutgoing")]
     pub fn off_any_outgoing(&self) -> &Self {
         if let Some(listeners) = self.listeners().as_mut() {

@@ -33,6 +33,24 @@ use crate::socket::{Socket, erase_disconnect};
 ///
 /// Its handlers are for all its sockets: registered once, they cost nothing per socket and are there before a client
 /// is told that it is connected.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// let chat = io.of("/chat");
+/// chat.on("say", async |socket: Socket, Data(text): Data<String>| socket.broadcast().emit("said", text).map(drop));
+///
+/// let ana = TestClient::to(&io).namespace("/chat").connect().await;
+/// let mut bob = TestClient::to(&io).namespace("/chat").connect().await;
+/// ana.emit("say", "hello");
+/// assert_eq!(bob.expect::<String>("said").await, "hello");
+/// chat.emit("closing", "in an hour").unwrap();
+/// assert_eq!(bob.expect::<String>("closing").await, "in an hour");
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Namespace(Arc<Inner>);
 
@@ -104,6 +122,17 @@ impl Namespace {
     }
 
     /// Its name, with its slash.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// assert_eq!(io.of("chat").name(), "/chat");
+    /// assert_eq!(io.name(), "/");
+    /// # }
+    /// ```
     pub fn name(&self) -> &ByteString {
         &self.0.name
     }
@@ -141,12 +170,35 @@ impl Namespace {
     }
 
     /// Runs `handler` on each `event` of each socket.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on("add", async |Data((a, b)): Data<(i64, i64)>| a + b);
+    ///
+    /// let client = TestClient::connect(&io).await;
+    /// assert_eq!(client.emit_with_ack::<i64>("add", (2, 3)).await, 5);
+    /// # }
+    /// ```
     pub fn on<M>(&self, event: &str, handler: impl Handler<M>) -> &Self {
         self.write().listeners.on(event, erase(handler), false);
         self
     }
 
     /// Runs `handler` on every event of each socket, ahead of those of the event.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_any(async |socket: Socket, event: Event| println!("{}: {}", socket.id(), event.name()));
+    /// # }
+    /// ```
     #[doc(alias = "onAny")]
     pub fn on_any<M>(&self, handler: impl Handler<M>) -> &Self {
         self.write().listeners.on_any(erase(handler));
@@ -154,12 +206,34 @@ impl Namespace {
     }
 
     /// Removes the namespace's handlers of `event`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on("vote", async || "counted");
+    /// io.off("vote"); // the vote is over
+    /// # }
+    /// ```
     pub fn off(&self, event: &str) -> &Self {
         self.write().listeners.off(event);
         self
     }
 
     /// As [`on`](Namespace::on), for a handler that can be taken away alone, by what this returns.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let trace = io.add_listener("move", async |event: Event| println!("{event:?}"));
+    /// assert!(io.remove_listener(trace));
+    /// # }
+    /// ```
     #[doc(alias = "addListener")]
     pub fn add_listener<M>(&self, event: &str, handler: impl Handler<M>) -> ListenerId {
         self.write().listeners.on(event, erase(handler), false)
@@ -186,6 +260,18 @@ impl Namespace {
     }
 
     /// Runs `handler` for each socket that has been disconnected.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_disconnect(async |socket: Socket, reason: DisconnectReason| {
+    ///     println!("{} left: {}", socket.id(), reason.as_str());
+    /// });
+    /// # }
+    /// ```
     pub fn on_disconnect<F, Fut>(&self, handler: F) -> &Self
     where
         F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
@@ -196,6 +282,20 @@ impl Namespace {
     }
 
     /// Runs `handler` for each socket that is about to be disconnected, while it is still in its rooms.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_disconnecting(async |socket: Socket, _: DisconnectReason| {
+    ///     for room in socket.rooms() {
+    ///         let _ = socket.to(&room).emit("left", socket.id());
+    ///     }
+    /// });
+    /// # }
+    /// ```
     pub fn on_disconnecting<F, Fut>(&self, handler: F) -> &Self
     where
         F: FnOnce(Socket, DisconnectReason) -> Fut + Clone + Send + Sync + 'static,
@@ -279,7 +379,7 @@ impl Namespace {
     /// # async fn ask(io: Server) -> Result<(), socketio_server::RequestError> {
     /// // On another server:
     /// let running = io.server_side_emit_with_ack::<u32>("jobs?", "mail").await?;
-    /// println!("{} jobs on {} servers", running.total(), running.len());
+    /// println!("{} jobs on {} servers", running.iter().sum::<u32>(), running.len());
     /// # Ok(()) }
     /// ```
     #[doc(alias = "serverSideEmit")]
@@ -321,6 +421,19 @@ impl Namespace {
 
     /// Sends `event` to every socket of the namespace, on all servers; see [`Broadcast::emit`].
     ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// io.emit("news", ("a", 1)).unwrap();
+    /// assert_eq!(client.expect::<(String, u32)>("news").await, ("a".to_owned(), 1));
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Broadcast::emit`].
@@ -349,6 +462,19 @@ impl Namespace {
 
     /// [`emit`](Namespace::emit)s the event `message`.
     ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// io.send("hi").unwrap();
+    /// assert_eq!(client.expect::<String>("message").await, "hi");
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Broadcast::emit`].
@@ -363,6 +489,20 @@ impl Namespace {
     }
 
     /// The sockets of a room, or of any of several; see [`Broadcast::to`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// socket.join("red");
+    /// io.to("red").to("blue").except("muted").emit("start", ()).unwrap();
+    /// ana.expect::<()>("start").await;
+    /// # }
+    /// ```
     #[doc(alias = "in")]
     pub fn to(&self, rooms: impl IntoRooms) -> Broadcast {
         self.everyone().to(rooms)
@@ -375,6 +515,20 @@ impl Namespace {
     }
 
     /// Everybody but the sockets of a room, or of any of several.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// socket.join("muted");
+    /// io.except("muted").emit("news", 1).unwrap();
+    /// assert_eq!(bob.expect::<u32>("news").await, 1);
+    /// # }
+    /// ```
     pub fn except(&self, rooms: impl IntoRooms) -> Broadcast {
         self.everyone().except(rooms)
     }
@@ -401,6 +555,20 @@ impl Namespace {
 
     /// Every socket of the namespace, on all servers; see [`Broadcast::fetch_sockets`].
     ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// for found in io.fetch_sockets().await.unwrap() {
+    ///     println!("{} in {:?}", found.id(), found.rooms());
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Broadcast::fetch_sockets`].
@@ -409,6 +577,18 @@ impl Namespace {
     }
 
     /// How many sockets the namespace has, on all servers; see [`Broadcast::count`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// assert_eq!(io.count().await.unwrap().total(), 2);
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -419,6 +599,19 @@ impl Namespace {
 
     /// How many sockets are in each room, on all servers; see [`Broadcast::room_sizes`].
     ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// socket.join("red");
+    /// assert_eq!(io.room_sizes().await.unwrap().complete().unwrap(), [("red".to_owned(), 1)]);
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Broadcast::fetch_sockets`].
@@ -427,6 +620,19 @@ impl Namespace {
     }
 
     /// Has every socket join a room, or several; see [`Broadcast::sockets_join`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// io.sockets_join("everybody").unwrap();
+    /// assert_eq!(io.to("everybody").count().await.unwrap().total(), 2);
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -446,6 +652,19 @@ impl Namespace {
 
     /// Disconnects every socket; see [`Broadcast::disconnect_sockets`].
     ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// io.disconnect_sockets(true).unwrap();
+    /// client.disconnected().await;
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Broadcast::sockets_join`].
@@ -455,6 +674,17 @@ impl Namespace {
 
     /// Sends `event` to the other servers themselves, whose
     /// [`on_server_event`](Namespace::on_server_event) handlers run. This server does not hear it.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_server_event("cache cleared", async |Data(key): Data<String>| println!("{key}"));
+    /// io.server_side_emit("cache cleared", "users").unwrap(); // the others run their handlers
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -485,6 +715,16 @@ impl Namespace {
 
     /// How many servers share the namespace, this one included.
     ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// assert_eq!(io.server_count().await.unwrap(), 1);
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// When nobody can say.
@@ -493,6 +733,20 @@ impl Namespace {
     }
 
     /// The rooms of the namespace, on all servers, each once, those of single sockets among them.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// socket.join("red");
+    /// let rooms = io.rooms().await.unwrap().complete().unwrap();
+    /// assert_eq!(rooms.len(), 3, "each socket has one of its own");
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -503,6 +757,16 @@ impl Namespace {
 
     /// Waits until messages of the other servers arrive here. At once if there are none.
     ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.ready().await.unwrap(); // from here on nothing of the other servers is missed
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the namespace is closed.
@@ -511,17 +775,54 @@ impl Namespace {
     }
 
     /// The connected sockets of this server.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// assert_eq!(io.local_sockets().len(), 2);
+    /// # }
+    /// ```
     #[doc(alias = "sockets")]
     pub fn local_sockets(&self) -> Vec<Socket> {
         self.0.sockets.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// The connected socket of this id, if it is on this server.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// assert_eq!(io.local_socket(ana.id()), Some(socket));
+    /// assert_eq!(io.local_socket("nobody"), None);
+    /// # }
+    /// ```
     pub fn local_socket(&self, id: &str) -> Option<Socket> {
         self.0.sockets.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// How many sockets of this server are connected.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// assert_eq!(io.local_count(), 2);
+    /// # }
+    /// ```
     pub fn local_count(&self) -> usize {
         self.adapter().local().len()
     }

@@ -22,6 +22,15 @@ pub use socketio_protocol::engine::Message;
 pub use socketio_protocol::socket::{Args, EncodeError, Kind, Limits, Packet};
 
 /// The format of Socket.IO packets.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let io = Server::builder().parser(Parser::MsgPack).build();
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum Parser {

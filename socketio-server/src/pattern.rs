@@ -30,6 +30,23 @@ use crate::socket::{Socket, erase_disconnect};
 ///
 /// What is registered here is for the sockets of each of them, whether it was made before or is made later, and runs
 /// ahead of what is registered with the one namespace.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// let games = io.of_matching(|name| name.starts_with("/game-"));
+/// games.on_connection(async |socket: Socket| println!("{} plays {}", socket.id(), socket.namespace().name()));
+///
+/// let mut ana = TestClient::to(&io).namespace("/game-1").connect().await;
+/// let mut bob = TestClient::to(&io).namespace("/game-2").connect().await;
+/// games.emit("pause", "all games").unwrap();
+/// assert_eq!(ana.expect::<String>("pause").await, "all games");
+/// assert_eq!(bob.expect::<String>("pause").await, "all games");
+/// # }
+/// ```
 #[derive(Clone)]
 #[doc(alias = "ParentNamespace")]
 pub struct NamespacePattern(Arc<Inner>);
@@ -44,6 +61,30 @@ struct Inner {
 }
 
 type Decide = Box<dyn Fn(NamespaceRequest) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+
+#[cfg(feature = "regex")]
+impl crate::Server {
+    /// All namespaces in whose names a regular expression finds something, as [`of_matching`](crate::Server::of_matching).
+    /// As in Node.js it need not fit the whole name unless `^` and `$` say so; a name begins with its slash. Whatever the
+    /// expression, looking takes time in proportion to the name.
+    ///
+    /// ```
+    /// # use socketio_server::{Server, Socket, testing::TestClient};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let games = io.of_regex(regex::Regex::new(r"^/game-\d+$").unwrap());
+    /// games.on("where", async |socket: Socket| socket.namespace().name().to_string());
+    ///
+    /// let client = TestClient::to(&io).namespace("/game-7").connect().await;
+    /// assert_eq!(client.emit_with_ack::<String>("where", ()).await, "/game-7");
+    /// assert!(TestClient::to(&io).namespace("/game-x").try_connect().await.is_err());
+    /// # }
+    /// ```
+    #[doc(alias = "parentNsp")]
+    pub fn of_regex(&self, regex: regex::Regex) -> NamespacePattern {
+        self.of_matching(move |name| regex.is_match(name))
+    }
+}
 
 /// A client's wish to enter a namespace; see [`Server::of_matching_async`](crate::Server::of_matching_async).
 #[derive(Debug, Clone)]
@@ -127,6 +168,18 @@ impl NamespacePattern {
     }
 
     /// The namespaces that have been made on this server and still are.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let games = io.of_matching(|name| name.starts_with("/game-"));
+    /// io.of("/game-1");
+    /// assert_eq!(games.namespaces(), [io.of("/game-1")]);
+    /// # }
+    /// ```
     pub fn namespaces(&self) -> Vec<Namespace> {
         let server = self.0.server.upgrade();
         server.map(|server| server.made_by(self)).unwrap_or_default()

@@ -14,6 +14,24 @@ use crate::namespace::Namespace;
 
 /// A socket as [`fetch_sockets`](crate::Broadcast::fetch_sockets) found it, on any server: what it was then, and the
 /// way to act on it now.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// for found in io.fetch_sockets().await.unwrap() {
+///     println!("{} in {:?}", found.id(), found.rooms());
+///     found.emit("found you", ()).unwrap();
+///     found.join("found").unwrap();
+/// }
+/// client.expect::<()>("found you").await;
+/// assert_eq!(io.to("found").count().await.unwrap().total(), 1);
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[doc(alias = "RemoteSocket")]
 pub struct RemoteSocketHandle {
@@ -107,6 +125,20 @@ impl RemoteSocketHandle {
 
     /// Changes what is kept with it; see [`Broadcast::patch_data`]. What this handle shows is still what it was.
     ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// io.fetch_sockets().await.unwrap()[0].patch_data(serde_json::json!({ "muted": true })).unwrap();
+    /// let data = socket.data::<serde_json::Value>().unwrap();
+    /// assert_eq!(data["muted"], true);
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Broadcast::patch_data`].
@@ -142,6 +174,19 @@ impl RemoteSocketHandle {
     }
 
     /// Disconnects it; with `close` the connection under it, too.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// io.fetch_sockets().await.unwrap()[0].disconnect(true).unwrap();
+    /// client.disconnected().await;
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -25,6 +25,24 @@ pub(crate) fn text_of_error<T: Serialize + ?Sized>(error: &T) -> String {
 
 /// What an event handler may return: anything that serde can write, or a `Result` of it whose error is an
 /// [`Error`](std::error::Error), can be written, or is a boxed error. The parameter only tells these apart.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.on("nothing", async || {}); // is not answered
+/// io.on("value", async || [1, 2]);
+/// io.on("parse", async |Data(text): Data<String>| text.parse::<u32>()); // a `Result`
+///
+/// let client = TestClient::connect(&io).await;
+/// assert_eq!(client.emit_with_ack::<Vec<u32>>("value", ()).await, [1, 2]);
+/// assert_eq!(client.emit_with_ack::<u32>("parse", "7").await, 7);
+/// let error: serde_json::Value = client.emit_with_ack("parse", "x").await;
+/// assert_eq!(error["error"], "invalid digit found in string");
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "an event handler cannot return `{Self}`",
     note = "return `()`, anything that implements `serde::Serialize` (it answers the acknowledgement), or a `Result` of it",

@@ -22,6 +22,22 @@ use crate::stats::{Counts, NamedEvents};
 /// A Socket.IO server. Cheap to clone; clones are the same server.
 ///
 /// It is also its namespace `/`: `io.emit(..)` is `io.of("/").emit(..)`.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let io = Server::new();
+/// io.on_connection(async |socket: Socket| println!("{} is here", socket.id()));
+/// io.on("echo", async |Data(text): Data<String>| text);
+/// io.of("/admin").middleware(async |_: Socket| Err(ConnectError::new("nobody is let in yet")));
+///
+/// let client = TestClient::connect(&io).await;
+/// assert_eq!(client.emit_with_ack::<String>("echo", "hi").await, "hi");
+/// assert!(client.enter("/admin", ()).await.is_err());
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Server(pub(crate) Arc<ServerInner>);
 
@@ -88,11 +104,31 @@ impl Server {
     }
 
     /// A server with options.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let io = Server::builder().path("/live").ping_interval(Duration::from_secs(10)).build();
+    /// # }
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
 
     /// The namespace of this name, which is made if there is none. A slash is put in front if it is missing.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// assert_eq!(io.of("chat"), io.of("/chat"));
+    /// assert_eq!(io.of("/").name(), io.name());
+    /// # }
+    /// ```
     pub fn of(&self, name: &str) -> Namespace {
         self.0.of(with_slash(name))
     }
@@ -196,6 +232,17 @@ impl Server {
     /// Has `hook` told of each namespace that is made from now on, by [`of`](Server::of) or because a client asked for
     /// it. What is to hold for all namespaces of a pattern is registered with the pattern: when this hook runs, another
     /// client may be in already.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_new_namespace(|namespace: &Namespace| println!("{} is there now", namespace.name()));
+    /// io.of("/chat");
+    /// # }
+    /// ```
     #[doc(alias = "new_namespace")]
     pub fn on_new_namespace(&self, hook: impl Fn(&Namespace) + Send + Sync + 'static) -> &Self {
         self.0.new_namespace.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(hook));
@@ -203,12 +250,39 @@ impl Server {
     }
 
     /// Its engine: clients as connections, without namespaces.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// println!("{} connections", io.engine().clients_count());
+    /// # }
+    /// ```
     pub fn engine(&self) -> &Engine {
         self.0.engine.get().expect("set when the server was made")
     }
 
     /// Has `hook` told of everything that goes wrong in handlers: arguments that do not fit, errors that they return,
     /// panics. Without a hook it is logged.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_error(|error: HandlerError| eprintln!("{} of {}: {}", error.event, error.socket, error.kind));
+    /// io.on("half", async |Data(n): Data<u32>| n / 2);
+    ///
+    /// let client = TestClient::connect(&io).await;
+    /// let answer: serde_json::Value = client.emit_with_ack("half", "a lot").await;
+    /// assert!(answer["error"].as_str().unwrap().starts_with("the arguments do not fit"));
+    /// # }
+    /// ```
     pub fn on_error(&self, hook: impl Fn(HandlerError) + Send + Sync + 'static) -> &Self {
         *self.0.shared.error_hook.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
         self
@@ -228,6 +302,19 @@ impl Server {
 
     /// Disconnects every client with the reason `server shutting down`, leaves the cluster, and ends
     /// [`listen`](Server::listen). Returns once the clients have been told, or after two seconds.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// io.close().await;
+    /// client.disconnected().await;
+    /// # }
+    /// ```
     pub async fn close(&self) {
         self.engine().close_for(CloseReason::ServerShutdown);
         for namespace in self.0.all() {
@@ -416,6 +503,23 @@ impl std::fmt::Debug for Server {
 }
 
 /// The options of a [`Server`], in the reference server's words and with its defaults.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let io = Server::builder()
+///     .path("/live")
+///     .ping_interval(Duration::from_secs(10))
+///     .ping_timeout(Duration::from_secs(5))
+///     .max_http_buffer_size(100_000)
+///     .ack_timeout(Duration::from_secs(3))
+///     .connection_state_recovery(Recovery::default())
+///     .state("what handlers take as State<&str>")
+///     .build();
+/// # }
+/// ```
 pub struct Builder {
     pub(crate) engine: EngineConfig,
     config: Config,
@@ -452,6 +556,15 @@ impl Builder {
     }
 
     /// What makes this server one of a cluster. Default: it is alone.
+    ///
+    /// ```
+    /// # use socketio_redis_adapter::RedisAdapter;
+    /// # use socketio_server::Server;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let adapter = RedisAdapter::connect("redis://localhost:6379").await?;
+    /// let io = Server::builder().adapter(adapter).build();
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn adapter(mut self, adapter: impl AdapterFactory) -> Self {
         self.factory = Box::new(adapter);
@@ -488,6 +601,18 @@ impl Builder {
 
     /// What one client may cost: all limits, in place of those set so far. The methods for single limits change them
     /// further.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let mut limits = Limits::default();
+    /// limits.max_rooms_per_socket = 10;
+    /// limits.max_http_buffer_size = 50_000;
+    /// let io = Server::builder().limits(limits).build();
+    /// # }
+    /// ```
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = limits;
@@ -496,6 +621,19 @@ impl Builder {
 
     /// The transports on offer. Default polling and WebSocket. WebTransport also needs the cargo feature `webtransport`
     /// and a listener of its own.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use socketio_server::engine::TransportKind;
+    ///
+    /// let io = Server::builder().transports([TransportKind::WebSocket]).build();
+    /// let polling = TestClient::to(&io).transport(TransportKind::Polling).try_connect().await;
+    /// assert!(polling.is_err());
+    /// # }
+    /// ```
     #[must_use]
     pub fn transports(mut self, transports: impl IntoIterator<Item = TransportKind>) -> Self {
         self.engine.transports = transports.into_iter().collect();
@@ -577,6 +715,15 @@ impl Builder {
     }
 
     /// How packets are written; clients must use the same parser. Default [`Parser::Json`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let io = Server::builder().parser(Parser::MsgPack).build(); // for clients with socket.io-msgpack-parser
+    /// # }
+    /// ```
     #[must_use]
     pub fn parser(mut self, parser: Parser) -> Self {
         self.config.parser = parser;
@@ -594,6 +741,19 @@ impl Builder {
     /// How long a handler may hold its thread, which other clients need too, before it is logged with its name and
     /// counted. Waiting does not hold the thread; computing for long does, and calls that block, which belong into
     /// `tokio::task::spawn_blocking`. Default 100 ms; measured to within some milliseconds.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let io = Server::builder().slow_handler(Duration::from_millis(20)).build();
+    /// io.on("sum", async |Data(numbers): Data<Vec<u64>>| {
+    ///     // What takes long has a thread of its own, and no other client waits for it.
+    ///     tokio::task::spawn_blocking(move || numbers.iter().sum::<u64>()).await.unwrap()
+    /// });
+    /// # }
+    /// ```
     #[must_use]
     pub fn slow_handler(mut self, longest: Duration) -> Self {
         self.config.slow_handler = longest;
@@ -612,6 +772,17 @@ impl Builder {
     /// then and is sent once it has its place there, here as elsewhere; while Redis is away it waits, as long as the
     /// adapter's publish queue says. Questions to clients, `local` broadcasts and what a middleware sends do not wait, and
     /// are not sent again. The stream has to hold what is sent while a client is away (`max_len`).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let recovery = Recovery::default().max_disconnection_duration(Duration::from_secs(60)).skip_middlewares(false);
+    /// let io = Server::builder().connection_state_recovery(recovery).build();
+    /// assert!(TestClient::connect(&io).await.pid().is_some());
+    /// # }
+    /// ```
     #[must_use]
     pub fn connection_state_recovery(mut self, recovery: Recovery) -> Self {
         self.config.recovery = Some((recovery, Duration::ZERO));
@@ -620,6 +791,21 @@ impl Builder {
 
     /// Whether a namespace that [a pattern](Server::of_matching) made goes when its last socket has left. Default
     /// false.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let io = Server::builder().cleanup_empty_child_namespaces(true).build();
+    /// let games = io.of_matching(|name| name.starts_with("/game-"));
+    /// let mut client = TestClient::to(&io).namespace("/game-1").connect().await;
+    /// assert_eq!(games.namespaces().len(), 1);
+    /// client.disconnect();
+    /// # tokio::time::sleep(Duration::from_millis(50)).await;
+    /// assert_eq!(games.namespaces().len(), 0);
+    /// # }
+    /// ```
     #[must_use]
     pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
         self.config.cleanup_empty_child_namespaces = cleanup;
@@ -627,6 +813,21 @@ impl Builder {
     }
 
     /// Gives handlers a value of this type, as [`State<T>`](crate::State).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// struct Greeting(&'static str);
+    ///
+    /// let io = Server::builder().state(Greeting("good morning")).build();
+    /// io.on("greet", async |Data(name): Data<String>, greeting: State<Greeting>| format!("{}, {name}", greeting.0.0));
+    ///
+    /// let client = TestClient::connect(&io).await;
+    /// assert_eq!(client.emit_with_ack::<String>("greet", "Ana").await, "good morning, Ana");
+    /// # }
+    /// ```
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
         self.states.insert(TypeId::of::<T>(), Arc::new(state));

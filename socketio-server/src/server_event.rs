@@ -1,7 +1,6 @@
 //! Events that the servers of a cluster send each other, and the handlers that they run.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Waker};
@@ -17,9 +16,23 @@ use crate::adapter::ServerEvent;
 use crate::error::{HandlerError, HandlerErrorKind};
 use crate::handler::{Data, Event, HandlerFuture, State, text_of};
 use crate::namespace::Namespace;
-use crate::reply::{Reply, ReplyTo, text_of_error};
+use crate::reply::{ReplyTo, text_of_error};
 
 /// The way to answer another server. Only the first answer leaves; dropped without one, the asker is told nothing.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.on_server_event("lock?", async |Data(name): Data<String>, answer: ServerAnswer| {
+///     if name == "ours" {
+///         answer.send(true); // who does not have it is silent
+///     }
+/// });
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ServerAnswer(Option<Arc<Mutex<Option<oneshot::Sender<Args>>>>>);
 
@@ -59,7 +72,7 @@ impl ServerEventContext {
         &self.args
     }
 
-    fn fail(&self, kind: HandlerErrorKind) {
+    pub(crate) fn fail(&self, kind: HandlerErrorKind) {
         self.answer_error(&kind.to_string());
         self.report(kind);
     }
@@ -140,47 +153,18 @@ impl FromServerEvent for Namespace {
 
 /// A function that an event of another server runs: `async |Data(text): Data<String>| { .. }`.
 ///
-/// It takes up to four [`FromServerEvent`] values and returns a [`Reply`], which answers the other server if it asked.
+/// It takes up to six [`FromServerEvent`] values and returns a [`Reply`](crate::Reply), which answers the other server if it asked.
 /// It is cloned for each event.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler of other servers' events",
-    label = "what it takes, returns or captures does not fit an event of another server",
+    label = "this cannot be called with what an event of another server has",
     note = "a handler is an async closure or function: `async |Data(text): Data<String>| {{ .. }}`",
-    note = "it takes four at most of `Data<T>`, `Event`, `State<T>`, `ServerAnswer` and `Namespace`: by value, each with its type written down",
-    note = "it returns `()`, what implements `serde::Serialize`, or a `Result` of that",
-    note = "what it captures must implement `Clone`, and its future must be `Send`"
+    note = "it takes six at most of `Data<T>`, `Event`, `State<T>`, `ServerAnswer` and `Namespace`: by value, each with its type written down"
 )]
 pub trait ServerEventHandler<Marker>: Clone + Send + Sync + 'static {
     /// Starts on one event. `None` if the event does not fit, which has been reported then.
     fn call(self, context: ServerEventContext) -> Option<HandlerFuture>;
 }
-
-macro_rules! handlers {
-    ($(($($arg:ident),*))*) => {$(
-        impl<F, Fut, R, K, $($arg),*> ServerEventHandler<(K, $($arg,)*)> for F
-        where
-            F: FnOnce($($arg),*) -> Fut + Clone + Send + Sync + 'static,
-            Fut: Future<Output = R> + Send + 'static,
-            R: Reply<K>,
-            $($arg: FromServerEvent,)*
-        {
-            #[allow(non_snake_case, reason = "one body for all numbers of parameters")]
-            fn call(self, context: ServerEventContext) -> Option<HandlerFuture> {
-                $(let $arg = match $arg::from_server_event(&context) {
-                    Ok(value) => value,
-                    Err(error) => {
-                        context.fail(error);
-                        return None;
-                    }
-                };)*
-                let work = self($($arg),*);
-                Some(Box::pin(async move { work.await.reply(&context) }))
-            }
-        }
-    )*};
-}
-
-handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) }
 
 /// A handler without its types.
 pub(crate) type ServerCallback = Arc<dyn Fn(ServerEventContext) -> Option<HandlerFuture> + Send + Sync>;

@@ -20,12 +20,26 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl Server {
     /// The server as a [`Service`](tower_service::Service) on its own: everything that is not its own is 404.
+    ///
+    /// ```
+    /// use socketio_server::Server;
+    ///
+    /// let io = Server::new();
+    /// let service = io.service(); // everything that is not the server's is 404
+    /// ```
     pub fn service(&self) -> SocketIoService<NotFound> {
         self.layer().layer(NotFound)
     }
 
     /// The server as a layer in front of another service (an axum `Router`, for one), which gets what is not the
     /// server's own.
+    ///
+    /// ```
+    /// use socketio_server::Server;
+    ///
+    /// let io = Server::new();
+    /// let app: axum::Router = axum::Router::new().route("/", axum::routing::get(async || "hello")).layer(io.layer());
+    /// ```
     pub fn layer(&self) -> SocketIoLayer {
         SocketIoLayer { engine: self.engine().clone(), server: Some(self.clone()) }
     }

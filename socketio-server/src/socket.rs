@@ -26,6 +26,24 @@ use crate::handshake::Handshake;
 use crate::namespace::Namespace;
 
 /// A client in a namespace: emits to it, listens to it, puts it into rooms. Cheap to clone; clones are the same socket.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.on_connection(async |socket: Socket| {
+///     socket.join("lobby");
+///     let _ = socket.emit("welcome", ("you are", socket.id()));
+///     let _ = socket.to("lobby").emit("new here", socket.id());
+/// });
+///
+/// let mut client = TestClient::connect(&io).await;
+/// let (_, id) = client.expect::<(String, String)>("welcome").await;
+/// assert_eq!(id, client.id());
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Socket(Arc<Inner>);
 
@@ -115,56 +133,196 @@ impl Socket {
     }
 
     /// Its id: random, and safe to tell others. Not the session id of the connection under it.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// assert_eq!(&**socket.id(), client.id());
+    /// io.to(socket.id()).emit("for you alone", ()).unwrap();
+    /// client.expect::<()>("for you alone").await;
+    /// # }
+    /// ```
     pub fn id(&self) -> &ByteString {
         self.0.member.id()
     }
 
     /// Its namespace.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.of("/chat").on("where", async |socket: Socket| socket.namespace().name().to_string());
+    /// let client = TestClient::to(&io).namespace("/chat").connect().await;
+    /// assert_eq!(client.emit_with_ack::<String>("where", ()).await, "/chat");
+    /// # }
+    /// ```
     #[doc(alias = "nsp")]
     pub fn namespace(&self) -> &Namespace {
         &self.0.namespace
     }
 
     /// Whether it is connected. False in a middleware, and after its end.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// assert!(socket.connected());
+    /// socket.disconnect(false);
+    /// assert!(!socket.connected());
+    /// # }
+    /// ```
     pub fn connected(&self) -> bool {
         matches!(self.phase(), CONNECTED | LEAVING)
     }
 
     /// Whether the client came back to a session: with the id, rooms and data that it had, and the events that it
     /// missed. See [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_connection(async |socket: Socket| {
+    ///     if !socket.recovered() {
+    ///         let _ = socket.emit("history", "all of it");
+    ///     }
+    /// });
+    /// # }
+    /// ```
     pub fn recovered(&self) -> bool {
         self.0.recovered
     }
 
     /// What the client said when it connected.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on("token", async |socket: Socket| socket.handshake().query("token"));
+    /// let client = TestClient::to(&io).query("token", "abc").connect().await;
+    /// assert_eq!(client.emit_with_ack::<String>("token", ()).await, "abc");
+    /// # }
+    /// ```
     pub fn handshake(&self) -> &Handshake {
         self.0.member.handshake()
     }
 
     /// The connection under it, which other namespaces of the client share.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.emit("hello", ()).unwrap();
+    /// println!("{} bytes wait for the client", socket.conn().queued_bytes());
+    /// # }
+    /// ```
     #[doc(alias = "client")]
     pub fn conn(&self) -> &Arc<Connection> {
         self.0.member.connection()
     }
 
     /// The transport in use now.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// use socketio_server::engine::TransportKind;
+    ///
+    /// assert_eq!(socket.transport(), TransportKind::WebSocket);
+    /// # }
+    /// ```
     pub fn transport(&self) -> TransportKind {
         self.conn().transport()
     }
 
     /// Which Engine.IO protocol the client speaks: 3 for Socket.IO 2, else 4.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// use socketio_server::engine::Version;
+    ///
+    /// assert_eq!(socket.protocol(), Version::V4);
+    /// # }
+    /// ```
     pub fn protocol(&self) -> Version {
         self.conn().version()
     }
 
     /// Keeps `data` with the socket, in place of what was kept before. It travels with
     /// [`fetch_sockets`](Broadcast::fetch_sockets), so it is something that serde can write.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct User { name: String }
+    ///
+    /// socket.set_data(User { name: "Ana".into() });
+    /// assert_eq!(socket.data::<User>().unwrap().name, "Ana");
+    ///
+    /// let sockets = io.fetch_sockets().await.unwrap(); // from any server
+    /// assert_eq!(sockets[0].data::<User>().unwrap().name, "Ana");
+    /// # }
+    /// ```
     pub fn set_data<T: Serialize + Send + Sync + 'static>(&self, data: T) {
         self.0.member.set_data(data);
         self.data_changed();
     }
 
     /// What is kept with the socket, if it is a `T`, or if another server has patched it and it reads as a `T`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.set_data(vec!["red".to_owned(), "blue".to_owned()]);
+    /// assert_eq!(*socket.data::<Vec<String>>().unwrap(), ["red", "blue"]);
+    /// assert!(socket.data::<u32>().is_none());
+    /// # }
+    /// ```
     pub fn data<T>(&self) -> Option<Arc<T>>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -236,6 +394,22 @@ impl Socket {
     /// Sends an event that [`Namespace::encode`] has encoded, which can be sent many times. One of another namespace is
     /// encoded anew for this.
     ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// let packet = io.encode("tick", 1).unwrap();
+    /// for socket in io.local_sockets() {
+    ///     socket.emit_encoded(&packet).unwrap();
+    /// }
+    /// assert_eq!(client.expect::<u32>("tick").await, 1);
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`emit`](Socket::emit).
@@ -267,6 +441,19 @@ impl Socket {
     }
 
     /// [`emit`](Socket::emit)s the event `message`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.send("hi").unwrap();
+    /// assert_eq!(client.expect::<String>("message").await, "hi");
+    /// # }
+    /// ```
     pub fn send(&self, args: impl Serialize) -> Result<Emitted, EmitError> {
         self.emit("message", args)
     }
@@ -324,16 +511,54 @@ impl Socket {
     }
 
     /// The socket with a time limit for the answer to its next [`emit_with_ack`](Emitting::emit_with_ack).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// let answer = socket.timeout(Duration::from_millis(10)).emit_with_ack::<String>("question", ()).await;
+    /// assert!(matches!(answer, Err(AckError::Timeout)));
+    /// # }
+    /// ```
     pub fn timeout(&self, timeout: Duration) -> Emitting<'_> {
         self.emitting().timeout(timeout)
     }
 
     /// The socket for a packet that is dropped when the client cannot take it at once.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.volatile().emit("position", (12.5, 3.0)).unwrap(); // the next one will do as well
+    /// # }
+    /// ```
     pub fn volatile(&self) -> Emitting<'_> {
         self.emitting().volatile()
     }
 
     /// The socket for a packet that is compressed, or not, where compression is on.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// # let photo = Bytes::new();
+    /// socket.compress(false).emit("photo", photo).unwrap(); // is compressed already
+    /// # }
+    /// ```
     pub fn compress(&self, compress: bool) -> Emitting<'_> {
         self.emitting().compress(compress)
     }
@@ -348,6 +573,19 @@ impl Socket {
     }
 
     /// Everybody in the namespace but this socket.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// socket.broadcast().emit("joined", socket.id()).unwrap();
+    /// assert_eq!(bob.expect::<String>("joined").await, ana.id());
+    /// # }
+    /// ```
     pub fn broadcast(&self) -> Broadcast {
         let target = Target { except: vec![self.id().clone()], ..Target::default() };
         Broadcast::new(self.namespace().clone(), target)
@@ -355,6 +593,21 @@ impl Socket {
 
     /// The sockets of a room, or of any of several, but not this one. (So `socket.to(socket.id())` is nobody; to send
     /// to the socket itself, [`emit`](Socket::emit).)
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// io.local_socket(bob.id()).unwrap().join("red");
+    /// socket.to("red").emit("move", "a2").unwrap();
+    /// socket.to(["red", "blue"]).emit("move", "a4").unwrap(); // once each
+    /// assert_eq!(bob.expect::<String>("move").await, "a2");
+    /// # }
+    /// ```
     #[doc(alias = "in")]
     pub fn to(&self, rooms: impl IntoRooms) -> Broadcast {
         self.broadcast().to(rooms)
@@ -367,11 +620,37 @@ impl Socket {
     }
 
     /// Everybody but this socket and those of a room, or of any of several.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// socket.except("muted").emit("news", "for all others").unwrap();
+    /// assert_eq!(bob.expect::<String>("news").await, "for all others");
+    /// # }
+    /// ```
     pub fn except(&self, rooms: impl IntoRooms) -> Broadcast {
         self.broadcast().except(rooms)
     }
 
     /// Everybody on this server but this socket.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// socket.local().emit("restart", "this server, in a minute").unwrap();
+    /// assert_eq!(bob.expect::<String>("restart").await, "this server, in a minute");
+    /// # }
+    /// ```
     pub fn local(&self) -> Broadcast {
         self.broadcast().local()
     }
@@ -401,6 +680,20 @@ impl Socket {
     ///
     /// A room that it may not join is told to the [error hook](crate::Server::on_error), which hears of an event `join`
     /// then; use [`try_join`](Socket::try_join) to hear of it here.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.join("room 7");
+    /// socket.join(["red", "blue"]);
+    /// assert_eq!(socket.rooms().len(), 4, "and the one of its own");
+    /// # }
+    /// ```
     pub fn join(&self, rooms: impl IntoRooms) {
         if let Err(error) = self.try_join(rooms) {
             self.namespace().shared().report(HandlerError {
@@ -413,6 +706,22 @@ impl Socket {
     }
 
     /// As [`join`](Socket::join), and says when the socket may not: rooms are often named by clients.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::builder().max_rooms_per_socket(2).build();
+    /// io.on("join", async |socket: Socket, Data(room): Data<String>| socket.try_join(room.as_str()));
+    /// let client = TestClient::connect(&io).await;
+    /// for room in ["a", "b"] {
+    ///     client.emit("join", room);
+    /// }
+    /// let refused: serde_json::Value = client.emit_with_ack("join", "c").await;
+    /// assert!(refused["error"].is_string());
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -436,6 +745,20 @@ impl Socket {
     }
 
     /// Takes the socket out of a room, or several.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.join(["red", "blue"]);
+    /// socket.leave("red");
+    /// assert_eq!(io.to("red").count().await.unwrap().total(), 0);
+    /// # }
+    /// ```
     pub fn leave(&self, rooms: impl IntoRooms) {
         for room in rooms.into_rooms() {
             self.early_rooms().retain(|early| *early != room);
@@ -444,12 +767,39 @@ impl Socket {
     }
 
     /// Takes the socket out of every room but its own.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.join(["red", "blue"]);
+    /// socket.leave_all();
+    /// assert_eq!(socket.rooms(), [socket.id().clone()]);
+    /// # }
+    /// ```
     pub fn leave_all(&self) {
         let rooms = self.rooms();
         self.leave(rooms.into_iter().filter(|room| room != self.id()).collect::<Vec<_>>());
     }
 
     /// The rooms it is in, its own first.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.join("red");
+    /// assert_eq!(socket.rooms(), [&**socket.id(), "red"]);
+    /// # }
+    /// ```
     pub fn rooms(&self) -> Vec<ByteString> {
         if self.phase() == CONNECTING {
             return self.early_rooms().clone();
@@ -461,12 +811,40 @@ impl Socket {
 
     /// Runs `handler` on each `event` of this socket, besides those of its [`Namespace`]. Registered before the first
     /// `.await` of a connection handler, it misses nothing.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_connection(async |socket: Socket| {
+    ///     if socket.handshake().query("admin").is_some() {
+    ///         socket.on("restart", async || println!("as an admin wishes"));
+    ///     }
+    /// });
+    /// # }
+    /// ```
     pub fn on<M>(&self, event: &str, handler: impl Handler<M>) -> &Self {
         self.listeners().get_or_insert_default().on(event, erase(handler), false);
         self
     }
 
     /// Runs `handler` on the next `event` of this socket only.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.once("ready", async || "noted");
+    /// assert_eq!(client.emit_with_ack::<String>("ready", ()).await, "noted");
+    /// assert_eq!(socket.listener_count("ready"), 0);
+    /// # }
+    /// ```
     pub fn once<M>(&self, event: &str, handler: impl Handler<M>) -> &Self {
         self.listeners().get_or_insert_default().on(event, erase(handler), true);
         self
@@ -474,6 +852,20 @@ impl Socket {
 
     /// Removes this socket's handlers of `event`; those of its namespace stay. One alone goes with
     /// [`remove_listener`](Socket::remove_listener).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.on("move", async |Data(to): Data<String>| println!("to {to}"));
+    /// socket.off("move");
+    /// assert_eq!(socket.listener_count("move"), 0);
+    /// # }
+    /// ```
     pub fn off(&self, event: &str) -> &Self {
         if let Some(listeners) = self.listeners().as_mut() {
             listeners.off(event);
@@ -483,6 +875,21 @@ impl Socket {
 
     /// Has the client leave the namespace; with `close` every namespace, and closes the connection. What was sent
     /// before still leaves.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.emit("bye", "for now").unwrap();
+    /// socket.disconnect(true);
+    /// assert_eq!(client.expect::<String>("bye").await, "for now");
+    /// assert_eq!(client.disconnected().await, "io server disconnect");
+    /// # }
+    /// ```
     pub fn disconnect(&self, close: bool) {
         if self.phase() == CONNECTED && self.is_logged() {
             // Behind what was sent to it before, which waits for its place in the order of all servers.

@@ -196,6 +196,19 @@ impl<T: Copy> ByTransport<T> {
 impl Server {
     /// What was counted so far, and how things are now. Looks at each connection once: some milliseconds for a hundred
     /// thousand.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// let stats = io.stats();
+    /// assert_eq!((stats.connections.web_socket, stats.sockets), (1, 1));
+    /// # }
+    /// ```
     pub fn stats(&self) -> Stats {
         let engine = self.engine();
         let (counters, counts) = (engine.counters(), &self.0.shared.counts);

@@ -1,4 +1,4 @@
-//! A wrong handler is refused in words that a newcomer understands.
+//! A wrong handler is refused in words that a newcomer understands, and that name the part that is wrong.
 //!
 //! Each file in `wrong_handlers/` is compiled with the library that this test was built with. The lines that begin with
 //! `//~` are words that the compiler is to say; how it says the rest is left to it, so that a new compiler does no harm.

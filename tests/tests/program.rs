@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use socketio_tests::{Program, free_port, until, workspace_binary};
+use socketio_tests::{Program, TestRedis, free_port, until, workspace_binary};
 
 #[test]
 fn on_sigterm_clients_are_told_before_it_ends() {
@@ -35,6 +35,48 @@ fn on_sigterm_clients_are_told_before_it_ends() {
     waiting.join().expect("the client that polls is told that its session is closed");
     until(Duration::from_secs(5), "nobody listens any more", || TcpStream::connect(("127.0.0.1", port)).err());
     assert!(program.stop().success());
+}
+
+/// Of `changeit`, and quick to check.
+const ADMIN: &str = "ana:$2a$04$e7BrVKn63VCWoqvfra.Yd.cmileEISqNSXlkmVlB5.eSpwGt2ZWX6";
+
+#[test]
+fn who_has_shown_the_password_of_the_admin_ui_to_one_server_is_known_to_all() {
+    let redis = TestRedis::spawn();
+    let program = || {
+        let port = free_port();
+        let mut command = Command::new(workspace_binary("socketio-server", "socketio-server"));
+        command.args(["--listen", &format!("127.0.0.1:{port}"), "--redis", &redis.url(), "--admin", ADMIN]);
+        let mut program = Program::start(&mut command, "");
+        program.wait_until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        (port, program)
+    };
+    let ((one, _one), (other, _other)) = (program(), program());
+    assert!(enter_admin(one, r#"{"username":"ana","password":"wrong"}"#).contains("invalid credentials"));
+    let shown = enter_admin(one, r#"{"username":"ana","password":"changeit"}"#);
+    let session = shown.split('"').nth(3).expect("a session is given before it is told that it is in");
+    assert!(shown.starts_with("42/admin,[\"session\",") && session.len() == 16, "{shown}");
+
+    let ask = |command: &str| {
+        let key = format!("socket.io-admin#{session}");
+        let asked = Command::new("redis-cli").args(["-p", &redis.port().to_string(), command, &key]).output();
+        String::from_utf8(asked.expect("redis-cli is installed").stdout).expect("text").trim().to_owned()
+    };
+    assert_eq!(ask("GET"), "1");
+    let lifetime: u32 = ask("TTL").parse().expect("a number");
+    assert!((86_300..=86_400).contains(&lifetime), "{lifetime}");
+    let known = enter_admin(other, &format!(r#"{{"sessionId":"{session}"}}"#));
+    assert!(known.starts_with("40/admin,{"), "{known}");
+    assert!(enter_admin(other, r#"{"sessionId":"0000000000000000"}"#).contains("invalid credentials"));
+}
+
+/// The first packet for the Admin UI that shows `auth`.
+fn enter_admin(port: u16, auth: &str) -> String {
+    let open = request(port, "GET", "", "");
+    let session = format!("&sid={}", open.split('"').nth(3).expect("the open packet names the session"));
+    assert_eq!(request(port, "POST", &session, &format!("40/admin,{auth}")), "ok");
+    let body = request(port, "GET", &session, "");
+    body.split('\u{1e}').next().expect("a packet").to_owned()
 }
 
 /// The body of the answer to a request of a client that polls.

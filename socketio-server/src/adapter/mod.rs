@@ -125,6 +125,19 @@ pub trait Adapter: Send + Sync + 'static {
 
 /// What is to be known of sockets; see [`Broadcast::fetch_sockets_with`](crate::Broadcast::fetch_sockets_with). Their ids
 /// always are.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// let ids_and_rooms = io.everyone().fetch_sockets_with(Fields::default().rooms()).await.unwrap();
+/// assert_eq!(ids_and_rooms[0].rooms().len(), 1);
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Fields {
@@ -214,6 +227,17 @@ pub struct ServerEvent {
 ///
 /// It has been queued for the clients of this server; awaiting it tells whether the other servers' bus has taken it.
 /// Nobody has to.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// let sent = io.emit("news", 1).unwrap(); // the clients of this server have it in their queues
+/// sent.await.unwrap(); // and the bus has taken it for the others
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Emitted(Way);
 

@@ -31,6 +31,15 @@ use super::target::Target;
 use crate::engine::{now, random_id};
 
 /// How clients are taken back; see [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let io = Server::builder().connection_state_recovery(Recovery::default().max_kept(1_000, 1 << 20)).build();
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovery {

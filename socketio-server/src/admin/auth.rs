@@ -15,7 +15,7 @@ use crate::namespace::Namespace;
 use crate::socket::Socket;
 
 /// How long a session is good for, as in the reference's Redis store.
-const SESSION_LIFETIME: Duration = Duration::from_secs(86_400);
+pub(super) const SESSION_LIFETIME: Duration = Duration::from_secs(86_400);
 
 /// How many sessions are kept in memory; then the oldest goes.
 const MAX_SESSIONS: usize = 10_000;

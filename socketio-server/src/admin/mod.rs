@@ -27,6 +27,8 @@
 
 mod auth;
 mod orders;
+#[cfg(feature = "admin-redis")]
+mod redis_sessions;
 mod sockets;
 mod stats;
 mod watch;
@@ -37,6 +39,8 @@ use bytestring::ByteString;
 use serde::Serialize;
 
 pub use self::auth::{AdminSessions, MemorySessions};
+#[cfg(feature = "admin-redis")]
+pub use self::redis_sessions::RedisSessions;
 pub(crate) use self::sockets::{ConnectionInfo, SerializedSocket, add_connection, take_connection};
 pub(crate) use self::watch::Admin;
 
@@ -127,7 +131,8 @@ impl AdminOptions {
     }
 
     /// Where it is kept who has shown the password. Default [`MemorySessions`], which other servers do not see: with
-    /// several servers, one that all share saves people from showing it to each.
+    /// several servers, one that all share saves people from showing it to each: `RedisSessions`, with the feature
+    /// `admin-redis`.
     #[doc(alias = "store")]
     #[must_use]
     pub fn sessions(self, sessions: impl AdminSessions) -> Self {

@@ -80,6 +80,18 @@ impl Default for Settings {
 impl Listener {
     /// Listens on the first of the addresses that can be listened on; see [`bind`].
     ///
+    /// ```
+    /// # use socketio_server::{Listener, Server};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+    /// let listener = Listener::bind("127.0.0.1:0").await?.max_header_size(16 << 10).max_connections(10_000);
+    /// println!("{:?}", listener.local_addr());
+    /// let io = Server::new();
+    /// # let closing = io.clone();
+    /// # tokio::spawn(async move { closing.close().await });
+    /// io.serve([listener]).await;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// When none can.

@@ -1,5 +1,5 @@
-//~ is not an event handler
-//~ the arguments of the event come in `Data`: `Data(text): Data<String>`, not `text: String`
+//~ an event handler cannot take `std::string::String`
+//~ wrap the type of the arguments in `Data`: `Data(message): Data<String>`
 use socketio_server::{Server, Socket};
 
 pub fn application(io: &Server) {

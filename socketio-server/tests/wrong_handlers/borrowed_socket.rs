@@ -1,5 +1,5 @@
-//~ is not an event handler
-//~ by value, each with its type written down
+//~ an event handler cannot take `&Socket`
+//~ it can take, by value, `Socket`
 use socketio_server::{Server, Socket};
 
 async fn join(socket: &Socket) {

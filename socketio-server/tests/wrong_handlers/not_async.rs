@@ -1,5 +1,5 @@
-//~ is not an event handler
-//~ a handler is an async closure or function: `async |socket: Socket, Data(text): Data<String>| { .. }`
+//~ an event handler is async, and this returns `()`
+//~ write `async |..| { .. }`, or an `async fn`
 use socketio_server::{Server, Socket};
 
 pub fn application(io: &Server) {

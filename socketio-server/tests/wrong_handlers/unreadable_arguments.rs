@@ -1,5 +1,6 @@
-//~ is not an event handler
-//~ what is inside implements `serde::Deserialize`
+//~ Deserialize
+//~ is not implemented for `Point`
+//~ required for `Data<Point>` to implement `FromEvent`
 use socketio_server::{Data, Server};
 
 pub struct Point {

@@ -1,5 +1,6 @@
-//~ is not an event handler
-//~ it returns `()`, what implements `serde::Serialize`, or a `Result` of that
+//~ Serialize
+//~ is not implemented for `Score`
+//~ required for `Score` to implement `Reply<Plain>`
 use socketio_server::{Data, Server};
 
 pub struct Score(pub u32);

@@ -1,5 +1,5 @@
-//~ is not an event handler
-//~ whose error is an `std::error::Error` or implements `Serialize`
+//~ an event handler cannot return `Result<u32, Refusal>`
+//~ the error of a `Result` is an `std::error::Error`, a `Box<dyn Error + Send + Sync>`, or implements `Serialize`
 use socketio_server::{Data, Server};
 
 pub struct Refusal;

@@ -20,12 +20,14 @@ use std::time::Duration;
 use clap::Parser;
 use socketio_redis_adapter::{ConnectError, RedisAdapter};
 use socketio_server::Server;
+use socketio_server::admin::{AdminError, AdminOptions, RedisSessions};
+use socketio_server::engine::Cors;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use listening::{ListenError, Listening};
-use options::Options;
+use options::{Admin, Options};
 use page::Page;
 use reach::Reach;
 
@@ -57,7 +59,13 @@ async fn run(options: Options) -> Result<(), Problem> {
     if let Some(proxies) = &options.trust_proxy {
         server = server.trust_proxy(proxies.clone());
     }
+    if options.admin.is_some() {
+        server = server.cors(Cors::origins([options.admin_origin.as_str()]).credentials(true));
+    }
     let io = server.build();
+    if let Some(admin) = &options.admin {
+        instrument(&io, admin, options.redis.as_deref())?;
+    }
     announce(&listening, &reach);
 
     // Ended when this function is: the bus after the server has left it.
@@ -75,6 +83,15 @@ async fn run(options: Options) -> Result<(), Problem> {
         () = end(&io, asked_to_end, options.drain) => {}
     }
     Ok(())
+}
+
+/// Opens the server to the Admin UI. Who has shown the password is kept where all servers look, if there is a Redis.
+fn instrument(io: &Server, admin: &Admin, redis: Option<&str>) -> Result<(), Problem> {
+    let mut options = AdminOptions::basic(&admin.name, &admin.hash);
+    if let Some(url) = redis {
+        options = options.sessions(RedisSessions::lazy(url)?);
+    }
+    Ok(io.instrument(options)?)
 }
 
 /// Waits until somebody wants the process to end, and lets clients go without haste; at once if asked again.
@@ -145,6 +162,8 @@ enum Problem {
     Start(io::Error),
     #[error("{0}")]
     Redis(#[from] ConnectError),
+    #[error("--admin: {0}")]
+    Admin(#[from] AdminError),
     #[error("{0}")]
     Listen(#[from] ListenError),
 }

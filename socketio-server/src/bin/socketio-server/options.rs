@@ -51,6 +51,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PREFIX", env = "SOCKETIO_KEY", default_value = "socket.io", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) key: String,
 
+    /// Opens the server to the Admin UI (https://admin.socket.io) for who knows the password: NAME:HASH, the hash of
+    /// bcrypt, as `htpasswd -nbB NAME PASSWORD` prints both. With --redis, all servers know who has shown it
+    #[arg(long, value_name = "NAME:HASH", env = "SOCKETIO_ADMIN", hide_env_values = true, value_parser = admin)]
+    pub(crate) admin: Option<Admin>,
+
+    /// The page of the Admin UI, if it is another one: its origin
+    #[arg(long, value_name = "ORIGIN", env = "SOCKETIO_ADMIN_ORIGIN", default_value = "https://admin.socket.io")]
+    pub(crate) admin_origin: String,
+
     /// How many seconds clients have to go when the server is asked to end (SIGTERM, Ctrl-C): new ones
     /// are refused, and those that are here are disconnected one after another. Asked twice, it ends at once
     #[arg(long, value_name = "SECONDS", env = "SOCKETIO_DRAIN", default_value = "10", value_parser = seconds)]
@@ -60,6 +69,29 @@ pub(crate) struct Options {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| "expected a number of seconds, such as 10".to_owned())
+}
+
+/// Who is let into the Admin UI.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Admin {
+    pub(crate) name: String,
+    pub(crate) hash: String,
+}
+
+/// Without the hash.
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn admin(text: &str) -> Result<Admin, String> {
+    match text.split_once(':') {
+        Some((name, hash)) if !name.is_empty() && hash.starts_with("$2") => {
+            Ok(Admin { name: name.to_owned(), hash: hash.to_owned() })
+        }
+        _ => Err("expected NAME:HASH with a hash of bcrypt, as `htpasswd -nbB NAME PASSWORD` prints it".to_owned()),
+    }
 }
 
 /// The files for TLS, of which there are both or none.
@@ -146,6 +178,17 @@ mod tests {
         let files = parse(&["--tls-cert", "a.pem", "--tls-key", "b.pem"]).unwrap().tls.unwrap();
         assert_eq!((files.tls_cert, files.tls_key), ("a.pem".into(), "b.pem".into()));
         assert!(parse(&["--trust-proxy", "loopback,unix", "--proxy-protocol"]).unwrap().proxy_protocol);
+    }
+
+    #[test]
+    fn the_password_of_the_admin_ui_is_given_as_its_hash() {
+        let parse = |text: &str| Options::try_parse_from(["socketio-server", "--admin", text]);
+        let admin = parse("ana:$2b$10$abc").unwrap().admin.unwrap();
+        assert_eq!((&*admin.name, &*admin.hash), ("ana", "$2b$10$abc"));
+        assert!(!format!("{admin:?}").contains("$2b"), "{admin:?}");
+        for text in ["ana", "ana:secret", ":$2b$10$abc"] {
+            assert!(parse(text).unwrap_err().to_string().contains("NAME:HASH"), "{text}");
+        }
     }
 
     #[test]
