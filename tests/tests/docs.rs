@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
 use socketio_tests::{has_test, workspace};
 
@@ -77,6 +78,33 @@ fn every_promise_names_tests_that_exist() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_crate_says_what_a_registry_wants_to_know() {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
+    let output = cargo.output().expect("cargo can be started");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    let packages = metadata["packages"].as_array().expect("there are packages");
+    let mut published = 0;
+    for package in packages.iter().filter(|package| package["publish"].is_null()) {
+        let name = package["name"].as_str().expect("a package has a name");
+        published += 1;
+        for known in ["description", "license", "repository", "readme", "rust_version"] {
+            assert!(package[known].as_str().is_some_and(|text| !text.is_empty()), "{name}: {known}");
+        }
+        for list in ["keywords", "categories"] {
+            let length = package[list].as_array().map_or(0, Vec::len);
+            assert!((1..=5).contains(&length), "{name}: {length} {list}");
+        }
+        assert_eq!(package["metadata"]["docs"]["rs"]["all-features"], true, "{name}: all of it on docs.rs");
+        for file in ["README.md", "LICENSE"] {
+            let text = read(&Path::new(name).join(file));
+            assert!(text.len() > 100, "{name}: {file}");
+        }
+    }
+    assert!(published >= 7, "{published} crates can be published");
 }
 
 fn is_source(file: &str) -> bool {
