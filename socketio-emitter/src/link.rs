@@ -30,6 +30,12 @@ const BATCHES_ON_THE_WAY: usize = 16;
 /// So many answers are taken before something is sent again.
 const ANSWERS_AT_A_TIME: usize = 1_024;
 
+/// When so many messages have no answer, Redis needs about as long as a [`REST`] for them …
+const MANY: usize = 2_048;
+
+/// … for which its answers are left to gather: each piece of them that is read costs about as much as ten messages.
+const REST: Duration = Duration::from_millis(1);
+
 /// The first pause between two attempts to connect; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -102,17 +108,20 @@ async fn carry(queue: &Queue, settings: &Settings, connection: Connection) -> Ca
     let mut answers = answers.ready_chunks(ANSWERS_AT_A_TIME);
     let mut sent = OnTheWay::default();
     let mut open = true;
+    let mut rest = None;
     let broken = loop {
         if !open && sent.batches.is_empty() {
             return Carried::Closed;
         }
         tokio::select! {
             biased;
-            values = answers.next() => {
+            () = until(rest), if rest.is_some() => rest = None,
+            values = answers.next(), if rest.is_none() => {
                 let values = values.unwrap_or_else(|| vec![Err(closed())]);
                 if let Err(error) = values.into_iter().try_for_each(|value| sent.answer(value?, queue, &address)) {
                     break EmitError::unanswered(&error);
                 }
+                rest = (sent.due() >= MANY).then(|| Instant::now() + REST);
             }
             written = commands.write(sent.unwritten()), if !sent.unwritten().is_empty() => match written {
                 Ok(0) => break EmitError::unanswered(&closed()),
@@ -157,6 +166,11 @@ impl OnTheWay {
 
     fn unwritten(&self) -> &[u8] {
         self.batches.back().and_then(|sent| sent.batch.bytes().get(self.written..)).unwrap_or_default()
+    }
+
+    /// How many messages have no answer, about.
+    fn due(&self) -> usize {
+        self.batches.iter().map(|sent| sent.batch.count() - sent.answers.count()).sum()
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -86,16 +86,19 @@ pub(crate) fn emit<'a>(
     args: &(impl Serialize + ?Sized),
     out: &mut Vec<u8>,
 ) -> Written<'a> {
-    let args = client_event(event, args)?;
-    Ok(target.is_somebody().then(|| format.broadcast(&args, &target.options, out)))
+    check_name(event)?;
+    let command = format.emit(event, args, &target.options, out)?;
+    Ok(target.is_somebody().then_some(command))
 }
 
 /// An event for clients, with its name in front.
 pub(crate) fn client_event(event: &str, args: &(impl Serialize + ?Sized)) -> Result<Args, EmitError> {
-    if is_reserved(event) {
-        return Err(EmitError::Reserved { event: event.to_owned() });
-    }
+    check_name(event)?;
     Ok(Args::new_event(event, args)?)
+}
+
+fn check_name(event: &str) -> Result<(), EmitError> {
+    if is_reserved(event) { Err(EmitError::Reserved { event: event.to_owned() }) } else { Ok(()) }
 }
 
 /// Rooms to join.

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
@@ -58,7 +59,10 @@ pub fn encode<'a>(channels: &'a Channels, uid: &str, message: &Message, out: &mu
             parts::write_text(out, "type");
             parts::write_uint(out, kind::BROADCAST);
             parts::write_text(out, "packet");
-            write_packet(channels.nsp(), args, out);
+            let Ok(()) = write_packet(channels.nsp(), out, |out| {
+                args.write_msgpack(out);
+                Ok::<(), Infallible>(())
+            });
             parts::write_text(out, "opts");
             parts::write_options(out, options, Order::Server);
         }
@@ -170,29 +174,39 @@ pub fn decode_response(
 }
 
 /// `[uid, packet, options]`
-pub(super) fn encode_broadcast(
+fn encode_broadcast(channels: &Channels, uid: &str, args: &Args, options: &Options, order: Order, out: &mut Vec<u8>) {
+    let Ok(()) = encode_broadcast_of(channels, uid, options, order, out, |out| {
+        args.write_msgpack(out);
+        Ok::<(), Infallible>(())
+    });
+}
+
+/// As [`encode_broadcast`], of an event that `write` appends. If that fails, half a message has been appended.
+pub(super) fn encode_broadcast_of<E>(
     channels: &Channels,
     uid: &str,
-    args: &Args,
     options: &Options,
     order: Order,
     out: &mut Vec<u8>,
-) {
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
     out.push(0x93);
     parts::write_text(out, uid);
-    write_packet(channels.nsp(), args, out);
+    write_packet(channels.nsp(), out, write)?;
     parts::write_options(out, options, order);
+    Ok(())
 }
 
 /// `{type: 2, data, nsp}`
-fn write_packet(nsp: &str, args: &Args, out: &mut Vec<u8>) {
+fn write_packet<E>(nsp: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     parts::write_map(out, 3);
     parts::write_text(out, "type");
     out.push(2);
     parts::write_text(out, "data");
-    args.write_msgpack(out);
+    write(out)?;
     parts::write_text(out, "nsp");
     parts::write_text(out, nsp);
+    Ok(())
 }
 
 /// The arguments of an event packet for namespace `nsp`; `None` when it is for another.

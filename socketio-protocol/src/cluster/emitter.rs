@@ -11,7 +11,9 @@
 //! server, and so are what is read of the answers. An asker listens where answers come, and nowhere else: whoever listens
 //! where servers do is counted as one and waited for.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, convert::Infallible};
+
+use serde::Serialize;
 
 pub use super::channels::{Channels, DEFAULT_PREFIX};
 use super::{
@@ -21,7 +23,7 @@ use super::{
     sharded::{self, SubscriptionMode},
     streams,
 };
-use crate::socket::Args;
+use crate::socket::{Args, EncodeError, write_event};
 
 /// The server id all emitters send under.
 pub const UID: &str = "emitter";
@@ -149,12 +151,43 @@ impl Format {
         &self.family
     }
 
+    /// Appends a broadcast of `event` with `args`, as [`Args::new_event`] takes them, to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] when `args` cannot be written; what has been appended by then is to be thrown away.
+    pub fn emit<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &T,
+        options: &Options,
+        out: &mut Vec<u8>,
+    ) -> Result<Command<'_>, EncodeError> {
+        match &self.family {
+            Family::Classic => self.classic(options, out, |out| write_event(event, args, out)),
+            _ => Ok(self.broadcast(&Args::new_event(event, args)?, options, out)),
+        }
+    }
+
+    fn classic<E>(
+        &self,
+        options: &Options,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Command<'_>, E> {
+        classic::encode_broadcast_of(&self.channels, UID, options, Order::Emitter, out, write)?;
+        Ok(Command::Publish(self.channels.broadcast_to(&options.rooms)))
+    }
+
     /// Appends a broadcast of `args` (`[event, ...args]`) to `out`.
     pub fn broadcast(&self, args: &Args, options: &Options, out: &mut Vec<u8>) -> Command<'_> {
         match &self.family {
             Family::Classic => {
-                classic::encode_broadcast(&self.channels, UID, args, options, Order::Emitter, out);
-                Command::Publish(self.channels.broadcast_to(&options.rooms))
+                let Ok(command) = self.classic(options, out, |out| {
+                    args.write_msgpack(out);
+                    Ok::<(), Infallible>(())
+                });
+                command
             }
             Family::Sharded(_) => {
                 self.say("3", Message::Broadcast { args: args.clone(), options: options.clone(), request: None }, out)

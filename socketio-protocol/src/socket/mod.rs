@@ -40,6 +40,7 @@ pub use codec::{
 };
 pub use msgpack::MsgpackError;
 pub use packet::{Kind, Packet, PacketType, RESERVED_EVENTS, is_reserved};
+pub use transcode::write_event;
 pub use value::Value;
 
 /// The attachments of one packet, in the order they follow its text.

@@ -7,11 +7,15 @@
 //!
 //! Lengths in the input are believed only as far as there is input, and never reserve memory.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::de::{ListReader, ValueReader};
 use super::json::{Fault, MAX_DEPTH, Number, PLACEHOLDER, Reader, write_placeholder, write_plain, write_string};
-use super::{Args, ArgsError, Attachments, MsgpackError, Value};
+use super::ser::Writer;
+use super::{Args, ArgsError, Attachments, EncodeError, MsgpackError, Value};
 
 /// Appends checked JSON as MessagePack.
 pub(super) fn write_json(out: &mut Vec<u8>, json: &str, attachments: &[Bytes]) {
@@ -23,6 +27,35 @@ pub(super) fn write_json(out: &mut Vec<u8>, json: &str, attachments: &[Bytes]) {
         write_nil(out);
     }
 }
+
+/// Appends an event's name and its arguments as an array, as [`Args::new_event`] and [`Args::write_msgpack`] do together.
+/// What stands between the two is nobody's, and takes no memory of its own.
+///
+/// # Errors
+///
+/// [`EncodeError`] when `args` cannot be written; nothing has been appended then.
+pub fn write_event<T: Serialize + ?Sized>(event: &str, args: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let mut json = SCRATCH.take();
+    json.clear();
+    let mut writer = Writer::new(&mut json);
+    let written = writer.list(Some(event), args).and_then(|()| writer.finish());
+    let written = written.map(|attachments| {
+        let text = std::str::from_utf8(&json).expect("JSON is written from str and ASCII");
+        write_json(out, text, &attachments);
+    });
+    if json.capacity() <= LARGEST_SCRATCH {
+        SCRATCH.set(json);
+    }
+    written
+}
+
+thread_local! {
+    /// Where [`write_event`] writes JSON.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A buffer that became larger is given back to the system.
+const LARGEST_SCRATCH: usize = 64 * 1_024;
 
 /// Appends the arguments of `list` as an array.
 pub(super) fn write_list(out: &mut Vec<u8>, mut list: ListReader<'_>) {
