@@ -53,6 +53,14 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Carries a server's messages through Redis, in the format of `@socket.io/redis-adapter`.
 ///
 /// Two connections for however many namespaces, one to publish and one to listen. Both are made again for ever.
+///
+/// ```
+/// # use socketio_redis_adapter::*;
+/// # async fn example() -> Result<(), ConnectError> {
+/// let adapter = RedisAdapter::builder("redis://localhost:6379").key("chat").connect().await?;
+/// // Server::builder().adapter(adapter)
+/// # Ok(()) }
+/// ```
 #[doc(alias = "createAdapter")]
 #[derive(Clone)]
 pub struct RedisAdapter {
@@ -82,6 +90,13 @@ impl RedisAdapter {
     }
 
     /// Starts from the defaults; the forms of `url` are those of an [`Address`].
+    ///
+    /// ```
+    /// # use socketio_redis_adapter::*;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), ConnectError> {
+    /// let adapter = RedisAdapter::builder("redis+sentinel://localhost:26379/main").lazy()?; // connects in the background
+    /// # Ok(()) }
+    /// ```
     pub fn builder(url: &str) -> Builder {
         Builder {
             url: url.to_owned(),
@@ -125,6 +140,14 @@ impl fmt::Debug for RedisAdapter {
 }
 
 /// The options of a [`RedisAdapter`], named as in Node.js.
+///
+/// ```
+/// use std::time::Duration;
+/// use socketio_redis_adapter::{QueueLimits, RedisAdapter};
+///
+/// let queue = QueueLimits { messages: 10_000, ..QueueLimits::default() };
+/// let builder = RedisAdapter::builder("redis://localhost").key("chat").requests_timeout(Duration::from_secs(2)).queue(queue);
+/// ```
 #[derive(Clone)]
 #[must_use = "call `connect` or `lazy`"]
 pub struct Builder {
@@ -141,6 +164,13 @@ pub struct Builder {
 
 impl Builder {
     /// Speak as `createShardedAdapter` does, over the sharded channels of Redis 7.
+    ///
+    /// ```
+    /// # use socketio_redis_adapter::*;
+    /// # async fn example() -> Result<(), ConnectError> {
+    /// let adapter = RedisAdapter::builder("redis://localhost").sharded(SubscriptionMode::Dynamic).connect().await?;
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "createShardedAdapter")]
     pub fn sharded(mut self, mode: SubscriptionMode) -> Builder {
         (self.sharded, self.streams) = (Some(mode), None);
@@ -151,6 +181,13 @@ impl Builder {
     ///
     /// It uses the same channel names as the classic family for other things: use another Redis, or another
     /// [`key`](Builder::key), when both are in use.
+    ///
+    /// ```
+    /// # use socketio_redis_adapter::*;
+    /// # async fn example() -> Result<(), ConnectError> {
+    /// let adapter = RedisAdapter::builder("redis://localhost").streams().stream_count(4).max_len(100_000).connect().await?;
+    /// # Ok(()) }
+    /// ```
     pub fn streams(mut self) -> Builder {
         self.sharded = None;
         self.streams.get_or_insert_default();

@@ -119,6 +119,17 @@ impl Message {
 }
 
 /// One unit of the protocol.
+///
+/// ```
+/// use socketio_protocol::engine::{Message, Packet, Version};
+///
+/// let packet = Packet::decode_text("4hello".into(), Version::V4)?;
+/// assert_eq!(packet, Packet::Message(Message::Text("hello".into())));
+/// let mut out = Vec::new();
+/// packet.encode_text(Version::V4, &mut out);
+/// assert_eq!(out, b"4hello");
+/// # Ok::<(), socketio_protocol::engine::DecodeError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet {
     /// `0`: the server's answer to a handshake, a JSON text.

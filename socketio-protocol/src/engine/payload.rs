@@ -18,6 +18,15 @@ use super::{DecodeError, Message, Packet, Version};
 /// The packets share the memory of `body`. `binary_body` says that the body came as `application/octet-stream`. Reading
 /// ends with the first error, so that what came before it has been delivered, as the reference server does; more than
 /// `max_packets` are an error too.
+///
+/// ```
+/// use socketio_protocol::engine::{Packet, Version, decode_payload};
+///
+/// let body = "2\u{1e}4hello";
+/// let packets: Result<Vec<Packet>, _> = decode_payload(Version::V4, false, body.into(), 100).collect();
+/// assert_eq!(packets?.len(), 2);
+/// # Ok::<(), socketio_protocol::engine::DecodeError>(())
+/// ```
 pub fn decode_payload(version: Version, binary_body: bool, body: Bytes, max_packets: usize) -> PayloadIter {
     let (rest, then) = match (version, binary_body) {
         (Version::V3, true) if !body.is_empty() => (Rest::Binary(body), None),

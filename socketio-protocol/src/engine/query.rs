@@ -9,6 +9,14 @@ use super::{TransportKind, Version};
 /// The parameters of a request, decoded.
 ///
 /// Of several parameters with one name the last counts. Anything a client adds is kept, for the application's eyes.
+///
+/// ```
+/// use socketio_protocol::engine::{Query, TransportKind, Version};
+///
+/// let query = Query::parse("EIO=4&transport=polling&token=a%20b");
+/// assert_eq!((query.version(), query.transport()), (Some(Version::V4), Some(TransportKind::Polling)));
+/// assert_eq!((query.sid(), query.get("token")), (None, Some("a b")));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query<'a> {
     pairs: SmallVec<[(Cow<'a, str>, Cow<'a, str>); 6]>,

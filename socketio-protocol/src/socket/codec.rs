@@ -44,6 +44,16 @@ impl Default for Limits {
 ///
 /// After an error the connection is to be closed; what it sends next has no meaning any more. A decoder that waits for
 /// attachments holds what has come so far, at most [`Limits::max_bytes`]; how long it may wait is the caller's to decide.
+///
+/// ```
+/// use socketio_protocol::socket::{Decoder, Limits};
+///
+/// let mut decoder = Decoder::new(Limits::default());
+/// assert!(decoder.text(r#"51-["photo",{"_placeholder":true,"num":0}]"#.into())?.is_none());
+/// let packet = decoder.binary(bytes::Bytes::from_static(&[1, 2]))?.expect("all has come");
+/// assert_eq!(packet.data.event().as_deref(), Some("photo"));
+/// # Ok::<(), socketio_protocol::socket::DecodeError>(())
+/// ```
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
@@ -217,6 +227,16 @@ pub(super) fn check_payload(kind: Kind, data: &mut Args) -> Result<(), DecodeErr
 ///
 /// What `out` holds stays: a server leaves room for a frame header and puts the engine's `4` there. `nsp` begins with a
 /// slash and contains no comma, else the packet goes elsewhere.
+///
+/// ```
+/// use socketio_protocol::socket::encode_event;
+///
+/// let mut out = Vec::new();
+/// let attachments = encode_event(&mut out, "/chat", Some(7), "say", &("hello", bytes::Bytes::from_static(&[1, 2])))?;
+/// assert_eq!(out, br#"51-/chat,7["say","hello",{"_placeholder":true,"num":0}]"#);
+/// assert_eq!(attachments[0], [1, 2][..]);
+/// # Ok::<(), socketio_protocol::socket::EncodeError>(())
+/// ```
 ///
 /// # Errors
 ///

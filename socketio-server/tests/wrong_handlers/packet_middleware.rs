@@ -1,4 +1,4 @@
-//~ expected `Event`, found `()`
+//~ Event`, found `()`
 use socketio_server::{Event, Server, Socket};
 
 pub fn application(io: &Server) {
