@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-options=(--workspace --exclude socketio-tests --allow-dirty)
+options=(--workspace --exclude socketio-tests --exclude socketio-benches --allow-dirty)
 [[ ${1:-} == --verify ]] || options+=(--no-verify)
 
 cargo package "${options[@]}"
