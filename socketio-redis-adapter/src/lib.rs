@@ -25,6 +25,7 @@
 //! from when until when it may have missed something. A message is sent at most once.
 
 mod classic;
+mod sessions;
 mod sharded;
 mod shared;
 mod stream_log;

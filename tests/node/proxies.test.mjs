@@ -1,5 +1,5 @@
-// Two nodes behind a real nginx and a real HAProxy, with the files of deploy/: sticky for all transports, and not sticky for
-// WebSocket alone.
+// Two nodes behind a real nginx and a real HAProxy, with the files of deploy/: sticky, and not: for
+// WebSocket alone as in Node.js, and for all transports where nodes carry requests to each other.
 //
 //     SERVER_CMD='["target/debug/cluster-node"]' node --test proxies.test.mjs
 
@@ -10,7 +10,8 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { client, connected, upgraded, ways } from "./lib/client.mjs";
+import { better } from "./lib/better.mjs";
+import { ask, client, connected, upgraded, ways } from "./lib/client.mjs";
 import { cmd, fresh } from "./lib/cluster.mjs";
 import { Program, commandFrom, startRedis, startServer } from "./lib/process.mjs";
 import { event, freePort, until } from "./lib/waiting.mjs";
@@ -20,6 +21,7 @@ const proxies = {
   nginx: { file: "nginx.conf", command: (file, folder) => ["nginx", "-p", folder, "-c", file, "-g", `daemon off; pid ${folder}/pid; error_log stderr;`] },
   HAProxy: { file: "haproxy.cfg", command: (file) => ["haproxy", "-db", "-f", file] },
 };
+const upTo = (count) => Array.from({ length: count }, (_, n) => n);
 const setup = "scripts/test.sh --setup-only installs nginx and haproxy";
 
 for (const [name, { file, command }] of Object.entries(proxies)) {
@@ -30,7 +32,7 @@ for (const [name, { file, command }] of Object.entries(proxies)) {
     before(async () => {
       redis = await startRedis();
       for (const node of ["1", "2"]) {
-        nodes[node] = await startServer(commandFrom("SERVER_CMD"), { ADAPTER: "classic", REDIS_URL: redis.url, NODE_NAME: node });
+        nodes[node] = await startServer(commandFrom("SERVER_CMD"), { ADAPTER: "classic", REDIS_URL: redis.url, NODE_NAME: node, NOT_STICKY: "1" });
       }
       folder = fs.mkdtempSync(path.join(os.tmpdir(), "socketio-proxy-"));
       const [one, other] = [await freePort(), await freePort()];
@@ -57,6 +59,18 @@ for (const [name, { file, command }] of Object.entries(proxies)) {
     };
     const nodeOf = async (socket) => (await cmd(socket, { op: "whoami" })).node;
 
+    /** Six clients, or more until there are some on both nodes. */
+    async function onBoth(open) {
+      const [sockets, at] = [[], new Set()];
+      while (sockets.length < 6 || (at.size < 2 && sockets.length < 40)) {
+        const socket = await connected(open());
+        sockets.push(socket);
+        at.add(await nodeOf(socket));
+      }
+      assert.deepEqual([...at].sort(), ["1", "2"]);
+      return sockets;
+    }
+
     /** Whether each of `sockets` hears what the first one sends to all. */
     async function together(sockets) {
       const news = fresh("news");
@@ -76,11 +90,38 @@ for (const [name, { file, command }] of Object.entries(proxies)) {
     }
 
     test("not sticky, websocket only: clients on both nodes, together", async () => {
-      const sockets = [];
-      for (let n = 0; n < 6; n++) sockets.push(await connected(client(any, ways["websocket only"])));
-      const at = new Set(await Promise.all(sockets.map(nodeOf)));
-      assert.deepEqual([...at].sort(), ["1", "2"]);
+      const sockets = await onBoth(() => client(any, ways["websocket only"]));
       await together(sockets);
+    });
+
+    better("not sticky, polling only: requests find the node of their session", "unknown session", async () => {
+      const sockets = await onBoth(() => client(any, ways["polling only"]));
+      for (let n = 0; n < 5; n++) await together(sockets);
+      for (const socket of sockets) {
+        const values = ["é 🚀", { deep: [null] }, Buffer.from([0, 1, 255])];
+        assert.deepEqual(await ask(socket, "echo", ...values), values);
+      }
+      const lists = await Promise.all(sockets.map((socket) => Promise.all(upTo(40).map((n) => ask(socket, "echo", n)))));
+      for (const list of lists) assert.deepEqual(list, upTo(40).map((n) => [n]));
+      const [first, ...others] = sockets;
+      await cmd(first, { op: "emitMany", event: "many", count: 300 });
+      for (const socket of sockets) assert.deepEqual(await socket.heard.take("many", 300), upTo(300).map((n) => [n]));
+      const gone = others.map((socket) => event(socket, "disconnect"));
+      first.emit("cmd", { op: "disconnectSockets", except: [first.id], close: true }, () => {});
+      await Promise.all(gone);
+    });
+
+    better("not sticky, with upgrades: some change, all are served", "unknown session", async () => {
+      const sockets = [];
+      for (let n = 0; n < 8; n++) sockets.push(await connected(client(any, ways.upgrade)));
+      for (let n = 0; n < 5; n++) await together(sockets);
+    });
+
+    test("not sticky: a session that nobody has", async () => {
+      const began = Date.now();
+      const answer = await fetch(`${any}/socket.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA`);
+      assert.deepEqual([answer.status, await answer.json()], [400, { code: 1, message: "Session ID unknown" }]);
+      assert.ok(Date.now() - began < 2000);
     });
 
     test("a node that is killed: its clients come back on the other", async () => {

@@ -107,6 +107,25 @@ pub trait Log: Send + Sync + 'static {
     fn is_alive<'a>(&'a self, uid: &'a str) -> Answer<'a, bool>;
 }
 
+/// Carries what servers say to each other about sessions of one another; see [`sessions`](super::sessions).
+pub trait SessionBus: Send + Sync + 'static {
+    /// Has `hear` told what is said to server `node`, or to all, for as long as the answer is kept. Must not block.
+    fn open(&self, node: &str, hear: Hear) -> Box<dyn Notices>;
+}
+
+/// What is told each notice.
+pub type Hear = Box<dyn Fn(&[u8]) + Send + Sync>;
+
+/// One server on a [`SessionBus`].
+pub trait Notices: Send + Sync + 'static {
+    /// Queues a notice for one server, or for all.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::publish`].
+    fn publish(&self, recipient: Option<&str>, notice: &[u8]) -> Result<Published, BusError>;
+}
+
 /// What is asked of a carrier.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BusError>> + Send + 'a>>;
 

@@ -23,12 +23,13 @@ mod parts;
 mod published;
 mod reader;
 mod session;
+pub mod sessions;
 pub mod sharded;
 pub mod streams;
 mod tally;
 
 pub use answers::{Answers, MissingAnswers};
-pub use bus::{Answer, Bus, BusError, BusStats, BusStatus, Channel, Inbox, Log};
+pub use bus::{Answer, Bus, BusError, BusStats, BusStatus, Channel, Hear, Inbox, Log, Notices, SessionBus};
 pub use error::MessageError;
 pub use message::{Envelope, Flags, Message, Options, READS_MORE, RemoteSocket, Want};
 pub use published::{Published, Receipts, Receivers};

@@ -79,6 +79,9 @@ pub struct EngineConfig {
     /// From how many bytes on the answer to a poll is compressed for a client that can read that; `None` for never.
     /// Without the feature `compression` none is. Default 1024.
     pub http_compression: Option<usize>,
+    /// How requests of clients come to the server that has their session. Default not at all: whatever stands in front of
+    /// several servers is sticky.
+    pub session_bus: Option<super::SessionBusOf>,
     /// The message that follows the open packet. Default none.
     pub initial_packet: Option<Message>,
     /// How WebSocket messages are compressed for clients that can read that. Default not at all.
@@ -119,6 +122,7 @@ impl Default for EngineConfig {
             initial_headers: None,
             headers: None,
             http_compression: Some(1024),
+            session_bus: None,
             initial_packet: None,
             #[cfg(feature = "deflate")]
             per_message_deflate: None,

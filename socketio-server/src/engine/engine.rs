@@ -23,6 +23,7 @@ use super::frame::Terms;
 use super::hooks::{ConnectionError, ConnectionErrorHooks};
 use super::ids::random_id;
 use super::incoming::Incoming;
+use super::strangers::Strangers;
 use super::timers::Timers;
 
 /// Accepts Engine.IO clients and hands each to the application. Cheap to clone.
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     sessions: Mutex<Sessions>,
     /// Ids of the application's making whose sessions are not open yet.
     reserved: Mutex<HashSet<ByteString>>,
+    /// Where the sessions of other servers are, if their clients may come here.
+    pub(super) strangers: OnceLock<Arc<Strangers>>,
     accept: Accept,
     start: Instant,
     tasks: OnceLock<[AbortHandle; 2]>,
@@ -90,7 +93,7 @@ impl Engine {
         if let Some(cors) = &config.cors {
             cors.assert_sound();
         }
-        Self {
+        let engine = Self {
             shared: Arc::new(Shared {
                 codec: config.codec(),
                 config,
@@ -99,6 +102,7 @@ impl Engine {
                 connection_errors: ConnectionErrorHooks::default(),
                 sessions: Mutex::default(),
                 reserved: Mutex::default(),
+                strangers: OnceLock::new(),
                 accept: Box::new(accept),
                 start: now(),
                 tasks: OnceLock::new(),
@@ -109,7 +113,11 @@ impl Engine {
                 closing: CancellationToken::new(),
                 sessions_at_work: TaskTracker::new(),
             }),
+        };
+        if let Some(bus) = &engine.shared.config.session_bus {
+            let _ = engine.shared.strangers.set(Strangers::open(&*bus.0, &engine.shared)); // Just made.
         }
+        engine
     }
 
     /// How many clients are connected.

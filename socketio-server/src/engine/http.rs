@@ -149,7 +149,14 @@ impl Shared {
         let version = query.version();
 
         if let Some(sid) = query.sid() {
-            let connection = self.known_session(sid, version)?;
+            let connection = match self.known_session(sid, version) {
+                Err(HandshakeError::UnknownSid { sid })
+                    if transport == TransportKind::Polling && upgrade.is_none() && version == Some(Version::V4) =>
+                {
+                    return self.carry(request, body, sid, &query).await;
+                }
+                known => known?,
+            };
             return match (transport, upgrade) {
                 (TransportKind::WebSocket, Some(upgrade)) if self.config.allow_upgrades => {
                     self.probe(request, connection, query.b64(), upgrade)
@@ -353,6 +360,50 @@ impl Shared {
         guard.connection = None;
         connection.handle(Input::PostAnswered);
         response(&HTML, Bytes::from_static(b"ok"))
+    }
+
+    /// Carries a request of a client whose session another server has.
+    async fn carry<B>(
+        &self,
+        request: &http::Request<()>,
+        body: B,
+        sid: String,
+        query: &Query<'_>,
+    ) -> Result<Response<Body>, HandshakeError>
+    where
+        B: HttpBody + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let Some(strangers) = self.strangers.get() else { return Err(HandshakeError::UnknownSid { sid }) };
+        if *request.method() == Method::GET {
+            let Some(packets) = strangers.poll(&sid).await else { return Err(HandshakeError::UnknownSid { sid }) };
+            let mut payload = PayloadEncoder::new(Version::V4, query.b64());
+            for packet in packets {
+                match packet {
+                    Packet::Message(message) => Frame::message(message).write_payload(&mut payload),
+                    packet => Frame::control(&packet).write_payload(&mut payload),
+                }
+            }
+            let body = PollBody { body: payload.finish(), compress: true };
+            return Ok(poll_response(&self.config, body, query.j(), request).await);
+        }
+        let Some(post) = strangers.post(&sid).await else { return Err(HandshakeError::UnknownSid { sid }) };
+        let body = match self.read_body(body).await {
+            Ok(body) => body,
+            Err(status) => return Ok(empty(status)),
+        };
+        let body = if query.j().is_some() { jsonp::unwrap(&body).map(Bytes::from) } else { Some(body) };
+        for packet in body
+            .into_iter()
+            .flat_map(|body| decode_payload(Version::V4, false, body, self.config.max_packets_per_payload))
+        {
+            match packet {
+                Ok(packet) => post.send(packet),
+                Err(_) => return Ok(empty(StatusCode::BAD_REQUEST)),
+            }
+        }
+        Ok(response(&HTML, Bytes::from_static(b"ok")))
     }
 
     /// The whole body of a POST, if it is neither too long nor too slow.

@@ -33,6 +33,7 @@ mod proxies;
 #[cfg(feature = "rate-limit")]
 mod rate_limit;
 mod request;
+mod strangers;
 mod timers;
 #[cfg(feature = "webtransport")]
 mod webtransport;
@@ -55,6 +56,7 @@ pub use self::proxies::{TrustedProxies, UnknownProxy};
 #[cfg(feature = "rate-limit")]
 pub use self::rate_limit::{Excess, Rate, RateLimits};
 pub use self::request::{RemoteAddress, Request, Secure, UnixPeer};
+pub use self::strangers::SessionBusOf;
 pub use socketio_protocol::engine::{
     BadRequest, CloseReason, HandshakeError, Message, Packet, Timing, TransportKind, Version,
 };

@@ -252,6 +252,18 @@ impl Builder {
         self
     }
 
+    /// Serves clients whose session another server has, so that what stands in front of the servers need not be sticky:
+    /// their polls and posts are carried to that server over `bus`, such as a `RedisAdapter`. Default off.
+    ///
+    /// Each such request costs a question to all servers. A WebSocket is not carried: a client that tries to change to one
+    /// on another server goes on polling. The messages are those of `@socket.io/cluster-engine`. To be called inside a Tokio
+    /// runtime, if `bus` wants one.
+    #[must_use]
+    pub fn without_sticky_sessions(mut self, bus: impl socketio_protocol::cluster::SessionBus) -> Self {
+        self.engine.session_bus = Some(crate::engine::SessionBusOf::new(bus));
+        self
+    }
+
     /// How long a handler may hold its thread, which other clients need too, before it is logged with its name and
     /// counted. Waiting does not hold the thread; computing for long does, and calls that block, which belong into
     /// `tokio::task::spawn_blocking`. Default 100 ms; measured to within some milliseconds.

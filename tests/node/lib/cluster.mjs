@@ -24,7 +24,8 @@ export function clusterUnderTest(more, { env = {}, redis, redisOf } = {}) {
   };
   before(async () => {
     cluster.redis = await startRedis(undefined, redis);
-    await Promise.all(["a", "b", "n"].map(cluster.start));
+    const starts = await Promise.allSettled(["a", "b", "n"].map(cluster.start));
+    for (const { reason } of starts) if (reason) throw reason; // Those that did start are stopped below.
     const { a, b, n } = cluster.nodes;
     cluster.nodes = { a, b, n };
     await cluster.complete();

@@ -75,6 +75,7 @@ export class Program {
       if (this.end) return true;
       return ready();
     }).catch((error) => {
+      this.signal("SIGKILL"); // Or the suite would never end.
       throw new Error(`${error.message}; it printed:\n${this.output}`, { cause: error });
     });
     if (this.end) throw new Error(`${this.end}; it printed:\n${this.output}`);

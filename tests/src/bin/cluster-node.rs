@@ -1,7 +1,7 @@
 //! One node of a cluster, driven by its clients: whatever the cluster API offers, on request. For tests with other
 //! nodes (of Node.js, too), emitters and faults. Configured by environment: PORT, REDIS_URL, ADAPTER, NODE_NAME,
 //! KEY_PREFIX, SUBSCRIPTION_MODE, ADMIN (if set, the Admin UI is served), RECOVERY (if set, clients may be away for a
-//! minute).
+//! minute), NOT_STICKY (if set, polls of sessions of other nodes are carried to them).
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -105,7 +105,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             "streams" => redis.stream_name(env("KEY_PREFIX").unwrap_or_else(|| "socket.io".into())),
             other => return Err(format!("ADAPTER={other} is not offered").into()),
         };
-        builder = builder.adapter(redis.connect().await?);
+        let adapter = redis.connect().await?;
+        if env("NOT_STICKY").is_some() {
+            builder = builder.without_sticky_sessions(adapter.clone());
+        }
+        builder = builder.adapter(adapter);
     }
     let io = builder.build();
     if env("ADMIN").is_some() {
