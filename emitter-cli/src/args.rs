@@ -41,8 +41,8 @@ const EXAMPLES: &str = r#"Examples:
   tail -f app.log | emitter-cli emit log --lines --to ops
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 Redis not reached in time,
-4 fewer receivers or answers than required, 5 part of a bulk run failed, or some did
-not answer."#;
+4 fewer receivers or answers than required, 5 part of a bulk run failed,
+or some did not answer."#;
 
 /// What all commands need.
 #[derive(Args)]
@@ -136,12 +136,13 @@ pub(crate) struct Settings {
 /// How the servers tell each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Adapter {
-    /// `createAdapter`: PUBLISH
+    // Plain comments: with help for each value, all of the help would be long.
+    // `createAdapter`: PUBLISH
     #[value(alias = "classic")]
     Pubsub,
-    /// `createShardedAdapter`: SPUBLISH
+    // `createShardedAdapter`: SPUBLISH
     Sharded,
-    /// The streams adapter: XADD
+    // The streams adapter: XADD
     Streams,
 }
 

@@ -5,11 +5,11 @@
 
 use std::{
     collections::VecDeque,
-    fmt::Display,
+    fmt::{Display, Write},
     time::{Duration, SystemTime},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Deserialize;
 use socketio_emitter::{EmitError, Emitted, Emitter, Receipt};
 use socketio_protocol::socket::Value;
@@ -191,8 +191,8 @@ impl<'a> Run<'a> {
         let quiet = settings.quiet || settings.json || settings.dry_run || emit.count.is_some_and(|count| count <= 20);
         let bar = match emit.count {
             _ if quiet => ProgressBar::hidden(),
-            Some(count) => ProgressBar::new(count).with_style(style("{bar:40} {pos}/{len}  {per_sec}")),
-            None => ProgressBar::new_spinner().with_style(style("{spinner} {pos}  {per_sec}")),
+            Some(count) => ProgressBar::new(count).with_style(style("{bar:40} {pos}/{len}  {rate}  {eta} left")),
+            None => ProgressBar::new_spinner().with_style(style("{spinner} {pos}  {rate}")),
         };
         let flying = VecDeque::with_capacity(IN_FLIGHT);
         let (deadline, heard, warned) = (None, None, false);
@@ -241,9 +241,8 @@ impl<'a> Run<'a> {
             message.report(self.settings, receivers, receipt.entry());
         }
         if receivers == 0 && !self.settings.quiet && !std::mem::replace(&mut self.warned, true) {
-            let bar = self.bar.clone();
-            nobody::warn(self.settings, &message.plan.channel, self.settings.timeout).await;
-            bar.tick();
+            let nobody = nobody::find(self.settings, &message.plan.channel, self.settings.timeout).await;
+            self.bar.suspend(|| nobody.print());
         }
         let required = self.emit.require_receivers.unwrap_or_default();
         if receivers < required {
@@ -317,5 +316,8 @@ async fn until(deadline: Option<tokio::time::Instant>) {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates are ours")
+    let style = ProgressStyle::with_template(template).expect("the templates are ours");
+    style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    })
 }

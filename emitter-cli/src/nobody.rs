@@ -15,14 +15,30 @@ use crate::{
 
 /// Warns that nobody heard what was published on `channel`, and says what may help. Takes no longer than `left`.
 pub(crate) async fn warn(settings: &Settings, channel: &str, left: Duration) {
-    output::warning(&format!(
-        "no Socket.IO server is listening on {channel} (key {:?}, adapter {})",
-        settings.key,
-        family::name(settings)
-    ));
+    find(settings, channel, left).await.print();
+}
+
+/// That nobody heard it, and what may help.
+pub(crate) struct Nobody {
+    warning: String,
+    tip: String,
+}
+
+impl Nobody {
+    pub(crate) fn print(&self) {
+        output::warning(&self.warning);
+        output::tip(&self.tip);
+    }
+}
+
+/// Looks for what may help, no longer than `left`.
+pub(crate) async fn find(settings: &Settings, channel: &str, left: Duration) -> Nobody {
+    let (key, adapter) = (&settings.key, family::name(settings));
+    let warning = format!("no Socket.IO server is listening on {channel} (key {key:?}, adapter {adapter})");
     // The event is out; a second is enough for advice.
     let advice = tokio::time::timeout(left.min(Duration::from_secs(1)), advice(settings, channel)).await;
-    output::tip(advice.ok().flatten().as_deref().unwrap_or("start a server that has this Redis as its adapter"));
+    let tip = advice.ok().flatten();
+    Nobody { warning, tip: tip.unwrap_or_else(|| "start a server that has this Redis as its adapter".to_owned()) }
 }
 
 async fn advice(settings: &Settings, channel: &str) -> Option<String> {
