@@ -4,6 +4,7 @@
 //! of its line, and the others go on. Ctrl-C ends the reading; what was sent is still answered and counted.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     fmt::{Display, Write},
     time::{Duration, SystemTime},
@@ -18,7 +19,7 @@ use crate::{
     args::{Adapter, Emit, Settings, Target},
     connect::{Patience, connect},
     failure::{Failure, code},
-    message::{self, Delivery, Message},
+    message::{self, Delivery, Event, Message},
     nobody, once, output,
     payload::Payload,
     template::Template,
@@ -28,19 +29,22 @@ pub(crate) mod input;
 
 use input::{Input, Item};
 
-/// So many messages may be without an answer.
-const IN_FLIGHT: usize = 256;
+/// So many messages may be without an answer. They leave in batches, and large ones cost less.
+const IN_FLIGHT: usize = 4_096;
 
 /// How long answers are waited for after Ctrl-C.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Emits until the input ends.
 pub(crate) async fn run(settings: &Settings, emit: &Emit) -> Result<u8, Failure> {
-    let maker = Maker::new(settings, emit)?;
+    let mut maker = Maker::new(settings, emit)?;
     let emitter = match settings.dry_run {
         true => None,
         false => Some(connect(settings, &mut Patience::new(settings)).await?),
     };
+    if let Some(emitter) = &emitter {
+        maker.io = emitter.of(&settings.nsp);
+    }
     let mut input = Input::new(emit);
     let mut run = Run::new(settings, emit);
     if let Some(emitter) = emitter.as_ref().filter(|_| settings.adapter == Adapter::Streams) {
@@ -48,10 +52,12 @@ pub(crate) async fn run(settings: &Settings, emit: &Emit) -> Result<u8, Failure>
     }
     let mut interrupted = false;
     let mut ended = false;
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::pin!(interrupt);
     while !(ended && run.flying.is_empty()) {
         tokio::select! {
             biased;
-            _ = tokio::signal::ctrl_c(), if !interrupted => {
+            _ = &mut interrupt, if !interrupted => {
                 interrupted = true;
                 ended = true;
                 run.deadline = Some(tokio::time::Instant::now() + LAST_WORDS);
@@ -62,7 +68,7 @@ pub(crate) async fn run(settings: &Settings, emit: &Emit) -> Result<u8, Failure>
                 None => ended = true,
                 Some(Item { number, line }) => match line.and_then(|line| maker.message(number, line)) {
                     Ok(None) => {}
-                    Ok(Some(message)) => run.send(number, message, emitter.as_ref()),
+                    Ok(Some((name, event))) => run.send(number, name, event, emitter.as_ref()),
                     Err(failure) => run.fail(number, &failure),
                 },
             },
@@ -112,8 +118,8 @@ impl<'a> Maker<'a> {
         Ok(Maker { emit, io, payload: Payload::read(&emit.arguments, emit.lines || emit.ndjson)? })
     }
 
-    /// The message for the emit of this number; `None` for an empty line where that means nothing.
-    fn message(&self, number: u64, line: Option<String>) -> Result<Option<Message>, Failure> {
+    /// The event of this number and its name; `None` for an empty line where that means nothing.
+    fn message(&self, number: u64, line: Option<String>) -> Result<Option<(Cow<'a, str>, Event)>, Failure> {
         let emit = self.emit;
         if emit.ndjson {
             let line = line.unwrap_or_default();
@@ -122,10 +128,11 @@ impl<'a> Maker<'a> {
         let template = emit.template.then(|| Template { count: number, now: SystemTime::now() });
         let values = self.payload.values(template.as_ref(), line.as_deref())?;
         let event = emit.event.as_deref().unwrap_or_default();
-        message::event(&self.io, &emit.target, Delivery::from(emit), event, &values).map(Some)
+        let made = Event::new(&self.io, &emit.target, Delivery::from(emit), event, &values)?;
+        Ok(Some((event.into(), made)))
     }
 
-    fn of_json(&self, line: &str) -> Result<Message, Failure> {
+    fn of_json(&self, line: &str) -> Result<(Cow<'a, str>, Event), Failure> {
         let Line { event, args, to, except, nsp } =
             serde_json::from_str(line).map_err(|error| Failure::usage("not an event").cause(in_line(&error)))?;
         let Some(event) = event.or_else(|| self.emit.event.clone()) else {
@@ -144,8 +151,10 @@ impl<'a> Maker<'a> {
             to: to.unwrap_or_else(|| self.emit.target.to.clone()),
             except: except.map_or_else(|| self.emit.target.except.clone(), Vec::from),
         };
-        let io = nsp.map_or_else(|| self.io.clone(), |nsp| self.io.of(&nsp));
-        message::event(&io, &target, Delivery::from(self.emit), &event, &values)
+        let other = nsp.map(|nsp| self.io.of(&nsp));
+        let io = other.as_ref().unwrap_or(&self.io);
+        let made = Event::new(io, &target, Delivery::from(self.emit), &event, &values)?;
+        Ok((event.into(), made))
     }
 }
 
@@ -182,8 +191,25 @@ struct Run<'a> {
 
 struct Flight {
     number: u64,
-    message: Message,
+    name: String,
+    sent: Sent,
     emitted: Emitted,
+}
+
+/// What is kept of what was sent.
+enum Sent {
+    /// It will be reported.
+    Message(Message),
+    Event(Event),
+}
+
+impl Flight {
+    fn channel(&self) -> String {
+        match &self.sent {
+            Sent::Message(message) => message.plan.channel.clone(),
+            Sent::Event(event) => event.channel(&self.name),
+        }
+    }
 }
 
 impl<'a> Run<'a> {
@@ -212,22 +238,32 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn send(&mut self, number: u64, message: Message, emitter: Option<&Emitter>) {
-        match emitter {
-            Some(emitter) => {
+    fn send(&mut self, number: u64, name: Cow<'_, str>, event: Event, emitter: Option<&Emitter>) {
+        let planned = match emitter {
+            Some(_) if !self.settings.json => None,
+            _ => Some(event.plan(&name)),
+        };
+        let (sent, emitted) = match (planned, emitter) {
+            (Some(Err(failure)), _) => return self.fail(number, &failure),
+            (Some(Ok(message)), Some(emitter)) => {
                 let emitted = emitter.publish(&message.plan);
-                self.flying.push_back(Flight { number, message, emitted });
+                (Sent::Message(message), emitted)
             }
-            None => {
+            (Some(Ok(message)), None) => {
                 self.sent += 1;
-                once::dry(self.settings, &message);
+                return once::dry(self.settings, &message);
             }
-        }
+            (None, _) => {
+                let emitted = event.emit(&name);
+                (Sent::Event(event), emitted)
+            }
+        };
+        self.flying.push_back(Flight { number, name: name.into_owned(), sent, emitted });
     }
 
     /// The oldest message has its answer.
     async fn land(&mut self, number: u64, outcome: Result<Receipt, EmitError>) {
-        let Some(Flight { message, .. }) = self.flying.pop_front() else { return };
+        let Some(flight) = self.flying.pop_front() else { return };
         let receipt = match outcome {
             Ok(receipt) => receipt,
             Err(error) => return self.fail(number, &error.into()),
@@ -237,11 +273,11 @@ impl<'a> Run<'a> {
         self.bar.inc(1);
         let (fewest, most) = self.heard.unwrap_or((receivers, receivers));
         self.heard = Some((fewest.min(receivers), most.max(receivers)));
-        if self.settings.json {
+        if let Sent::Message(message) = &flight.sent {
             message.report(self.settings, receivers, receipt.entry());
         }
         if receivers == 0 && !self.settings.quiet && !std::mem::replace(&mut self.warned, true) {
-            let nobody = nobody::find(self.settings, &message.plan.channel, self.settings.timeout).await;
+            let nobody = nobody::find(self.settings, &flight.channel(), self.settings.timeout).await;
             self.bar.suspend(|| nobody.print());
         }
         let required = self.emit.require_receivers.unwrap_or_default();

@@ -1,8 +1,8 @@
 //! What is published for a command, and how it is called when it is reported.
 
 use serde::Serialize;
-use socketio_emitter::{Broadcast, EmitError, Emitter, EntryId, Plan};
-use socketio_protocol::socket::{Args, Value};
+use socketio_emitter::{Broadcast, EmitError, Emitted, Emitter, EntryId, Plan};
+use socketio_protocol::socket::{Args, Value, is_reserved};
 
 use crate::{
     args::{Disconnect, Emit, Membership, ServerEmit, Settings, Target},
@@ -78,7 +78,9 @@ pub(crate) fn emit(settings: &Settings, emit: &Emit) -> Result<Message, Failure>
     let io = planner(settings, &settings.nsp)?;
     let template = emit.template.then(|| Template { count: 1, now: std::time::SystemTime::now() });
     let values = Payload::read(&emit.arguments, false)?.values(template.as_ref(), None)?;
-    event(&io, &emit.target, emit.into(), emit.event.as_deref().unwrap_or_default(), &values)
+    let name = emit.event.as_deref().unwrap_or_default();
+    let message = event(&io, &emit.target, emit.into(), name, &values)?;
+    Ok(Message { done: format!("emitted {name:?} to {}", whom(&io, &emit.target)), ..message })
 }
 
 /// One event for clients.
@@ -89,19 +91,52 @@ pub(crate) fn event(
     event: &str,
     values: &[Value],
 ) -> Result<Message, Failure> {
-    let args = Args::from_values(values).map_err(EmitError::from)?;
-    let mut broadcast = select(io, target);
-    if delivery.volatile {
-        broadcast = broadcast.volatile();
+    Event::new(io, target, delivery, event, values)?.plan(event)
+}
+
+/// An event for clients that may be one of many: nothing is made of it that costs time and may not be wanted.
+pub(crate) struct Event {
+    broadcast: Broadcast,
+    args: Args,
+}
+
+impl Event {
+    pub(crate) fn new(
+        io: &Emitter,
+        target: &Target,
+        delivery: Delivery,
+        event: &str,
+        values: &[Value],
+    ) -> Result<Event, Failure> {
+        if is_reserved(event) {
+            return Err(EmitError::Reserved { event: event.to_owned() }.into());
+        }
+        let args = Args::from_values(values).map_err(EmitError::from)?;
+        let mut broadcast = select(io, target);
+        if delivery.volatile {
+            broadcast = broadcast.volatile();
+        }
+        if delivery.no_compress {
+            broadcast = broadcast.compress(false);
+        }
+        Ok(Event { broadcast, args })
     }
-    if delivery.no_compress {
-        broadcast = broadcast.compress(false);
+
+    /// As a message that can be shown.
+    pub(crate) fn plan(&self, event: &str) -> Result<Message, Failure> {
+        let plan = somebody(self.broadcast.plan_emit(event, &self.args)?)?;
+        Ok(Message { plan, done: String::new(), about: ("event", event.to_owned()) })
     }
-    Ok(Message {
-        plan: somebody(broadcast.plan_emit(event, &args)?)?,
-        done: format!("emitted {event:?} to {}", whom(io, target)),
-        about: ("event", event.to_owned()),
-    })
+
+    /// Sends it.
+    pub(crate) fn emit(&self, event: &str) -> Emitted {
+        self.broadcast.emit(event, &self.args)
+    }
+
+    /// Where it goes.
+    pub(crate) fn channel(&self, event: &str) -> String {
+        self.plan(event).map(|message| message.plan.channel).unwrap_or_default()
+    }
 }
 
 pub(crate) fn join(settings: &Settings, rooms: &Membership) -> Result<Message, Failure> {
@@ -144,6 +179,9 @@ pub(crate) fn server_emit(settings: &Settings, emit: &ServerEmit) -> Result<Mess
 }
 
 pub(crate) fn select(io: &Emitter, target: &Target) -> Broadcast {
+    if target.except.is_empty() && !target.to.is_empty() {
+        return io.to(&target.to);
+    }
     let broadcast = io.except(&target.except);
     if target.to.is_empty() { broadcast } else { broadcast.to(&target.to) }
 }

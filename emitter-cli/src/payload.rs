@@ -75,7 +75,8 @@ impl Payload {
 pub(crate) fn value(text: &str, strict: bool) -> Result<Value, Failure> {
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
-        Err(error) if error.to_string().starts_with("recursion limit") => {
+        // How an error is called is looked at only where it can be this one: most texts are no JSON at all.
+        Err(error) if text.trim_start().starts_with(['[', '{']) && error.to_string().starts_with("recursion limit") => {
             Err(Failure::usage("an argument is nested deeper than 128 levels").tip("send it as text with --str"))
         }
         Err(error) if strict => Err(Failure::usage(format!("{} is not valid JSON", short(text)))

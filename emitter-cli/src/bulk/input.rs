@@ -12,6 +12,9 @@ use crate::{
     failure::{Failure, code},
 };
 
+/// So much is read at a time: each read is a hop to another thread and back.
+const AT_A_TIME: usize = 256 << 10;
+
 /// A longer line could not be sent anyway.
 const LONGEST_LINE: usize = 16 << 20;
 
@@ -42,7 +45,7 @@ impl Input {
         let source = match emit.count {
             Some(count) => Source::Count(count),
             None => Source::Stdin(Lines {
-                stdin: BufReader::new(tokio::io::stdin()),
+                stdin: BufReader::with_capacity(AT_A_TIME, tokio::io::stdin()),
                 line: Vec::new(),
                 too_long: false,
                 broken: false,
