@@ -196,11 +196,12 @@ impl Command {
 #[derive(Args, Clone, Default)]
 pub(crate) struct Target {
     /// Only clients in this room (repeat for any of several)
-    #[arg(short, long, value_name = "ROOM", help_heading = "Target")]
+    // The ids of one socket in 64 begin with a hyphen.
+    #[arg(short, long, value_name = "ROOM", allow_hyphen_values = true, help_heading = "Target")]
     pub(crate) to: Vec<String>,
 
     /// Not clients in this room (repeatable)
-    #[arg(short = 'x', long, value_name = "ROOM", help_heading = "Target")]
+    #[arg(short = 'x', long, value_name = "ROOM", allow_hyphen_values = true, help_heading = "Target")]
     pub(crate) except: Vec<String>,
 }
 
@@ -475,6 +476,18 @@ mod tests {
             assert_eq!(sources(line), expected, "{line}");
         }
         assert_eq!(sources("emit ev -R a"), [arg("a")], "-R takes a number only behind =");
+    }
+
+    #[test]
+    fn a_room_may_begin_with_a_hyphen() {
+        let Ok(Command::Emit(emit)) = read("emit ev --to -1pp -t --x -x -s a").map(|read| read.command) else {
+            panic!("it is not emit")
+        };
+        assert_eq!(
+            (emit.target.to, emit.target.except),
+            (vec!["-1pp".to_owned(), "--x".to_owned()], vec!["-s".to_owned()])
+        );
+        assert_eq!(emit.arguments.in_order, [Source::Arg("a".to_owned())]);
     }
 
     #[test]
