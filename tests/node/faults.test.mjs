@@ -136,11 +136,13 @@ better("a node is killed while others ask: they are answered by who is there, so
   clients.a1.on("question", (answer) => answer("a1"));
   clients.n1.on("question", (answer) => answer("n1"));
   clients.b1.on("question", () => {}); // It is to be asked, and never to answer.
+  const fetched = () => new Promise((resolve) => clients.a1.emit("cmd", { op: "fetchSockets" }, resolve));
+  await until(5000, "clients of the tests before are gone", async () => (await fetched()).sockets?.length === 3);
   // Stopped first, so that it is counted when the questions are asked and cannot answer them.
   cluster.nodes.b.signal("SIGSTOP");
   const began = Date.now();
   const asked = Promise.all([
-    new Promise((resolve) => clients.a1.emit("cmd", { op: "fetchSockets" }, resolve)),
+    fetched(),
     new Promise((resolve) => clients.a1.emit("cmd", { op: "serverSideEmitAck", event: "sse-ack", args: [] }, resolve)),
     new Promise((resolve) => clients.a1.emit("cmd", { op: "broadcastAck", timeout: 4000, event: "question", args: [] }, resolve)),
   ]);

@@ -45,7 +45,7 @@ fn who_has_shown_the_password_of_the_admin_ui_to_one_server_is_known_to_all() {
     let redis = TestRedis::spawn();
     let program = || {
         let port = free_port();
-        let mut command = Command::new(workspace_binary("socketio-server", "socketio-server"));
+        let mut command = Command::new(workspace_binary("socketio-server", "lifecycle"));
         command.args(["--listen", &format!("127.0.0.1:{port}"), "--redis", &redis.url(), "--admin", ADMIN]);
         let mut program = Program::start(&mut command, "");
         program.wait_until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
