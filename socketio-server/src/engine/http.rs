@@ -44,7 +44,7 @@ pub(super) enum Pass {}
 /// The body of every answer: it is known whole.
 pub type Body = Full<Bytes>;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Engine {
     /// Whether a request for `path` is this engine's.
@@ -153,7 +153,7 @@ impl Shared {
                 Err(HandshakeError::UnknownSid { sid })
                     if transport == TransportKind::Polling && upgrade.is_none() && version == Some(Version::V4) =>
                 {
-                    return self.carry(request, body, sid, &query).await;
+                    return Box::pin(self.carry(request, body, sid, &query)).await; // Boxed: it is rare.
                 }
                 known => known?,
             };
@@ -362,52 +362,8 @@ impl Shared {
         response(&HTML, Bytes::from_static(b"ok"))
     }
 
-    /// Carries a request of a client whose session another server has.
-    async fn carry<B>(
-        &self,
-        request: &http::Request<()>,
-        body: B,
-        sid: String,
-        query: &Query<'_>,
-    ) -> Result<Response<Body>, HandshakeError>
-    where
-        B: HttpBody + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
-        let Some(strangers) = self.strangers.get() else { return Err(HandshakeError::UnknownSid { sid }) };
-        if *request.method() == Method::GET {
-            let Some(packets) = strangers.poll(&sid).await else { return Err(HandshakeError::UnknownSid { sid }) };
-            let mut payload = PayloadEncoder::new(Version::V4, query.b64());
-            for packet in packets {
-                match packet {
-                    Packet::Message(message) => Frame::message(message).write_payload(&mut payload),
-                    packet => Frame::control(&packet).write_payload(&mut payload),
-                }
-            }
-            let body = PollBody { body: payload.finish(), compress: true };
-            return Ok(poll_response(&self.config, body, query.j(), request).await);
-        }
-        let Some(post) = strangers.post(&sid).await else { return Err(HandshakeError::UnknownSid { sid }) };
-        let body = match self.read_body(body).await {
-            Ok(body) => body,
-            Err(status) => return Ok(empty(status)),
-        };
-        let body = if query.j().is_some() { jsonp::unwrap(&body).map(Bytes::from) } else { Some(body) };
-        for packet in body
-            .into_iter()
-            .flat_map(|body| decode_payload(Version::V4, false, body, self.config.max_packets_per_payload))
-        {
-            match packet {
-                Ok(packet) => post.send(packet),
-                Err(_) => return Ok(empty(StatusCode::BAD_REQUEST)),
-            }
-        }
-        Ok(response(&HTML, Bytes::from_static(b"ok")))
-    }
-
     /// The whole body of a POST, if it is neither too long nor too slow.
-    async fn read_body<B>(&self, body: B) -> Result<Bytes, StatusCode>
+    pub(super) async fn read_body<B>(&self, body: B) -> Result<Bytes, StatusCode>
     where
         B: HttpBody + Send + 'static,
         B::Data: Send,
@@ -679,7 +635,7 @@ fn open_stream<B>(request: &http::Request<B>) -> Result<Response<Body>, Handshak
     Ok(response)
 }
 
-async fn poll_response(
+pub(super) async fn poll_response(
     config: &EngineConfig,
     PollBody { body, compress }: PollBody,
     jsonp: Option<&str>,
@@ -751,10 +707,10 @@ fn refuse_upgrade(error: &HandshakeError, request: &http::Request<()>) -> Respon
 // Every poll is answered with one of these: checked once, when this is compiled.
 static TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
 static BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
-static HTML: HeaderValue = HeaderValue::from_static("text/html");
+pub(super) static HTML: HeaderValue = HeaderValue::from_static("text/html");
 static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-fn response(kind: &HeaderValue, body: Bytes) -> Response<Body> {
+pub(super) fn response(kind: &HeaderValue, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Full::new(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, kind.clone());
@@ -762,7 +718,7 @@ fn response(kind: &HeaderValue, body: Bytes) -> Response<Body> {
     response
 }
 
-fn empty(status: StatusCode) -> Response<Body> {
+pub(super) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     response

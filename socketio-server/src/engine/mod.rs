@@ -6,6 +6,7 @@
 
 mod activity;
 mod body;
+mod carried;
 pub(crate) mod clock;
 mod codec;
 #[cfg(feature = "compression")]
