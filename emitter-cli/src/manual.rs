@@ -1,4 +1,4 @@
-//! Completion scripts and man pages, made from what [`args`](crate::args) says.
+//! Completion scripts and man pages, made from what [`args`] says.
 
 use std::path::PathBuf;
 

@@ -283,7 +283,7 @@ impl Socket {
     }
 
     /// Keeps `data` with the socket, in place of what was kept before. It travels with
-    /// [`fetch_sockets`](Broadcast::fetch_sockets), so it is something that serde can write.
+    /// [`fetch_sockets`](crate::Broadcast::fetch_sockets), so it is something that serde can write.
     ///
     /// ```
     /// # use socketio_server::*;

@@ -49,7 +49,7 @@ impl Socket {
         self.send_outgoing(&packet.flagged(Some(compress)), volatile)
     }
 
-    /// Sends an event that [`Namespace::encode`] has encoded, which can be sent many times. One of another namespace is
+    /// Sends an event that [`Namespace::encode`](crate::Namespace::encode) has encoded, which can be sent many times. One of another namespace is
     /// encoded anew for this.
     ///
     /// ```
