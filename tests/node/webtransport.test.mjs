@@ -44,12 +44,15 @@ for (const transports of [["polling", "webtransport"], ["polling", "websocket", 
   test(`${transports.join(", ")}: the client changes to WebTransport, and loses nothing`, async () => {
     const page = await open({ transports });
     const said = await page.evaluate(async () => {
-      const socket = await connect();
-      const first = socket.firstTransport;
       const heard = [];
-      socket.on("message-back", (n) => heard.push(n));
       let sent = 0;
-      const timer = setInterval(() => socket.emit("message", sent++), 2);
+      let timer;
+      // Begun before it is connected: the change may be over when that is known.
+      const socket = await connect({}, (socket) => {
+        socket.on("message-back", (n) => heard.push(n));
+        timer = setInterval(() => socket.emit("message", sent++), 2);
+      });
+      const first = socket.firstTransport;
       await upgraded(socket, "webtransport");
       clearInterval(timer);
       const [who] = await ask(socket, "whoami");

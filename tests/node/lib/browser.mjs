@@ -93,9 +93,11 @@ function inPage({ certificate, ...defaults }) {
   window.soon = soon;
   window.next = (socket, event) => soon(event, (resolve) => socket.once(event, (...args) => resolve(args)));
   window.ask = (socket, ...args) => soon(`the answer to ${args[0]}`, (resolve) => socket.emit(...args, (...answer) => resolve(answer)));
-  window.connect = (options = {}) =>
+  // `early` is given the socket before it is connected.
+  window.connect = (options = {}, early = () => {}) =>
     soon("connect", (resolve, reject) => {
       const socket = window.io(options.nsp ?? "/", { forceNew: true, reconnection: false, ...defaults, ...options });
+      early(socket);
       // Asked when the socket is connected it may be another one already.
       socket.io.once("open", () => (socket.firstTransport = socket.io.engine.transport.name));
       socket.once("connect", () => resolve(socket));
