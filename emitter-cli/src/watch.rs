@@ -196,7 +196,7 @@ fn warn(status: &BusStatus) {
     match status {
         BusStatus::Up => {}
         BusStatus::Down { error } => output::warning(&format!("Redis is away: {error}")),
-        BusStatus::Gap { since, until } => {
+        BusStatus::Gap { since, until, .. } => {
             let away = output::duration(until.saturating_duration_since(*since));
             output::warning(&format!("Redis is back; what passed in the last {away} may be missing here"));
         }

@@ -179,6 +179,9 @@ impl OnTheWay {
 
     /// Takes the next answer.
     fn answer(&mut self, value: Value, queue: &Queue, address: &str) -> Result<(), RedisError> {
+        if matches!(value, Value::Push { .. }) {
+            return Ok(()); // It answers nothing.
+        }
         let Some(sent) = self.batches.front_mut() else { return Err(unasked(&value)) };
         sent.answers.push(value, address);
         if sent.answers.count() == sent.batch.count()

@@ -126,7 +126,11 @@ impl Bus for RedisAdapter {
     }
 
     fn stats(&self) -> BusStats {
-        self.shared.publisher.stats()
+        let trimmed = match &self.family {
+            Family::Streams(_, _, reader) => reader.trimmed(),
+            _ => 0,
+        };
+        BusStats { trimmed, ..self.shared.publisher.stats() + self.shared.subscriber.stats() }
     }
 }
 
@@ -312,7 +316,8 @@ impl Builder {
             (Some(mode), None) => Family::Sharded(mode),
             (_, Some(options)) => {
                 let reader = Reader::start(&redis, &options);
-                Family::Streams(Arc::new(options), Arc::new(Writers::new(redis, self.queue)), reader)
+                let writers = Writers::new(redis, self.queue, shared.publisher.losses().clone());
+                Family::Streams(Arc::new(options), Arc::new(writers), reader)
             }
             (None, None) => Family::Classic,
         };

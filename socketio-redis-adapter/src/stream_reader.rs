@@ -3,12 +3,18 @@
 //!
 //! What is added while the link is down is read afterwards, so an outage loses nothing, unless the stream was trimmed
 //! or emptied meanwhile: that is told as a gap. An entry that cannot be read is passed over.
+//!
+//! Redis counts what was ever added to a stream (since version 7, `XINFO STREAM`), we count what was read of it: so it is
+//! known how many entries were trimmed before they were read.
 
 use std::{
     collections::HashMap,
     convert::Infallible,
     io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -40,6 +46,7 @@ const READ_BYTES: usize = 64 << 10;
 pub(crate) struct Reader {
     namespaces: Namespaces,
     positioned: Vec<watch::Receiver<bool>>,
+    trimmed: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -89,10 +96,11 @@ impl Reader {
         let namespaces = Namespaces::default();
         let streams: Vec<Stream> = streams::all_streams(&options.name, options.count)
             .into_iter()
-            .map(|name| Stream { name, position: None, full: false })
+            .map(|name| Stream { name, position: None, passed: None, full: false, doubted: false })
             .collect();
         let at_a_time = if redis.address().is_cluster() { 1 } else { streams.len().max(1) };
         let (mut positioned, mut tasks) = (Vec::new(), Vec::new());
+        let trimmed = Arc::<AtomicU64>::default();
         let mut streams = streams.into_iter().peekable();
         while streams.peek().is_some() {
             let (tell_positioned, known) = watch::channel(false);
@@ -102,12 +110,18 @@ impl Reader {
                 read_count: options.read_count.max(1),
                 namespaces: namespaces.clone(),
                 positioned: tell_positioned,
+                trimmed: trimmed.clone(),
                 last_heard: Instant::now(),
             };
             positioned.push(known);
             tasks.push(tokio::spawn(task.run()));
         }
-        Arc::new(Reader { namespaces, positioned, tasks })
+        Arc::new(Reader { namespaces, positioned, trimmed, tasks })
+    }
+
+    /// How many entries were trimmed before they were read, as far as Redis tells.
+    pub(crate) fn trimmed(&self) -> u64 {
+        self.trimmed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn register(self: &Arc<Self>, nsp: &str, uid: String, inbox: Arc<dyn Inbox>) -> Registered {
@@ -129,6 +143,7 @@ struct Task {
     read_count: usize,
     namespaces: Namespaces,
     positioned: watch::Sender<bool>,
+    trimmed: Arc<AtomicU64>,
     last_heard: Instant,
 }
 
@@ -136,8 +151,45 @@ struct Stream {
     name: String,
     /// The last entry read; `None` before the first connection.
     position: Option<Offset>,
+    /// How many entries were added up to there since there is the stream, if Redis has told.
+    passed: Option<u64>,
     /// The last read brought as much as was asked for: there may be more, and it may have been trimmed.
     full: bool,
+    /// It is to be looked whether something was trimmed.
+    doubted: bool,
+}
+
+impl Stream {
+    /// Compares with what there is. `Some` if entries are gone that were not read, and how many, if that is known.
+    fn compare(&mut self, extent: &Extent) -> Option<Option<u64>> {
+        let position = self.position.unwrap_or_default();
+        let begins_later = extent.first.is_none_or(|first| first > position);
+        let Some(added) = extent.added else {
+            self.passed = None;
+            return (position != Offset::default() && extent.first.is_some() && begins_later).then_some(None);
+        };
+        // So many are behind us, or gone.
+        let is_at_end = extent.last == self.position;
+        let behind = if is_at_end { added } else { added.saturating_sub(extent.length) };
+        let passed = self.passed.replace(self.passed.unwrap_or(behind).max(behind))?;
+        if begins_later && behind < passed {
+            // Another stream of the same name: Redis has forgotten the one that was read, to an end that nobody knows.
+            self.passed = Some(behind);
+            return Some(None);
+        }
+        let missed = behind.saturating_sub(passed);
+        (missed > 0).then_some(Some(missed))
+    }
+}
+
+/// What Redis says of a stream.
+struct Extent {
+    first: Option<Offset>,
+    /// The last entry, or the last there was.
+    last: Option<Offset>,
+    length: u64,
+    /// How many were ever added.
+    added: Option<u64>,
 }
 
 impl Task {
@@ -195,7 +247,8 @@ impl Task {
         let reply = talk.ask(&parts, BLOCK + ANSWER_TIMEOUT).await?;
         self.last_heard = Instant::now();
         for stream in &mut self.streams {
-            stream.full = false;
+            // Once more after the last that was full, so that what was trimmed while it was read is seen.
+            stream.doubted = std::mem::take(&mut stream.full);
         }
         let Reply::Array(streams) = reply else { return Ok(()) };
         for stream in streams {
@@ -211,6 +264,8 @@ impl Task {
     fn take(&mut self, name: &Bytes, entries: &[Reply]) -> io::Result<()> {
         let stream = self.streams.iter_mut().find(|stream| stream.name.as_bytes() == name).ok_or_else(odd)?;
         stream.full = entries.len() >= self.read_count;
+        stream.doubted |= stream.full;
+        stream.passed = stream.passed.map(|passed| passed + entries.len() as u64);
         for entry in entries {
             let Reply::Array(pair) = entry else { return Err(odd()) };
             let [Reply::Bulk(Some(id)), fields] = pair.as_slice() else { return Err(odd()) };
@@ -227,16 +282,16 @@ impl Task {
     /// After connecting: where to read on, or, the first time, from where.
     async fn find_positions(&mut self, talk: &mut Talk) -> io::Result<()> {
         for at in 0..self.streams.len() {
-            let name = self.streams[at].name.clone();
-            let last = talk.entry_id(&[b"XREVRANGE", name.as_bytes(), b"+", b"-", b"COUNT", b"1"]).await?;
-            match self.streams[at].position {
-                None => self.streams[at].position = Some(last.unwrap_or_default()),
+            let extent = talk.extent(&self.streams[at].name).await?;
+            let stream = &mut self.streams[at];
+            match stream.position {
+                None => (stream.position, stream.passed) = (Some(extent.last.unwrap_or_default()), extent.added),
                 // Redis lost what we had read, and its clock went back: go on from what there is.
-                Some(position) if last.is_some_and(|last| last < position) => {
-                    self.streams[at].position = last;
-                    self.tell_gap();
+                Some(position) if extent.last.is_some_and(|last| last < position) => {
+                    (stream.position, stream.passed) = (extent.last, extent.added);
+                    self.tell_gap(None);
                 }
-                Some(_) => self.streams[at].full = true,
+                Some(_) => (stream.full, stream.doubted) = (true, true),
             }
         }
         Ok(())
@@ -245,24 +300,26 @@ impl Task {
     /// Where more may wait than was read: whether the first that is still there comes after what we know.
     async fn look_for_trimming(&mut self, talk: &mut Talk) -> io::Result<()> {
         for at in 0..self.streams.len() {
-            let Stream { name, position: Some(position), full: true } = &self.streams[at] else { continue };
-            let (name, position) = (name.clone(), *position);
-            let first = talk.entry_id(&[b"XRANGE", name.as_bytes(), b"-", b"+", b"COUNT", b"1"]).await?;
-            if position != Offset::default() && first.is_some_and(|first| first > position) {
-                self.tell_gap();
+            if !std::mem::take(&mut self.streams[at].doubted) {
+                continue;
+            }
+            let extent = talk.extent(&self.streams[at].name).await?;
+            if let Some(missed) = self.streams[at].compare(&extent) {
+                self.trimmed.fetch_add(missed.unwrap_or_default(), Ordering::Relaxed);
+                self.tell_gap(missed);
             }
         }
         Ok(())
     }
 
-    fn tell_gap(&self) {
+    fn tell_gap(&self, lost: Option<u64>) {
         let until = Instant::now();
         let inboxes: Vec<_> = {
             let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
             namespaces.values().map(|namespace| namespace.inbox.clone()).collect()
         };
         for inbox in inboxes {
-            inbox.status(BusStatus::Gap { since: self.last_heard, until });
+            inbox.status(BusStatus::Gap { since: self.last_heard, until, lost });
         }
     }
 }
@@ -314,6 +371,30 @@ pub(crate) fn odd() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it does not answer as Redis does")
 }
 
+impl Extent {
+    /// Reads the names and values that `XINFO STREAM` answers with: in a row, or with RESP 3 as pairs.
+    fn read(fields: &[Reply]) -> Option<Extent> {
+        let named = |name: &[u8]| {
+            let in_a_row = fields.chunks_exact(2).map(|pair| (&pair[0], &pair[1]));
+            let pairs = fields.iter().filter_map(|pair| match pair {
+                Reply::Array(pair) => Some((pair.first()?, pair.get(1)?)),
+                _ => None,
+            });
+            in_a_row.chain(pairs).find(|(key, _)| bytes_of(key) == name).map(|(_, value)| value)
+        };
+        let number = |name| match named(name) {
+            Some(Reply::Integer(number)) => u64::try_from(*number).ok(),
+            _ => None,
+        };
+        let first = match named(b"first-entry") {
+            Some(Reply::Array(entry)) => Some(offset(bytes_of(entry.first()?)).ok()?),
+            _ => None,
+        };
+        let last = offset(bytes_of(named(b"last-generated-id")?)).ok();
+        Some(Extent { first, last, length: number(b"length")?, added: number(b"entries-added") })
+    }
+}
+
 /// Questions and answers, one at a time.
 pub(crate) struct Talk {
     link: Link,
@@ -359,6 +440,31 @@ impl Talk {
         }
     }
 
+    /// What there is of a stream.
+    async fn extent(&mut self, stream: &str) -> io::Result<Extent> {
+        let mut command = Vec::new();
+        resp::command(&mut command, &[b"XINFO", b"STREAM", stream.as_bytes()]);
+        let asked = async {
+            self.write(&command).await?;
+            self.answer().await
+        };
+        let info = timeout(ANSWER_TIMEOUT, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        match info {
+            Reply::Array(fields) => Extent::read(&fields).ok_or_else(odd),
+            Reply::Error(reason) if reason.contains("no such key") => {
+                Ok(Extent { first: None, last: None, length: 0, added: Some(0) })
+            }
+            // One who may read it need not be allowed to ask about it.
+            Reply::Error(reason) if reason.starts_with("NOPERM") => {
+                let first = self.entry_id(&[b"XRANGE", stream.as_bytes(), b"-", b"+", b"COUNT", b"1"]).await?;
+                let last = self.entry_id(&[b"XREVRANGE", stream.as_bytes(), b"+", b"-", b"COUNT", b"1"]).await?;
+                Ok(Extent { first, last, length: 0, added: None })
+            }
+            Reply::Error(reason) => Err(io::Error::other(reason)),
+            _ => Err(odd()),
+        }
+    }
+
     /// The id of the one entry that is answered, if any.
     pub(crate) async fn entry_id(&mut self, parts: &[&[u8]]) -> io::Result<Option<Offset>> {
         let Reply::Array(entries) = self.ask(parts, ANSWER_TIMEOUT).await? else { return Err(odd()) };
@@ -368,5 +474,33 @@ impl Talk {
             Some(Reply::Bulk(Some(id))) => offset(id).map(Some),
             _ => Err(odd()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_trimmed_unread_is_counted_once() {
+        let at = |n: u64| Some(format!("{n}-0").parse::<Offset>().expect("it is one"));
+        let mut stream = Stream { name: "s".into(), position: at(10), passed: Some(10), full: true, doubted: true };
+        let extent = |first, last, length, added| Extent { first: at(first), last: at(last), length, added };
+        for (extent, missed, why) in [
+            (extent(1, 10, 10, Some(10)), None, "all is there, and read"),
+            (extent(5, 20, 16, Some(20)), None, "what was read is trimmed"),
+            (extent(11, 20, 10, Some(20)), None, "all that was read is trimmed, and no more"),
+            (extent(14, 20, 7, Some(20)), Some(Some(3)), "three are missing"),
+            (extent(14, 20, 7, Some(20)), None, "they are counted"),
+            (extent(17, 30, 14, Some(30)), Some(Some(3)), "three more"),
+            (extent(100, 102, 3, Some(3)), Some(None), "another stream"),
+            (extent(100, 103, 4, Some(4)), None, "the same"),
+            (extent(100, 103, 4, None), Some(None), "Redis does not count"),
+        ] {
+            assert_eq!(stream.compare(&extent), missed, "{why}");
+        }
+        let gone = Extent { first: None, last: None, length: 0, added: Some(0) };
+        (stream.position, stream.passed) = (at(10), Some(10));
+        assert_eq!((stream.compare(&gone), stream.compare(&gone)), (Some(None), None));
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use socketio_protocol::cluster::{BusError, Offset, Published, Receipts};
 use socketio_redis_client::{
-    ConnectError, QueueLimits, Redis,
+    ConnectError, Losses, QueueLimits, Redis,
     backoff::Backoff,
     resp::{self, Reply},
 };
@@ -39,6 +39,7 @@ struct Shared {
     redis: Redis,
     stream: String,
     limits: QueueLimits,
+    losses: Arc<Losses>,
     state: Mutex<State>,
     wake: Notify,
 }
@@ -62,8 +63,8 @@ struct Addition {
 }
 
 impl StreamWriter {
-    pub(crate) fn start(redis: Redis, stream: String, limits: QueueLimits) -> StreamWriter {
-        let shared = Shared { redis, stream, limits, state: Mutex::default(), wake: Notify::new() };
+    pub(crate) fn start(redis: Redis, stream: String, limits: QueueLimits, losses: Arc<Losses>) -> StreamWriter {
+        let shared = Shared { redis, stream, limits, losses, state: Mutex::default(), wake: Notify::new() };
         let shared = Arc::new(shared);
         tokio::spawn(run(shared.clone()));
         StreamWriter { shared }
@@ -76,7 +77,7 @@ impl StreamWriter {
         let size: usize = fields.iter().map(|field| field.len()).sum();
         let waiting = state.queue.len();
         if waiting >= limits.messages || (waiting > 0 && state.bytes + size > limits.bytes) {
-            return Err(BusError::Full { queued: waiting });
+            return Err(self.shared.losses.full(waiting));
         }
         state.last += 1;
         let number = state.last;
@@ -133,6 +134,7 @@ impl Shared {
             failed.extend(addition);
         }
         drop(state);
+        self.losses.failed(failed.len());
         failed.iter().for_each(|addition| addition.receipts.fail(error.clone().into()));
     }
 
@@ -216,6 +218,7 @@ async fn carry(
                     Reply::Error(reason) if is_elsewhere(&reason) => return Err(io::Error::other(reason)),
                     Reply::Error(reason) => {
                         tracing::warn!(%reason, "Redis refuses an entry");
+                        shared.losses.failed(1);
                         addition.receipts.answer([Err(BusError::Refused { reason })]);
                     }
                     _ => return Err(odd()),

@@ -17,7 +17,7 @@ use socketio_protocol::cluster::{
     streams::{self, Carried, Channels, Entry, UID_LENGTH},
 };
 
-use socketio_redis_client::{Listener, QueueLimits, Redis, Sink, Topics, backoff::random_hex};
+use socketio_redis_client::{Listener, Losses, QueueLimits, Redis, Sink, Topics, backoff::random_hex};
 
 use crate::{
     shared::{Shared, tell},
@@ -54,17 +54,19 @@ impl Default for StreamOptions {
 pub(crate) struct Writers {
     redis: Redis,
     limits: QueueLimits,
+    losses: Arc<Losses>,
     by_stream: Mutex<HashMap<String, Arc<StreamWriter>>>,
 }
 
 impl Writers {
-    pub(crate) fn new(redis: Redis, limits: QueueLimits) -> Writers {
-        Writers { redis, limits, by_stream: Mutex::default() }
+    pub(crate) fn new(redis: Redis, limits: QueueLimits, losses: Arc<Losses>) -> Writers {
+        Writers { redis, limits, losses, by_stream: Mutex::default() }
     }
 
     fn to(&self, stream: &str) -> Arc<StreamWriter> {
         let mut by_stream = self.by_stream.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = || Arc::new(StreamWriter::start(self.redis.clone(), stream.to_owned(), self.limits));
+        let (redis, losses) = (self.redis.clone(), self.losses.clone());
+        let start = || Arc::new(StreamWriter::start(redis, stream.to_owned(), self.limits, losses));
         by_stream.entry(stream.to_owned()).or_insert_with(start).clone()
     }
 }

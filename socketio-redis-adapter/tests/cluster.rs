@@ -17,7 +17,7 @@ const FAMILIES: [(&str, Build, &str); 4] = [
     ("streams", |builder| builder.streams().stream_count(2), "socket.io"),
 ];
 
-/// Two servers in `/`; the second has sockets in `rooms`.
+/// Two servers in `/`; the second has sockets in `rooms`, and speaks RESP 3.
 struct Two {
     one: Arc<dyn Channel>,
     other: Arc<dyn Channel>,
@@ -27,8 +27,9 @@ struct Two {
 
 impl Two {
     async fn meet(cluster: &RedisCluster, build: Build, rooms: &[&str]) -> Two {
-        let adapter = async || build(RedisAdapter::builder(&cluster.url())).connect().await.unwrap();
-        let (first, second) = (adapter().await, adapter().await);
+        let adapter =
+            async |query| build(RedisAdapter::builder(&format!("{}{query}", cluster.url()))).connect().await.unwrap();
+        let (first, second) = (adapter("").await, adapter("?protocol=resp3").await);
         let heard = Memory::new(rooms);
         let (one, other) = (first.open("/", Memory::new(&[])), second.open("/", heard.clone()));
         for room in rooms {

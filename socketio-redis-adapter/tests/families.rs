@@ -17,10 +17,13 @@ const SOON: Duration = Duration::from_secs(5);
 
 macro_rules! family_contract {
     ($family:ident, $build:expr) => {
+        family_contract!($family, $build, "");
+    };
+    ($family:ident, $build:expr, $query:expr) => {
         mod $family {
             use super::*;
 
-            const BUILD: fn(Builder) -> Builder = $build;
+            const BUILD: Build = ($build, $query);
 
             #[tokio::test]
             async fn every_message_reaches_the_other_server_and_not_its_sender() {
@@ -63,6 +66,12 @@ family_contract!(sharded_private, |builder| builder.sharded(SubscriptionMode::Dy
 family_contract!(streams, |builder| builder.streams());
 family_contract!(several_streams, |builder| builder.streams().stream_count(3).read_count(7));
 family_contract!(streams_sharded_pub_sub, |builder| builder.streams().use_sharded_pub_sub(true));
+family_contract!(classic_over_resp3, |builder| builder, "?protocol=resp3");
+family_contract!(sharded_over_resp3, |builder| builder.sharded(SubscriptionMode::Dynamic), "?protocol=resp3");
+family_contract!(streams_over_resp3, |builder| builder.streams().stream_count(3).read_count(7), "?protocol=resp3");
+
+/// How an adapter is built, and what stands behind the URL of its Redis.
+type Build = (fn(Builder) -> Builder, &'static str);
 
 /// One server in one namespace.
 struct Node {
@@ -71,8 +80,8 @@ struct Node {
     inbox: Arc<Memory>,
 }
 
-async fn join(redis: &Redis, build: fn(Builder) -> Builder, nsp: &str, rooms: &[&str]) -> Node {
-    let adapter = build(RedisAdapter::builder(&redis.url())).connect().await.unwrap();
+async fn join(redis: &Redis, (build, query): Build, nsp: &str, rooms: &[&str]) -> Node {
+    let adapter = build(RedisAdapter::builder(&format!("{}{query}", redis.url()))).connect().await.unwrap();
     let inbox = Memory::new(rooms);
     let channel = adapter.open(nsp, inbox.clone());
     for room in rooms {
@@ -82,7 +91,7 @@ async fn join(redis: &Redis, build: fn(Builder) -> Builder, nsp: &str, rooms: &[
     Node { _adapter: adapter, channel, inbox }
 }
 
-async fn every_message_reaches_the_other_server_and_not_its_sender(build: fn(Builder) -> Builder) {
+async fn every_message_reaches_the_other_server_and_not_its_sender(build: Build) {
     let redis = Redis::start();
     let a = join(&redis, build, "/chat", &[]).await;
     let b = join(&redis, build, "/chat", &["red"]).await;
@@ -124,7 +133,7 @@ async fn every_message_reaches_the_other_server_and_not_its_sender(build: fn(Bui
     assert_eq!(heard, given, "the asker hears the answers, and nothing of its own questions");
 }
 
-async fn broadcasts_to_rooms_arrive_where_the_room_is(build: fn(Builder) -> Builder) {
+async fn broadcasts_to_rooms_arrive_where_the_room_is(build: Build) {
     let redis = Redis::start();
     let a = join(&redis, build, "/", &[]).await;
     let private = "0nFhvY5hvpLDJSHhAAAB";
@@ -157,7 +166,7 @@ async fn broadcasts_to_rooms_arrive_where_the_room_is(build: fn(Builder) -> Buil
     );
 }
 
-async fn ten_thousand_broadcasts_arrive_in_order(build: fn(Builder) -> Builder) {
+async fn ten_thousand_broadcasts_arrive_in_order(build: Build) {
     let redis = Redis::start();
     let a = join(&redis, build, "/", &[]).await;
     let b = join(&redis, build, "/", &[]).await;
@@ -173,7 +182,7 @@ async fn ten_thousand_broadcasts_arrive_in_order(build: fn(Builder) -> Builder) 
     assert_eq!(b.inbox.gaps(), 0);
 }
 
-async fn servers_are_counted_by_namespace(build: fn(Builder) -> Builder) {
+async fn servers_are_counted_by_namespace(build: Build) {
     let redis = Redis::start();
     let a = join(&redis, build, "/", &[]).await;
     assert_eq!(a.channel.server_count().await, Ok(1));
@@ -183,7 +192,7 @@ async fn servers_are_counted_by_namespace(build: fn(Builder) -> Builder) {
     assert_eq!(other.channel.server_count().await, Ok(1));
 }
 
-async fn all_works_again_after_redis_was_restarted(build: fn(Builder) -> Builder) {
+async fn all_works_again_after_redis_was_restarted(build: Build) {
     let mut redis = Redis::start();
     let a = join(&redis, build, "/", &[]).await;
     let b = join(&redis, build, "/", &["red"]).await;
@@ -199,7 +208,7 @@ async fn all_works_again_after_redis_was_restarted(build: fn(Builder) -> Builder
     assert_eq!(a.channel.server_count().await, Ok(2));
 }
 
-async fn a_namespace_that_was_left_hears_no_more(build: fn(Builder) -> Builder) {
+async fn a_namespace_that_was_left_hears_no_more(build: Build) {
     let redis = Redis::start();
     let a = join(&redis, build, "/", &[]).await;
     let b = join(&redis, build, "/", &["red"]).await;
@@ -221,7 +230,7 @@ async fn a_namespace_that_was_left_hears_no_more(build: fn(Builder) -> Builder) 
 #[tokio::test]
 async fn streams_lose_nothing_while_the_link_is_cut() {
     let redis = Redis::start();
-    let build: fn(Builder) -> Builder = |builder| builder.streams();
+    let build: Build = (|builder| builder.streams(), "");
     let a = join(&redis, build, "/", &[]).await;
     let b = join(&redis, build, "/", &[]).await;
     for number in 0..500 {
@@ -241,7 +250,7 @@ async fn streams_lose_nothing_while_the_link_is_cut() {
 #[tokio::test]
 async fn entries_that_were_trimmed_before_they_were_read_are_told_as_a_gap() {
     let redis = Redis::start();
-    let build: fn(Builder) -> Builder = |builder| builder.streams();
+    let build: Build = (|builder| builder.streams(), "");
     let a = join(&redis, build, "/", &[]).await;
     let b = join(&redis, build, "/", &[]).await;
     a.channel.publish(&broadcast("first", &[])).unwrap().await.unwrap();

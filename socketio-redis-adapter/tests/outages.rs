@@ -3,12 +3,15 @@
 mod support;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use socketio_protocol::{
-    cluster::{Bus, BusError, BusStatus, Channel, Message, Options},
+    cluster::{Bus, BusError, BusStatus, Channel, Envelope, Inbox, Message, Options},
     socket::Args,
 };
 use socketio_redis_adapter::{ConnectError, QueueLimits, RedisAdapter};
@@ -51,7 +54,8 @@ async fn after_a_restart_of_redis_everything_works_within_three_seconds_and_the_
     assert!(restarted.elapsed() < SOON, "{:?}", restarted.elapsed());
     for inbox in [a_inbox, b_inbox] {
         let statuses = inbox.statuses();
-        let [BusStatus::Up, BusStatus::Down { .. }, BusStatus::Up, BusStatus::Gap { since, until }] = &statuses[..]
+        let [BusStatus::Up, BusStatus::Down { .. }, BusStatus::Up, BusStatus::Gap { since, until, lost: None }] =
+            &statuses[..]
         else {
             panic!("{statuses:?}")
         };
@@ -245,4 +249,88 @@ async fn what_is_queued_when_the_adapter_is_dropped_is_still_sent() {
     until(SOON, "all", || inbox.messages().len() == 1_000).await;
     until(SOON, "its connections are gone", || redis.cli(&["CLIENT", "LIST"]).matches("name=socketio-").count() == 2)
         .await;
+}
+
+/// Hears as [`Memory`] does, and takes its time for the first message.
+struct Slow {
+    memory: Arc<Memory>,
+    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
+    waited: AtomicBool,
+}
+
+impl Inbox for Slow {
+    fn receive(&self, envelope: Envelope) {
+        if !self.waited.swap(true, Ordering::SeqCst) {
+            self.go_on.lock().unwrap().recv_timeout(Duration::from_secs(20)).expect("it is told to go on");
+        }
+        self.memory.receive(envelope);
+    }
+
+    fn has_room(&self, _: &str) -> bool {
+        true
+    }
+
+    fn status(&self, status: BusStatus) {
+        self.memory.status(status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_that_are_trimmed_before_they_were_read_are_counted() {
+    let redis = Redis::start();
+    for protocol in ["", "?protocol=resp3"] {
+        let url = format!("{}{protocol}", redis.url());
+        let stream = format!("stream{protocol}");
+        let build = || RedisAdapter::builder(&url).stream_name(stream.as_str()).max_len(100).read_count(50);
+        let (a, b) = (build().connect().await.unwrap(), build().connect().await.unwrap());
+        let (sender, memory) = (a.open("/", Memory::new(&[])), Memory::new(&[]));
+        let (go_on, told) = std::sync::mpsc::channel();
+        let slow = Slow { memory: memory.clone(), go_on: Mutex::new(told), waited: AtomicBool::new(false) };
+        let receiver = b.open("/", Arc::new(slow));
+        sender.ready().await.unwrap();
+        receiver.ready().await.unwrap();
+        for number in 0..2_000 {
+            let published = sender.publish(&broadcast(&number.to_string(), &[])).unwrap();
+            if number % 500 == 499 {
+                published.await.unwrap();
+            }
+        }
+        go_on.send(()).unwrap();
+        until(SOON, "the last", || memory.events().last().is_some_and(|event| event == "1999")).await;
+        sender.publish(&broadcast("after", &[])).unwrap().await.unwrap();
+        until(SOON, "one more", || memory.events().last().is_some_and(|event| event == "after")).await;
+        let missing = 2_001 - memory.events().len() as u64;
+        assert!(missing > 1_000, "{missing}");
+        assert_eq!(b.stats().trimmed, missing);
+        let in_gap = |status: &BusStatus| match status {
+            BusStatus::Gap { lost, .. } => lost.expect("Redis 7 counts"),
+            _ => 0,
+        };
+        assert_eq!(memory.statuses().iter().map(in_gap).sum::<u64>(), missing);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_sent_is_counted() {
+    let mut redis = Redis::start();
+    let queue = QueueLimits { messages: 10, age: Duration::from_millis(200), ..QueueLimits::default() };
+    let adapter = RedisAdapter::builder(&redis.url()).queue(queue).connect().await.unwrap();
+    let channel = adapter.open("/", Memory::new(&[]));
+    channel.ready().await.unwrap();
+    redis.signal("STOP");
+    let sent = channel.publish(&broadcast("on its way", &[])).unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    redis.kill();
+    assert!(sent.await.is_err());
+    let losses = || {
+        let stats = adapter.stats();
+        (stats.dropped, stats.failed, stats.unknown)
+    };
+    assert_eq!(losses(), (0, 0, 1));
+    let queued: Vec<_> = (0..12).map(|n| channel.publish(&broadcast(&n.to_string(), &[]))).collect();
+    assert_eq!(queued.iter().filter(|queued| queued.is_err()).count(), 2);
+    for queued in queued.into_iter().flatten() {
+        assert!(queued.await.is_err());
+    }
+    assert_eq!(losses(), (2, 10, 1));
 }

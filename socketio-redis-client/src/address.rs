@@ -9,11 +9,12 @@
 //! | `redis+cluster://[user][:password@]host[:port],…` | a Redis Cluster, known by some of its nodes |
 //!
 //! `valkey` and `valkeys` stand for `redis` and `rediss`, `rediss+…` is TLS for the last two, `-` may stand for `+`. The
-//! first three are read by the `redis` crate. The password is kept out of everything that prints an [`Address`].
+//! first three are read by the `redis` crate. `?protocol=resp3` at the end (before `#insecure`) has links speak RESP 3, which
+//! Redis knows since version 6; without it they speak RESP 2. The password is kept out of everything that prints an [`Address`].
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use redis::{ConnectionAddr, IntoConnectionInfo};
+use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
 
 use crate::{ConnectError, TlsOptions};
 
@@ -52,6 +53,16 @@ pub(crate) struct Login {
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) database: i64,
+    /// In which way Redis and we speak.
+    pub(crate) protocol: Protocol,
+}
+
+/// A version of the protocol that Redis speaks.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    #[default]
+    Resp2,
+    Resp3,
 }
 
 impl Address {
@@ -125,11 +136,15 @@ fn one(url: &str, tls: bool) -> Result<Address, ConnectError> {
         username: settings.username().map(str::to_owned),
         password: settings.password().map(str::to_owned),
         database: settings.db(),
+        protocol: match settings.protocol() {
+            ProtocolVersion::RESP3 => Protocol::Resp3,
+            _ => Protocol::Resp2,
+        },
     };
     Ok(Address { place, login, tls: tls.then(|| TlsOptions { insecure, ..TlsOptions::default() }) })
 }
 
-/// A URL with several hosts. User, password and database are read as they are for one.
+/// A URL with several hosts. User, password, database and protocol are read as they are for one.
 fn several(rest: &str, kind: &str, tls: bool) -> Result<Address, ConnectError> {
     let (rest, insecure) = without_insecure(rest);
     let rest = rest.strip_prefix("//").ok_or_else(|| bad_url("`//` is missing after its scheme"))?;
@@ -137,8 +152,8 @@ fn several(rest: &str, kind: &str, tls: bool) -> Result<Address, ConnectError> {
         Some((who, rest)) => (format!("{who}@"), rest),
         None => (String::new(), rest),
     };
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (path, _) = path.split_once('?').unwrap_or((path, ""));
     let default_port = if kind == "sentinel" { SENTINEL_PORT } else { REDIS_PORT };
     let hosts: Vec<Host> = hosts.split(',').map(|host| read_host(host, default_port)).collect::<Result<_, _>>()?;
     let (place, database) = if kind == "sentinel" {
@@ -152,7 +167,7 @@ fn several(rest: &str, kind: &str, tls: bool) -> Result<Address, ConnectError> {
     } else {
         return Err(bad_url("a Redis Cluster has only database 0"));
     };
-    let login = one(&format!("redis://{who}host/{database}"), false)?.login;
+    let login = one(&format!("redis://{who}host/{database}?{query}"), false)?.login;
     Ok(Address { place, login, tls: tls.then(|| TlsOptions { insecure, ..TlsOptions::default() }) })
 }
 
@@ -209,7 +224,13 @@ impl fmt::Display for Address {
             }
             Place::Cluster(nodes) => write!(f, "{scheme}+cluster://{who}{}", hosts(nodes))?,
         }
-        if self.login.database != 0 { write!(f, "/{}", self.login.database) } else { Ok(()) }
+        if self.login.database != 0 {
+            write!(f, "/{}", self.login.database)?;
+        }
+        match self.login.protocol {
+            Protocol::Resp2 => Ok(()),
+            Protocol::Resp3 => f.write_str("?protocol=resp3"),
+        }
     }
 }
 
@@ -241,6 +262,12 @@ mod tests {
             ("valkeys-sentinel://u:s3cret@a/main/2", "rediss+sentinel://u:***@a:26379/main/2"),
             ("redis+cluster://:s3cret@a:7000,[::1]:7001", "redis+cluster://:***@a:7000,[::1]:7001"),
             ("rediss-cluster://a/0", "rediss+cluster://a:6379"),
+            ("redis://h?protocol=resp2", "redis://h:6379"),
+            ("redis://h/2?protocol=resp3", "redis://h:6379/2?protocol=resp3"),
+            ("rediss://h/?protocol=3#insecure", "rediss://h:6379?protocol=resp3"),
+            ("unix:///tmp/redis.sock?protocol=resp3", "unix:/tmp/redis.sock?protocol=resp3"),
+            ("redis+cluster://:s3cret@a,b?protocol=resp3", "redis+cluster://:***@a:6379,b:6379?protocol=resp3"),
+            ("redis+sentinel://a/main/1?protocol=resp3", "redis+sentinel://a:26379/main/1?protocol=resp3"),
         ] {
             let address: Address = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
             assert_eq!(address.to_string(), printed);
@@ -268,6 +295,8 @@ mod tests {
             "redis+cluster://a/1",
             "redis+cluster:a",
             "redis+other://a",
+            "redis://:s3cret@a?protocol=resp4",
+            "redis+cluster://:s3cret@a?protocol=resp4",
         ] {
             let error = url.parse::<Address>().expect_err(url);
             assert!(!error.to_string().contains("s3"), "{error}");

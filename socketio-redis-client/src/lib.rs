@@ -12,6 +12,7 @@ pub mod backoff;
 pub mod resp;
 
 mod address;
+mod counts;
 mod link;
 mod link_publisher;
 mod link_subscriber;
@@ -24,6 +25,7 @@ mod tls;
 mod topology;
 
 pub use address::{Address, Host};
+pub use counts::Losses;
 pub use link::{CONNECT_TIMEOUT, ConnectError, Link, Stream};
 pub use link_publisher::QueueLimits;
 pub use publisher::Publisher;

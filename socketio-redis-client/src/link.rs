@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    address::{Address, Host, Place},
+    address::{Address, Host, Place, Protocol},
     resp::{self, Reply, Scanner},
 };
 
@@ -200,6 +200,12 @@ fn greet(address: &Address, name: &str, master: bool, commands: &mut Vec<u8>) ->
     };
     let login = &address.login;
     match (&login.username, &login.password) {
+        (None, None) if login.protocol == Protocol::Resp3 => say(Asked::Hello, &[b"HELLO", b"3"]),
+        (user, password) if login.protocol == Protocol::Resp3 => {
+            let user = user.as_deref().unwrap_or("default").as_bytes();
+            let password = password.as_deref().unwrap_or_default().as_bytes();
+            say(Asked::Hello, &[b"HELLO", b"3", b"AUTH", user, password]);
+        }
         (Some(user), password) => {
             say(Asked::Auth, &[b"AUTH", user.as_bytes(), password.as_deref().unwrap_or_default().as_bytes()]);
         }
@@ -223,6 +229,8 @@ fn greet(address: &Address, name: &str, master: bool, commands: &mut Vec<u8>) ->
 #[derive(Clone, Copy)]
 enum Asked {
     Auth,
+    /// For RESP 3, and who we are.
+    Hello,
     Select,
     /// A name for `CLIENT LIST`: an error matters only if it says that nothing else will work.
     Courtesy,
@@ -239,6 +247,10 @@ fn check(address: &Address, asked: Asked, reason: String) -> Result<(), ConnectE
         (_, Asked::Auth) if reason.to_lowercase().contains("auth") => Err(ConnectError::Auth { address, reason }),
         ("LOADING", _) => Err(ConnectError::Loading { address, reason }),
         ("NOPERM" | "CLUSTERDOWN" | "MASTERDOWN", Asked::Ready | Asked::Role) => Ok(()),
+        (_, Asked::Hello) => {
+            let reason = format!("{reason} (the URL asks for RESP 3: without ?protocol=resp3 it is RESP 2)");
+            Err(ConnectError::Refused { address, reason })
+        }
         (_, Asked::Auth | Asked::Select | Asked::Ready) | ("DENIED", _) => {
             Err(ConnectError::Refused { address, reason })
         }
@@ -265,6 +277,7 @@ async fn ask_for_master(address: &Address, sentinel: Host, service: &str) -> Res
         Err(ConnectError::Auth { .. }) if address.login.password.is_some() => {
             let mut entered = address.server(sentinel);
             entered.login.database = 0;
+            entered.login.protocol = Protocol::Resp2;
             Link::enter(&entered, "socketio-sentinel", false).await?
         }
         link => link?,

@@ -30,6 +30,7 @@ use crate::{
     ConnectError,
     address::Address,
     backoff::Backoff,
+    counts::Losses,
     link::{CONNECT_TIMEOUT, Link},
     resp::{self, Reply, Scanner, Token},
 };
@@ -92,6 +93,7 @@ struct Shared {
     wake: Notify,
     link: watch::Sender<LinkState>,
     detour: Option<Detour>,
+    losses: Arc<Losses>,
     round_trips: RoundTrips,
 }
 
@@ -169,12 +171,19 @@ enum Answers {
 impl LinkPublisher {
     /// Starts publishing to `address`; the connection is made in the background and made again for ever.
     ///
-    /// `name` is what Redis' `CLIENT LIST` shows. `detour` gets what this server is not the right one for. Has to be
+    /// `name` is what Redis' `CLIENT LIST` shows. `losses` counts what is not sent. `detour` gets what this
+    /// server is not the right one for. Has to be
     /// called inside a Tokio runtime, which carries the connection.
-    pub(crate) fn start(address: Address, name: &'static str, limits: QueueLimits, detour: Option<Detour>) -> Self {
+    pub(crate) fn start(
+        address: Address,
+        name: &'static str,
+        limits: QueueLimits,
+        losses: Arc<Losses>,
+        detour: Option<Detour>,
+    ) -> Self {
         let (link, _) = watch::channel(LinkState::Connecting);
         let (wake, round_trips) = (Notify::new(), RoundTrips::default());
-        let shared = Arc::new(Shared { state: Mutex::default(), limits, wake, link, detour, round_trips });
+        let shared = Arc::new(Shared { state: Mutex::default(), limits, wake, link, detour, losses, round_trips });
         tokio::spawn(run(shared.clone(), address, name));
         Self { owner: Arc::new(Owner { shared }) }
     }
@@ -201,7 +210,7 @@ impl LinkPublisher {
         let size: usize = parts.iter().map(|part| part.len()).sum();
         if state.messages >= shared.limits.messages || (state.messages > 0 && state.bytes + size > shared.limits.bytes)
         {
-            return Err(BusError::Full { queued: state.messages });
+            return Err(shared.losses.full(state.messages));
         }
         let open = state.queue.back_mut().filter(|batch| !batch.sealed && batch.commands.len() < BATCH_BYTES);
         let published = match open {
@@ -285,7 +294,7 @@ impl LinkPublisher {
         }
     }
 
-    /// How the link is.
+    /// How the link is; not what was lost, which all links count together.
     pub(crate) fn stats(&self) -> BusStats {
         let shared = self.shared();
         let is_up = u64::from(*shared.link.borrow() == LinkState::Up);
@@ -296,6 +305,7 @@ impl LinkPublisher {
             queued: self.queued() as u64,
             round_trips: count.load(Relaxed),
             round_trip_time: Duration::from_micros(micros.load(Relaxed)),
+            ..BusStats::default()
         }
     }
 
@@ -356,6 +366,7 @@ impl Shared {
             }
         }
         for batch in failed {
+            self.losses.failed(batch.messages());
             batch.answers.fail(&error.clone().into());
         }
     }
@@ -389,6 +400,14 @@ impl Batch {
 }
 
 impl Answers {
+    /// How many messages have no answer.
+    fn due(&self) -> usize {
+        match self {
+            Answers::Messages { sent, answered, .. } => sent - answered,
+            _ => 0,
+        }
+    }
+
     fn fail(self, error: &BusError) {
         match self {
             Answers::Messages { receipts, .. } => receipts.fail(error.clone()),
@@ -456,6 +475,7 @@ async fn carry(shared: &Shared, link: Link, address: &Address) -> Result<(), Con
         // All of these were handed to the system at least in part: they may have arrived.
         let error = BusError::from(error.clone());
         for (answers, _) in due {
+            shared.losses.unknown(answers.due());
             answers.fail(&error);
         }
     }
@@ -555,12 +575,19 @@ fn answer(received: &[u8], due: &mut Due, shared: &Shared, complained: &mut bool
     let bad = || io::Error::new(io::ErrorKind::InvalidData, "it does not speak as Redis does");
     let mut scanner = Scanner::new(received);
     let mut used = 0;
-    while let Some((front, since)) = due.front_mut() {
+    loop {
+        // Nothing that is pushed is for a link that subscribes to nothing.
+        if scanner.skip_pushes().map_err(|_| bad())?.is_none() {
+            return Ok(used);
+        }
+        used = scanner.position();
+        let Some((front, since)) = due.front_mut() else { break };
         match front {
             Answers::Messages { receipts, sent, answered, commands } => {
                 let mut run = Vec::new();
                 let wanted = receipts.is_wanted();
                 while answered < sent {
+                    let Some(()) = scanner.skip_pushes().map_err(|_| bad())? else { break };
                     let outcome = match scanner.next_token().map_err(|_| bad())? {
                         Some(Token::Integer(receivers)) => Ok(u64::try_from(receivers).unwrap_or(0)),
                         // The id of a stream entry, or what was set; who reads it is not known.
@@ -579,6 +606,7 @@ fn answer(received: &[u8], due: &mut Due, shared: &Shared, complained: &mut bool
                                 if !std::mem::replace(complained, true) {
                                     tracing::warn!(target: "socketio::redis", %reason, "Redis refuses messages; said once for each connection");
                                 }
+                                shared.losses.failed(1);
                                 Err(BusError::Refused { reason })
                             }
                         }

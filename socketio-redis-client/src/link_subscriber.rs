@@ -33,6 +33,7 @@ use crate::{
     ConnectError,
     address::Address,
     backoff::Backoff,
+    counts::Brought,
     link::{CONNECT_TIMEOUT, Link, Stream},
     resp::{self, NotResp, Scanner, Token},
     subscriber::{Sink, Topics},
@@ -135,12 +136,13 @@ pub(crate) struct LinkSubscriber {
 
 impl LinkSubscriber {
     /// Starts listening at `place`; `buffer` is how many bytes of messages may wait to be delivered.
-    pub(crate) fn start(place: Place, buffer: usize) -> LinkSubscriber {
+    pub(crate) fn start(place: Place, buffer: usize, brought: Arc<Brought>) -> LinkSubscriber {
         let (commands, received) = mpsc::unbounded_channel();
         let (link_state, link) = watch::channel(None);
         let task = Task {
             place,
             buffer,
+            brought,
             commands: received,
             listeners: HashMap::new(),
             topics: HashMap::new(),
@@ -208,6 +210,7 @@ const NAME: &str = "socketio-subscriber";
 struct Task {
     place: Place,
     buffer: usize,
+    brought: Arc<Brought>,
     commands: mpsc::UnboundedReceiver<Command>,
     listeners: HashMap<u64, Open>,
     /// Whom a confirmed or asked-for name belongs to, by the name Redis repeats with each message.
@@ -253,7 +256,7 @@ impl Open {
         self.standing.send_replace(Standing::Up);
         self.sink.status(BusStatus::Up);
         if let Some(since) = self.heard_until.take() {
-            self.sink.status(BusStatus::Gap { since, until: Instant::now() });
+            self.sink.status(BusStatus::Gap { since, until: Instant::now(), lost: None });
         }
     }
 }
@@ -548,10 +551,13 @@ impl Task {
         waiting_bytes: &mut usize,
     ) -> Result<(), &'static str> {
         const NOT_RESP: &str = "it does not speak as Redis does";
+        let (mut messages, mut bytes) = (0, 0);
         while let Some((event, used)) = event(received).map_err(|NotResp| NOT_RESP)? {
             let frame = received.split_to(used).freeze();
             match event {
                 Event::Message { topic, channel, payload } => {
+                    messages += 1;
+                    bytes += frame.len() as u64;
                     let Some(ids) = self.topics.get(&frame[topic]) else { continue };
                     for id in ids {
                         let Some(open) = self.listeners.get_mut(id) else { continue };
@@ -570,6 +576,7 @@ impl Task {
                 Event::Pong => {}
             }
         }
+        self.brought.add(messages, bytes);
         Ok(())
     }
 
@@ -642,7 +649,8 @@ fn event(bytes: &[u8]) -> Result<Option<(Event, usize)>, NotResp> {
     let mut scanner = Scanner::new(bytes);
     let Some(first) = scanner.next_token()? else { return Ok(None) };
     let len = match first {
-        Token::Array(len @ 2..=4) => len,
+        // With RESP 3 what is not an answer is pushed.
+        Token::Array(len @ 2..=4) | Token::Push(len @ 2..=4) => len,
         Token::Error(reason) => return Ok(Some((Event::Refused { reason }, scanner.position()))),
         Token::Status(_) => return Ok(Some((Event::Pong, scanner.position()))),
         _ => return Err(NotResp),
@@ -691,6 +699,11 @@ mod tests {
             ("-NOPERM no\r\n", Event::Refused { reason: 1..10 }),
             ("*2\r\n$4\r\npong\r\n$0\r\n\r\n", Event::Pong),
             ("+PONG\r\n", Event::Pong),
+            (
+                ">3\r\n$8\r\nsmessage\r\n$1\r\nc\r\n$3\r\na\r\n\r\n",
+                Event::Message { topic: 22..23, channel: 22..23, payload: 29..32 },
+            ),
+            (">3\r\n$11\r\nunsubscribe\r\n_\r\n:0\r\n", Event::Confirmed { verb: 9..20 }),
         ] {
             assert_eq!(event(text.as_bytes()), Ok(Some((expected, text.len()))), "{text:?}");
             for cut in 0..text.len() {

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Add,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -15,6 +16,7 @@ use tokio::time::{Duration, sleep};
 use crate::{
     Address, ConnectError, Redis,
     address::Host,
+    counts::Losses,
     link_publisher::{Detour, LinkPublisher, QueueLimits},
     resp::{self, Reply},
     topology::Topology,
@@ -26,7 +28,10 @@ const MOVING: Duration = Duration::from_millis(100);
 /// Sends messages in order, without anybody waiting. Cheap to clone; the connections end with the last clone, after what
 /// is queued has been sent.
 #[derive(Clone)]
-pub struct Publisher(Way);
+pub struct Publisher {
+    way: Way,
+    losses: Arc<Losses>,
+}
 
 #[derive(Clone)]
 enum Way {
@@ -40,10 +45,12 @@ impl Publisher {
     /// `name` is what Redis' `CLIENT LIST` shows. `limits` are for each connection. Has to be called inside a Tokio
     /// runtime, which carries the connections.
     pub fn start(redis: &Redis, name: &'static str, limits: QueueLimits) -> Publisher {
-        Publisher(match redis.topology() {
-            None => Way::Server(LinkPublisher::start(redis.address().clone(), name, limits, None)),
-            Some(topology) => Way::Cluster(Nodes::start(topology.clone(), name, limits)),
-        })
+        let losses = Arc::<Losses>::default();
+        let way = match redis.topology() {
+            None => Way::Server(LinkPublisher::start(redis.address().clone(), name, limits, losses.clone(), None)),
+            Some(topology) => Way::Cluster(Nodes::start(topology.clone(), name, limits, losses.clone())),
+        };
+        Publisher { way, losses }
     }
 
     /// Waits until there is a link, or the first attempt to make one has failed.
@@ -52,7 +59,7 @@ impl Publisher {
     ///
     /// Why there is none now. It is being tried again.
     pub async fn connected(&self) -> Result<(), ConnectError> {
-        match &self.0 {
+        match &self.way {
             Way::Server(link) => link.connected().await,
             Way::Cluster(nodes) => nodes.connected().await,
         }
@@ -73,7 +80,7 @@ impl Publisher {
     ///
     /// [`BusError::Full`]; the command has not been queued then.
     pub fn send(&self, parts: &[&[u8]]) -> Result<Published, BusError> {
-        match &self.0 {
+        match &self.way {
             Way::Server(link) => link.send(parts),
             Way::Cluster(nodes) => nodes.way_of(parts.iter().copied()).send(parts),
         }
@@ -85,7 +92,7 @@ impl Publisher {
     ///
     /// [`BusError`], also when Redis refuses the command.
     pub async fn call(&self, parts: &[&[u8]]) -> Result<Reply, BusError> {
-        match &self.0 {
+        match &self.way {
             Way::Server(link) => link.call(parts).await,
             Way::Cluster(nodes) => nodes.call(parts).await,
         }
@@ -98,7 +105,7 @@ impl Publisher {
     /// [`BusError`] when no node has answered with a number.
     pub async fn subscribers(&self, channel: &str) -> Result<u64, BusError> {
         let question: [&[u8]; 3] = [b"PUBSUB", b"NUMSUB", channel.as_bytes()];
-        match &self.0 {
+        match &self.way {
             Way::Server(link) => read_count(link.call(&question).await?),
             Way::Cluster(nodes) => {
                 let asked: Vec<_> = nodes.all().iter().map(|link| link.call(&question)).collect();
@@ -123,7 +130,7 @@ impl Publisher {
     /// [`BusError`] when that is not answered with a number.
     pub async fn shard_subscribers(&self, channel: &str) -> Result<u64, BusError> {
         let question: [&[u8]; 3] = [b"PUBSUB", b"SHARDNUMSUB", channel.as_bytes()];
-        let answer = match &self.0 {
+        let answer = match &self.way {
             Way::Server(link) => link.call(&question),
             Way::Cluster(nodes) => nodes.owner_of(channel.as_bytes()).call(&question),
         };
@@ -132,7 +139,7 @@ impl Publisher {
 
     /// Waits until all that has been queued so far has an answer or has failed.
     pub async fn settled(&self) {
-        match &self.0 {
+        match &self.way {
             Way::Server(link) => link.settled().await,
             Way::Cluster(nodes) => {
                 let links: Vec<LinkPublisher> = nodes.lock().links.values().cloned().collect();
@@ -141,25 +148,25 @@ impl Publisher {
         }
     }
 
-    /// How the links are, added up.
+    /// Where messages that are not sent are counted, for those who send over links of their own.
+    pub fn losses(&self) -> &Arc<Losses> {
+        &self.losses
+    }
+
+    /// How the links are, added up, and what was lost.
     pub fn stats(&self) -> BusStats {
-        match &self.0 {
+        let links = match &self.way {
             Way::Server(link) => link.stats(),
             Way::Cluster(nodes) => {
-                nodes.lock().links.values().map(LinkPublisher::stats).fold(BusStats::default(), |sum, one| BusStats {
-                    links_up: sum.links_up + one.links_up,
-                    links_down: sum.links_down + one.links_down,
-                    queued: sum.queued + one.queued,
-                    round_trips: sum.round_trips + one.round_trips,
-                    round_trip_time: sum.round_trip_time + one.round_trip_time,
-                })
+                nodes.lock().links.values().map(LinkPublisher::stats).fold(BusStats::default(), BusStats::add)
             }
-        }
+        };
+        links + self.losses.stats()
     }
 
     /// How many messages wait to be sent.
     pub fn queued(&self) -> usize {
-        match &self.0 {
+        match &self.way {
             Way::Server(link) => link.queued(),
             Way::Cluster(nodes) => nodes.lock().links.values().map(LinkPublisher::queued).sum(),
         }
@@ -186,6 +193,7 @@ struct Nodes {
     topology: Arc<Topology>,
     name: &'static str,
     limits: QueueLimits,
+    losses: Arc<Losses>,
     detour: Detour,
     state: Mutex<State>,
 }
@@ -198,7 +206,7 @@ struct State {
 }
 
 impl Nodes {
-    fn start(topology: Arc<Topology>, name: &'static str, limits: QueueLimits) -> Arc<Nodes> {
+    fn start(topology: Arc<Topology>, name: &'static str, limits: QueueLimits, losses: Arc<Losses>) -> Arc<Nodes> {
         Arc::new_cyclic(|this: &Weak<Nodes>| {
             tokio::spawn(follow(this.clone(), topology.clone()));
             let this = this.clone();
@@ -206,7 +214,7 @@ impl Nodes {
                 Some(nodes) => nodes.detour(reason, command),
                 None => false,
             });
-            Nodes { topology, name, limits, detour, state: Mutex::default() }
+            Nodes { topology, name, limits, losses, detour, state: Mutex::default() }
         })
     }
 
@@ -217,7 +225,8 @@ impl Nodes {
     /// The connection to one node, made if there is none.
     fn link(&self, state: &mut State, server: &Address) -> LinkPublisher {
         let Some(host) = server.host() else { unreachable!("a node of a cluster is a host") };
-        let start = || LinkPublisher::start(server.clone(), self.name, self.limits, Some(self.detour.clone()));
+        let (losses, detour) = (self.losses.clone(), Some(self.detour.clone()));
+        let start = || LinkPublisher::start(server.clone(), self.name, self.limits, losses, detour);
         state.links.entry(host.clone()).or_insert_with(start).clone()
     }
 

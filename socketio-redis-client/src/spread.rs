@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::{
     Address, ConnectError,
     address::Host,
+    counts::Brought,
     link_subscriber::{LinkListener, LinkSubscriber, Place, Standing},
     subscriber::{Sink, Topics},
     topology::Topology,
@@ -26,6 +27,7 @@ use crate::{
 pub(crate) struct Spread {
     topology: Arc<Topology>,
     buffer: usize,
+    brought: Arc<Brought>,
     any: LinkSubscriber,
     state: Mutex<State>,
 }
@@ -47,10 +49,10 @@ struct Parts {
 }
 
 impl Spread {
-    pub(crate) fn start(topology: Arc<Topology>, buffer: usize) -> Arc<Spread> {
-        let any = LinkSubscriber::start(Place::AnyNode(topology.clone()), buffer);
+    pub(crate) fn start(topology: Arc<Topology>, buffer: usize, brought: Arc<Brought>) -> Arc<Spread> {
+        let any = LinkSubscriber::start(Place::AnyNode(topology.clone()), buffer, brought.clone());
         let mut changes = topology.changes();
-        let spread = Arc::new(Spread { topology, buffer, any, state: Mutex::default() });
+        let spread = Arc::new(Spread { topology, buffer, brought, any, state: Mutex::default() });
         let weak: Weak<Spread> = Arc::downgrade(&spread);
         tokio::spawn(async move {
             while changes.changed().await.is_ok() {
@@ -124,7 +126,8 @@ impl Spread {
                 channels.into_iter().for_each(|channel| listener.add(channel));
                 continue;
             }
-            let start = || LinkSubscriber::start(Place::Node(server, self.topology.clone()), self.buffer);
+            let place = Place::Node(server, self.topology.clone());
+            let start = || LinkSubscriber::start(place, self.buffer, self.brought.clone());
             let master = masters.entry(host.clone()).or_insert_with(start);
             let sink = whole.part(Part::Master(host.clone()));
             listening.insert(host, master.open(Topics { shards: channels, ..Topics::default() }, sink));
@@ -157,7 +160,7 @@ impl News {
         let Some(whole) = self.whole else { return };
         self.unneeded.iter().for_each(|part| whole.without(part));
         if self.moved {
-            whole.sink.status(BusStatus::Gap { since: topology.seen(), until: Instant::now() });
+            whole.sink.status(BusStatus::Gap { since: topology.seen(), until: Instant::now(), lost: None });
         }
     }
 }

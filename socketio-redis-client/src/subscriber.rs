@@ -6,10 +6,11 @@
 use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
-use socketio_protocol::cluster::{BusError, BusStatus};
+use socketio_protocol::cluster::{BusError, BusStats, BusStatus};
 
 use crate::{
     ConnectError, Redis,
+    counts::Brought,
     link_subscriber::{LinkListener, LinkSubscriber, Place},
     spread::{Spread, SpreadListener},
 };
@@ -41,7 +42,10 @@ impl Topics {
 
 /// Opens listeners. The connections end when the subscriber and all listeners are gone.
 #[derive(Clone)]
-pub struct Subscriber(Way);
+pub struct Subscriber {
+    way: Way,
+    brought: Arc<Brought>,
+}
 
 #[derive(Clone)]
 enum Way {
@@ -53,10 +57,15 @@ impl Subscriber {
     /// Starts listening at `redis`; `buffer` is how many bytes of messages may wait to be delivered. Has to be called
     /// inside a Tokio runtime, which carries the connections.
     pub fn start(redis: &Redis, buffer: usize) -> Subscriber {
-        Subscriber(match redis.topology() {
-            None => Way::Server(LinkSubscriber::start(Place::Server(redis.address().clone()), buffer)),
-            Some(topology) => Way::Cluster(Spread::start(topology.clone(), buffer)),
-        })
+        let brought = Arc::<Brought>::default();
+        let way = match redis.topology() {
+            None => {
+                let place = Place::Server(redis.address().clone());
+                Way::Server(LinkSubscriber::start(place, buffer, brought.clone()))
+            }
+            Some(topology) => Way::Cluster(Spread::start(topology.clone(), buffer, brought.clone())),
+        };
+        Subscriber { way, brought }
     }
 
     /// Waits until there is a link, or the first attempt to make one has failed.
@@ -65,15 +74,20 @@ impl Subscriber {
     ///
     /// Why there is none now. It is being tried again.
     pub async fn connected(&self) -> Result<(), ConnectError> {
-        match &self.0 {
+        match &self.way {
             Way::Server(subscriber) => subscriber.connected().await,
             Way::Cluster(spread) => spread.connected().await,
         }
     }
 
+    /// What Redis has brought: [`BusStats::brought`] and [`BusStats::brought_bytes`].
+    pub fn stats(&self) -> BusStats {
+        self.brought.stats()
+    }
+
     /// Subscribes to `topics` in the background and from then on tells `sink`.
     pub fn open(&self, topics: Topics, sink: Arc<dyn Sink>) -> Listener {
-        Listener(match &self.0 {
+        Listener(match &self.way {
             Way::Server(subscriber) => Ear::Server(subscriber.open(topics, sink)),
             Way::Cluster(spread) => Ear::Cluster(spread.open(topics, sink)),
         })

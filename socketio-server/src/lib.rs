@@ -248,5 +248,6 @@ pub use server::{Builder, Server};
 pub use server_event::{FromServerEvent, ServerAnswer, ServerEventContext, ServerEventHandler};
 pub use service::{NotFound, SocketIoLayer, SocketIoService};
 pub use socket::Socket;
+pub use socketio_protocol::cluster::BusStatus;
 pub use socketio_protocol::socket::{Args, ArgsError, EncodeError, Value};
 pub use stats::{ByTransport, Stats};

@@ -10,6 +10,8 @@ use std::time::Duration;
 use bytestring::ByteString;
 use tokio_util::task::TaskTracker;
 
+use socketio_protocol::cluster::BusStatus;
+
 use crate::adapter::{AdapterFactory, History, Recovery};
 use crate::engine::{CloseReason, ConnectionError, Engine};
 use crate::error::{HandlerError, HandlerErrorKind};
@@ -288,6 +290,27 @@ impl Server {
     /// ```
     pub fn on_error(&self, hook: impl Fn(HandlerError) + Send + Sync + 'static) -> &Self {
         *self.0.shared.error_hook.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
+        self
+    }
+
+    /// Has `hook` told, with the name of the namespace, when the other servers can be reached, when they cannot, and when
+    /// messages of theirs were lost or may have been: [`BusStatus::Gap`] says from when until when, and of a stream how many.
+    ///
+    /// It is called on the task that reads from the carrier, and must not block. How much was lost so far is in
+    /// [`stats`](Self::stats); without a hook it is logged all the same.
+    ///
+    /// ```
+    /// # let io = socketio_server::Server::new();
+    /// use socketio_server::BusStatus;
+    ///
+    /// io.on_cluster(|nsp, status| match status {
+    ///     BusStatus::Gap { since, until, lost } => println!("{nsp}: {:?}, lost: {lost:?}", *until - *since),
+    ///     BusStatus::Lost { count } => println!("{nsp}: {count} came faster than they could be taken"),
+    ///     _ => {}
+    /// });
+    /// ```
+    pub fn on_cluster(&self, hook: impl Fn(&str, &BusStatus) + Send + Sync + 'static) -> &Self {
+        self.0.shared.counts.cluster.tell(Arc::new(hook));
         self
     }
 

@@ -469,7 +469,7 @@ impl Stats {
     }
 }
 
-fn metrics_of_cluster(cluster: &ClusterStats) -> [Metric; 10] {
+fn metrics_of_cluster(cluster: &ClusterStats) -> [Metric; 15] {
     use Kind::{Counter, Gauge};
     let metric =
         |name, kind, help, value| Metric { name, kind, help, label: None, values: vec![(String::new(), value)] };
@@ -490,6 +490,7 @@ fn metrics_of_cluster(cluster: &ClusterStats) -> [Metric; 10] {
             "Times that a namespace lost the link to the other servers.",
             cluster.outages,
         ),
+        counter("socketio_cluster_gaps_total", "Times that a namespace may have missed messages.", cluster.gap_count),
         seconds(
             "socketio_cluster_gap_seconds_total",
             "Time in which namespaces may have missed messages.",
@@ -509,6 +510,16 @@ fn metrics_of_cluster(cluster: &ClusterStats) -> [Metric; 10] {
             label: Some("state"),
             values: named(&[("up", bus.links_up), ("down", bus.links_down)]),
         },
+        Metric {
+            name: "socketio_cluster_unsent_messages_total",
+            kind: Counter,
+            help: "Messages that were not sent to the other servers, or perhaps not.",
+            label: Some("reason"),
+            values: named(&[("dropped", bus.dropped), ("failed", bus.failed), ("unknown", bus.unknown)]),
+        },
+        counter("socketio_cluster_trimmed_entries_total", "Stream entries trimmed before they were read.", bus.trimmed),
+        counter("socketio_cluster_brought_messages_total", "Messages that came over subscriptions.", bus.brought),
+        counter("socketio_cluster_brought_bytes_total", "Their bytes.", bus.brought_bytes),
         gauge("socketio_cluster_queued_messages", "Messages that wait to be sent to the other servers.", bus.queued),
         counter("socketio_cluster_round_trips_total", "Times that something was sent and confirmed.", bus.round_trips),
         seconds("socketio_cluster_round_trip_seconds_total", "How long these took, added up.", bus.round_trip_time),

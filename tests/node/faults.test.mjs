@@ -1,4 +1,4 @@
-// Numbered messages through faults: what is lost is lost within the fault, and told; nothing comes twice or out of order,
+// Numbered messages through faults: what is lost is lost within the fault, and counted; nothing comes twice or out of order,
 // and the cluster is back within 3 s. Two nodes under test and one of Node.js, over pub/sub.
 //
 //     ADAPTER=classic|sharded SERVER_CMD='["target/debug/cluster-node"]' node --test faults.test.mjs
@@ -15,7 +15,8 @@ import { Way } from "./lib/way.mjs";
 
 const way = new Way();
 after(() => way.close());
-const cluster = clusterUnderTest(undefined, { redisOf: async (name, redis) => (name === "b" ? way.open(redis.port) : redis.url) });
+const env = { QUEUE: 3000, BUFFER: 64 << 10 };
+const cluster = clusterUnderTest(undefined, { env, redisOf: async (name, redis) => (name === "b" ? way.open(redis.port) : redis.url) });
 const ours = ["a", "b"];
 
 const timers = new Set();
@@ -29,6 +30,12 @@ async function through(fault) {
   const name = fresh("stream");
   const clients = {};
   for (const node of ["a", "b", "n"]) clients[node] = await cluster.client(node);
+  const counted = async () => {
+    if (!better.asserted) return {};
+    const stats = await Promise.all(ours.map((node) => cmd(clients[node], { op: "stats" })));
+    return Object.fromEntries(ours.map((node, i) => [node, stats[i].stats]));
+  };
+  const countedBefore = await counted();
   const heard = (at, from) => clients[at].heard.of(name).filter(([sender]) => sender === from).map(([, n]) => n);
   const sent = { a: [], b: [] };
   const feed = setInterval(() => {
@@ -59,7 +66,7 @@ async function through(fault) {
   clearInterval(feed);
   const last = (at, from) => heard(at, from).at(-1) === sent[from].length - 1;
   await until(2000, "the last of all", () => ours.every((at) => ours.every((from) => last(at, from))));
-  const lost = {};
+  const countedAfter = await counted();
   for (const at of ["a", "b", "n"]) {
     for (const from of ours) {
       const numbers = heard(at, from);
@@ -71,34 +78,59 @@ async function through(fault) {
       for (const [n, time] of missing) {
         assert.ok(n > before[at][from] && time <= back, `${n} of ${from} was sent ${time - began} ms after the fault began, and ${time - over} after its end`);
       }
-      lost[at] = (lost[at] ?? 0) + missing.length;
+      if (better.asserted && at !== from) accounted(missing, since(countedBefore[from], countedAfter[from]), since(countedBefore[at], countedAfter[at]));
     }
   }
-  return lost;
 }
 
-/** A node that has missed something has said so, if only that it may have. */
-function told(lost) {
-  if (!better.asserted) return;
-  for (const at of ours.filter((at) => lost[at] > 0)) {
-    assert.match(cluster.nodes[at].output, /may have been lost|were lost|no link to Redis/, `node ${at} missed ${lost[at]}`);
-  }
+/** How much each number has grown. */
+const since = (before, after) => Object.fromEntries(Object.entries(after).map(([name, count]) => [name, count - before[name]]));
+
+/**
+ * Each of the missing messages is in somebody's numbers: the sender's, who could not send it or does not know, or the
+ * receiver's, who dropped it or may have missed it in a gap. Nobody counts those of a gap, only how long it was.
+ */
+function accounted(missing, sender, receiver) {
+  const counted = sender.dropped + sender.failed + sender.unknown + receiver.lost;
+  if (missing.length <= counted) return;
+  const times = missing.map(([, time]) => time).sort((x, y) => x - y);
+  const span = times.at(-1 - counted) - times[0];
+  const numbers = `${missing.length} missing over ${span} ms; sender: ${JSON.stringify(sender)}, receiver: ${JSON.stringify(receiver)}`;
+  assert.ok(receiver.gapCount > 0 && receiver.gapMs >= span, numbers);
+}
+
+/** What is missing of a run of messages to everybody, and what was counted meanwhile. */
+async function run(clients, count, meanwhile = async () => {}) {
+  const event = fresh("run");
+  const stats = async () => Object.fromEntries(await Promise.all(ours.map(async (at) => [at, (await cmd(clients[`${at}1`], { op: "stats" })).stats])));
+  const before = await stats();
+  const { refused } = await cmd(clients.a1, { op: "emitAny", event, count }, 20_000);
+  await meanwhile();
+  // Pub/sub brings all that was sent, taken or not; a fence behind it is not lost.
+  const brought = async () => (await cmd(clients.b1, { op: "stats" })).stats.brought - before.b.brought;
+  if (process.env.ADAPTER !== "streams") await until(20_000, "all has come", async () => (await brought()) >= count - refused);
+  const fence = fresh("fence");
+  await cmd(clients.a1, { op: "broadcast", event: fence, args: [] });
+  await clients.b1.heard.next(fence, 20_000);
+  const after = await stats();
+  const numbers = clients.b1.heard.of(event).map(([n]) => n);
+  assert.deepEqual(numbers, [...new Set(numbers)].sort((x, y) => x - y), "in order, nothing twice");
+  return { refused, missing: count - numbers.length, a: since(before.a, after.a), b: since(before.b, after.b) };
 }
 
 test("Redis is killed and started again", async () => {
-  const lost = await through(async ({ atHome }) => {
+  await through(async ({ atHome }) => {
     await cluster.redis.stop("SIGKILL");
     await atHome();
     await sleep(400);
     cluster.redis = await startRedis(cluster.redis.port);
     return Date.now();
   });
-  told(lost);
 });
 
 test("Redis stands still for 5 s", async () => {
-  const lost = await through(async ({ atHome }) => {
-    cluster.redis.signal("SIGSTOP");
+  await through(async ({ atHome }) => {
+    await cluster.redis.stand();
     try {
       await atHome();
       await sleep(5000);
@@ -107,28 +139,47 @@ test("Redis stands still for 5 s", async () => {
     }
     return Date.now();
   });
-  told(lost);
 });
 
 test("Redis cuts all subscribers", async () => {
   const redis = await createClient({ url: cluster.redis.url }).connect();
-  const lost = await through(async () => {
+  await through(async () => {
     await redis.sendCommand(["CLIENT", "KILL", "TYPE", "pubsub"]);
     return Date.now();
   });
   await redis.close();
-  told(lost);
 });
 
 test("the way of one node to Redis is held up, and cut", async () => {
-  const lost = await through(async ({ atHome }) => {
+  await through(async ({ atHome }) => {
     way.hold();
     await atHome();
     await sleep(1500);
     way.cut();
     return Date.now();
   });
-  told(lost);
+});
+
+better("more is sent than may wait: what is dropped is counted, and nothing else is missing", "it keeps all there is memory for", async () => {
+  const clients = await cluster.clients("/", 1);
+  await cluster.redis.stand();
+  const { refused, missing, a, b } = await run(clients, 5000, async () => cluster.redis.signal("SIGCONT"));
+  assert.ok(refused >= 1500, `${refused} of 5000 refused`);
+  assert.deepEqual([a.dropped, a.failed, a.unknown, b.gapCount], [refused, 0, 0, 0]);
+  assert.equal(missing, refused + b.lost);
+});
+
+better("more comes than can be taken: what is dropped is counted, and nothing else is missing", "it keeps all there is memory for", async () => {
+  const clients = await cluster.clients("/", 1);
+  let sum = 0;
+  for (let round = 0; round < 10 && sum === 0; round++) {
+    const { missing, a, b } = await run(clients, 10_000);
+    assert.deepEqual([a.failed, a.unknown, b.gapCount], [0, 0, 0]);
+    assert.equal(missing, a.dropped + b.lost);
+    sum += b.lost;
+  }
+  // A stream is read as it can be taken.
+  assert.equal(sum > 0, process.env.ADAPTER !== "streams", `${sum} lost`);
 });
 
 better("a node is killed while others ask: they are answered by who is there, soon", "it waits to its deadline for the dead", async () => {
@@ -139,7 +190,7 @@ better("a node is killed while others ask: they are answered by who is there, so
   const fetched = () => new Promise((resolve) => clients.a1.emit("cmd", { op: "fetchSockets" }, resolve));
   await until(5000, "clients of the tests before are gone", async () => (await fetched()).sockets?.length === 3);
   // Stopped first, so that it is counted when the questions are asked and cannot answer them.
-  cluster.nodes.b.signal("SIGSTOP");
+  await cluster.nodes.b.stand();
   const began = Date.now();
   const asked = Promise.all([
     fetched(),

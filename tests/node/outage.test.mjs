@@ -105,7 +105,7 @@ test("after an outage requests and server-side events work again, in both namesp
 test("Redis stands still for a second: nobody waits for it, then what was sent crosses", async () => {
   const clients = await cluster.clients("/", 1);
   const event = fresh("still");
-  cluster.redis.signal("SIGSTOP");
+  await cluster.redis.stand();
   try {
     for (const [name, socket] of Object.entries(clients)) {
       socket.emit("cmd", { op: "broadcast", event, args: [name] }, () => {});

@@ -272,7 +272,7 @@ test("the command line says where nobody is", async () => {
 test("is not held up by a server that is frozen, and does not wait for one that is gone", async () => {
   const { clients } = await scene();
   for (const socket of Object.values(clients)) socket.on("q", (ack) => ack("here"));
-  cluster.nodes.b.signal("SIGSTOP");
+  await cluster.nodes.b.stand();
   try {
     const found = await emitter.send({ op: "fetchSockets", timeout: 400 });
     assert.deepEqual([found.asked, found.missing], [3, 1]);

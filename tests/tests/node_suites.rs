@@ -130,10 +130,17 @@ fn a_room_without_a_member_costs_nothing() {
 }
 
 #[test]
-fn on_valkey() {
-    let suites =
-        [("cluster.test.mjs", "sharded"), ("recovery-cluster.test.mjs", "streams"), ("faults.test.mjs", "classic")];
-    NodeSuite::run_together(suites.map(|(file, name)| family(file, name).env("REDIS_SERVER", valkey_server())));
+fn on_valkey_over_either_protocol() {
+    let suites = [
+        ("cluster.test.mjs", "sharded", "?protocol=resp3"),
+        ("recovery-cluster.test.mjs", "streams", "?protocol=resp3"),
+        ("faults.test.mjs", "classic", ""),
+    ];
+    NodeSuite::run_together(
+        suites.map(|(file, name, query)| {
+            family(file, name).env("REDIS_SERVER", valkey_server()).env("REDIS_QUERY", query)
+        }),
+    );
 }
 
 #[test]

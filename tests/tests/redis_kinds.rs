@@ -69,11 +69,28 @@ async fn with_a_user_who_may_do_just_enough() {
     let mut options = vec!["--user", "default", "off", "--user", "io", "on", ">s3cret"];
     options.extend(channels.into_iter().chain(commands));
     let redis = TestRedis::with(&options);
-    let url = format!("redis://io:s3cret@127.0.0.1:{}", redis.port());
-    let pair = Pair::meet(|| RedisAdapter::builder(&url)).await;
-    pair.pass(1, SOON).await;
-    let error = RedisAdapter::connect(&format!("redis://io:wrong@127.0.0.1:{}", redis.port())).await.map(drop);
-    assert!(error.is_err_and(|error| error.to_string().contains("WRONGPASS")));
+    for protocol in ["", "?protocol=resp3"] {
+        let url = format!("redis://io:s3cret@127.0.0.1:{}{protocol}", redis.port());
+        let pair = Pair::meet(|| RedisAdapter::builder(&url)).await;
+        pair.pass(1, SOON).await;
+        let emitter = Emitter::connect(&url).await.expect("Redis lets it in");
+        assert_eq!(emitter.emit("time", 1).await.expect("Redis takes it").receivers(), 2);
+        for (wrong, said) in [("io:wrong@", "WRONGPASS"), ("", "NOAUTH")] {
+            let wrong = format!("redis://{wrong}127.0.0.1:{}{protocol}", redis.port());
+            let error = RedisAdapter::connect(&wrong).await.map(drop);
+            assert!(error.as_ref().is_err_and(|error| error.to_string().contains(said)), "{wrong}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_alone_is_that_of_the_default_user() {
+    let redis = TestRedis::with(&["--requirepass", "s3cret"]);
+    for protocol in ["", "?protocol=resp3"] {
+        let url = format!("redis://:s3cret@127.0.0.1:{}{protocol}", redis.port());
+        let pair = Pair::meet(|| RedisAdapter::builder(&url).streams()).await;
+        pair.pass(1, SOON).await;
+    }
 }
 
 #[tokio::test]
@@ -138,7 +155,7 @@ async fn sentinels_lead_to_the_master_and_after_a_failover_to_the_new_one() {
     let replica = TestRedis::with(&["--replicaof", &replica_of]);
     let folder = Folder::new("sentinel");
     let sentinel = Sentinel::watch(&folder, master.port());
-    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main", sentinel.port);
+    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main?protocol=resp3", sentinel.port);
     sentinel.until_it_knows_a_replica();
 
     let pair = Pair::meet(|| RedisAdapter::builder(&url)).await;

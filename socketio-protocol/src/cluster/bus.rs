@@ -26,7 +26,7 @@ pub trait Bus: Send + Sync + 'static {
     }
 }
 
-/// How the links of a [`Bus`] are: those over which it sends, added up.
+/// How the links of a [`Bus`] are: those over which it sends, added up. And what went over them, or did not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BusStats {
     /// Links that work.
@@ -39,6 +39,38 @@ pub struct BusStats {
     pub round_trips: u64,
     /// How long these took, added up.
     pub round_trip_time: Duration,
+    /// Messages that were not taken, as too many waited to be sent: [`BusError::Full`].
+    pub dropped: u64,
+    /// Messages that were taken and not sent: no link came in time, or the carrier refused them.
+    pub failed: u64,
+    /// Messages of which nobody knows: the link broke when they were on their way.
+    pub unknown: u64,
+    /// Entries of a [`Log`]'s stream that were trimmed before they were read here, if the carrier can tell.
+    pub trimmed: u64,
+    /// Messages that the carrier has brought on subscriptions, whether they are for anybody here or not.
+    pub brought: u64,
+    /// Their bytes, with the carrier's words around them.
+    pub brought_bytes: u64,
+}
+
+impl std::ops::Add for BusStats {
+    type Output = BusStats;
+
+    fn add(self, other: BusStats) -> BusStats {
+        BusStats {
+            links_up: self.links_up + other.links_up,
+            links_down: self.links_down + other.links_down,
+            queued: self.queued + other.queued,
+            round_trips: self.round_trips + other.round_trips,
+            round_trip_time: self.round_trip_time + other.round_trip_time,
+            dropped: self.dropped + other.dropped,
+            failed: self.failed + other.failed,
+            unknown: self.unknown + other.unknown,
+            trimmed: self.trimmed + other.trimmed,
+            brought: self.brought + other.brought,
+            brought_bytes: self.brought_bytes + other.brought_bytes,
+        }
+    }
 }
 
 /// One namespace on the bus.
@@ -171,6 +203,8 @@ pub enum BusStatus {
         since: Instant,
         /// When the subscriptions were confirmed again.
         until: Instant,
+        /// How many messages were lost, where that can be known: of a stream that was trimmed. `None` where it cannot.
+        lost: Option<u64>,
     },
     /// So many messages were dropped here because they came faster than they could be taken.
     Lost {

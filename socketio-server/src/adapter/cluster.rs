@@ -8,14 +8,14 @@
 //! again from time to time, so that one that has left is not waited for.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytestring::ByteString;
 use socketio_protocol::cluster::{
-    Bus, BusError, BusStatus, Channel, Envelope, Inbox, Message, Offset, Published, READS_MORE, RemoteSocket, Want,
+    Bus, BusError, BusStatus, Channel, Envelope, Inbox, Message, Offset, Published, READS_MORE, RemoteSocket, Tally,
+    Want,
 };
 use socketio_protocol::socket::{Args, Value};
 use tokio::sync::mpsc;
@@ -50,7 +50,6 @@ impl ClusterAdapter {
             questions: questions.clone(),
             channel: OnceLock::new(),
             events,
-            lost: AtomicU64::new(0),
             hearing: Hearing::new(local.cluster_counts().clone()),
         });
         let channel = bus.open(local.nsp(), desk.clone());
@@ -104,31 +103,16 @@ impl ClusterAdapter {
     ) -> Result<(usize, usize), BusError> {
         let deadline = Instant::now() + timeout;
         let count = timeout_at(deadline, servers_that_answer(&*self.channel));
-        let mut others = count.await.map_err(|_| timed_out(timeout))??.saturating_sub(1);
-        if others == 0 {
+        let mut tally = Tally::new(count.await.map_err(|_| timed_out(timeout))??.saturating_sub(1));
+        if tally.is_complete() {
             return Ok((0, 0));
         }
         let mut waiting = self.questions.open();
         drop(self.channel.publish(&question(waiting.id.clone()))?);
-        let mut received = 0;
-        while received < others {
-            let recount = (Instant::now() + RECOUNT).min(deadline);
-            match timeout_at(recount, waiting.answers.recv()).await {
-                Ok(Some(answer)) => {
-                    received += 1;
-                    take(answer);
-                }
-                Ok(None) => break,
-                Err(_) if Instant::now() >= deadline => break,
-                Err(_) => {
-                    // Fewer servers than asked: those that left will not answer.
-                    if let Ok(Ok(now)) = timeout_at(deadline, self.channel.server_count()).await {
-                        others = others.min(now.saturating_sub(1)).max(received);
-                    }
-                }
-            }
+        while let Some(answer) = waiting.next(&*self.channel, &mut tally, deadline).await {
+            take(answer);
         }
-        Ok((others, others - received))
+        Ok((tally.servers(), tally.missing_servers()))
     }
 }
 
@@ -410,6 +394,27 @@ impl Questions {
     }
 }
 
+impl Waiting {
+    /// The next answer; `None` when no more is to be waited for, or at the deadline. While a server is silent, the number of
+    /// servers is asked again from time to time.
+    async fn next(&mut self, channel: &dyn Channel, tally: &mut Tally, deadline: Instant) -> Option<Message> {
+        while !tally.is_complete() {
+            let recount = (Instant::now() + RECOUNT).min(deadline);
+            match timeout_at(recount, self.answers.recv()).await {
+                Ok(answer) => return answer.inspect(|answer| tally.took(answer)),
+                Err(_) if Instant::now() >= deadline => return None,
+                Err(_) if tally.missing_servers() > 0 => {
+                    if let Ok(Ok(now)) = timeout_at(deadline, channel.server_count()).await {
+                        tally.recounted(now.saturating_sub(1));
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        None
+    }
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.questions.lock().remove(&self.id);
@@ -435,63 +440,53 @@ impl RemoteAcks {
         if others == 0 {
             return;
         }
-        self.tally().silent_servers = others.min(1 << 16);
+        let mut servers = Tally::new(others);
+        self.note(&servers);
         if self.channel.publish(&message).is_err() {
             return;
         }
-        let (mut others, mut servers, mut clients, mut answers) = (others, 0, 0, 0);
-        while servers < others || answers < clients {
-            let recount = (Instant::now() + RECOUNT).min(self.deadline);
-            let message = tokio::select! {
-                message = timeout_at(recount, self.waiting.answers.recv()) => message,
+        loop {
+            let answer = tokio::select! {
+                answer = self.waiting.next(&*self.channel, &mut servers, self.deadline) => answer,
                 () = self.sink.closed() => return,
             };
-            match message {
-                Ok(Some(Message::BroadcastClientCount { count, .. })) => {
-                    servers += 1;
-                    clients += count;
-                    let mut tally = self.tally();
-                    tally.clients += count;
-                    tally.silent_servers = tally.silent_servers.saturating_sub(1);
-                }
-                Ok(Some(Message::ClientsAsked { ids, .. })) => {
-                    servers += 1;
-                    clients += ids.len() as u64;
-                    let mut tally = self.tally();
-                    tally.clients += ids.len() as u64;
-                    tally.silent_servers = tally.silent_servers.saturating_sub(1);
-                    tally.unanswered.extend(ids.into_iter().map(ByteString::from));
-                }
-                Ok(Some(Message::BroadcastAck { answer, .. })) => {
-                    answers += 1;
-                    if self.sink.send(AckItem::Answer { id: None, args: answer }).is_err() {
-                        return;
-                    }
-                }
-                Ok(Some(Message::AckOf { sid, answer, .. })) => {
-                    answers += 1;
-                    self.tally().settle(&sid);
-                    let id = ByteString::from(sid);
-                    let item = match answer {
-                        Some(args) => AckItem::Answer { id: Some(id), args },
-                        None => AckItem::Gone { id },
-                    };
-                    if self.sink.send(item).is_err() {
-                        return;
-                    }
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(_) if Instant::now() >= self.deadline => return,
-                Err(_) if servers < others => {
-                    if let Ok(Ok(now)) = timeout_at(self.deadline, self.channel.server_count()).await {
-                        others = others.min(now.saturating_sub(1)).max(servers);
-                        self.tally().silent_servers = others - servers;
-                    }
-                }
-                Err(_) => {}
+            self.note(&servers);
+            if !answer.is_some_and(|answer| self.take(answer)) {
+                return;
             }
         }
+    }
+
+    /// `false` when nobody wants more.
+    fn take(&self, answer: Message) -> bool {
+        let mut tally = self.tally();
+        let item = match answer {
+            Message::BroadcastClientCount { count, .. } => {
+                tally.clients += count;
+                return true;
+            }
+            Message::ClientsAsked { ids, .. } => {
+                tally.clients += ids.len() as u64;
+                tally.unanswered.extend(ids.into_iter().map(ByteString::from));
+                return true;
+            }
+            Message::BroadcastAck { answer, .. } => AckItem::Answer { id: None, args: answer },
+            Message::AckOf { sid, answer, .. } => {
+                tally.settle(&sid);
+                let id = ByteString::from(sid);
+                match answer {
+                    Some(args) => AckItem::Answer { id: Some(id), args },
+                    None => AckItem::Gone { id },
+                }
+            }
+            _ => return true,
+        };
+        drop(tally);
+        self.sink.send(item).is_ok()
+    }
+
+    fn note(&self, servers: &Tally) {
+        self.tally().silent_servers = servers.missing_servers().min(1 << 16);
     }
 
     fn tally(&self) -> MutexGuard<'_, AckTally> {
@@ -507,7 +502,6 @@ struct Desk {
     questions: Arc<Questions>,
     channel: OnceLock<Weak<dyn Channel>>,
     events: ServerEvents,
-    lost: AtomicU64,
     hearing: Hearing,
 }
 
@@ -574,8 +568,8 @@ impl Desk {
             None => (None, None),
         };
         if self.events.try_send(ServerEvent { args, answer }).is_err() {
-            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::warn!(lost, nsp = %self.local.nsp(), "events of other servers come faster than they are handled");
+            bump(&self.local.cluster_counts().lost);
+            tracing::warn!(nsp = %self.local.nsp(), "events of other servers come faster than they are handled");
             return;
         }
         let (Some(request), Some(answered), Some(channel)) = (request, answered, self.channel.get().cloned()) else {
@@ -654,18 +648,10 @@ impl Inbox for Desk {
                 let target = Target::socket(sid.as_str());
                 self.one(asker, &sid, request, || local.disconnect(&target, close));
             }
-            Message::FetchSocketsResponse { ref request, .. }
-            | Message::AllRoomsResponse { ref request, .. }
-            | Message::SocketsResponse { ref request, .. }
-            | Message::ServerSideEmitResponse { ref request, .. }
-            | Message::BroadcastClientCount { ref request, .. }
-            | Message::BroadcastAck { ref request, .. }
-            | Message::Summary { ref request, .. }
-            | Message::ClientsAsked { ref request, .. }
-            | Message::AckOf { ref request, .. }
-            | Message::OneDone { ref request } => {
-                let request = request.clone();
-                self.questions.answer(&request, message);
+            answer => {
+                if let Some(request) = answer.answers().map(str::to_owned) {
+                    self.questions.answer(&request, answer);
+                }
             }
         }
     }
@@ -699,16 +685,16 @@ impl Inbox for Desk {
     }
 
     fn status(&self, status: BusStatus) {
-        self.hearing.count(&status);
         let nsp = self.local.nsp();
+        self.hearing.count(nsp, &status);
         match status {
             BusStatus::Up => tracing::info!(target: "socketio::cluster", %nsp, "the other servers can be reached"),
             BusStatus::Down { error } => {
                 tracing::warn!(target: "socketio::cluster", %nsp, %error, "the link to the other servers is gone");
             }
-            BusStatus::Gap { since, until } => {
+            BusStatus::Gap { since, until, lost } => {
                 let gap = until.duration_since(since);
-                tracing::warn!(target: "socketio::cluster", %nsp, ?gap, "messages of the other servers may have been lost meanwhile");
+                tracing::warn!(target: "socketio::cluster", %nsp, ?gap, lost, "messages of the other servers may have been lost meanwhile");
             }
             BusStatus::Lost { count } => {
                 tracing::warn!(target: "socketio::cluster", %nsp, count, "messages of the other servers were lost");

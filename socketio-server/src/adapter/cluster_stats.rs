@@ -1,7 +1,7 @@
 //! What a server counts of the way to the other servers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use socketio_protocol::cluster::{BusStats, BusStatus};
@@ -14,16 +14,36 @@ pub(crate) struct ClusterCounts {
     pub(crate) received: AtomicU64,
     deaf: AtomicU64,
     outages: AtomicU64,
+    gaps: AtomicU64,
     gap_micros: AtomicU64,
-    lost: AtomicU64,
+    pub(crate) lost: AtomicU64,
     malformed: AtomicU64,
+    hook: Hook,
+}
+
+/// Whom to tell how the way to the other servers is.
+#[derive(Default)]
+struct Hook(RwLock<Option<ClusterHook>>);
+
+/// See [`Server::on_cluster`](crate::Server::on_cluster).
+pub(crate) type ClusterHook = Arc<dyn Fn(&str, &BusStatus) + Send + Sync>;
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 impl ClusterCounts {
+    pub(crate) fn tell(&self, hook: ClusterHook) {
+        *self.hook.0.write().unwrap_or_else(PoisonError::into_inner) = Some(hook);
+    }
+
     pub(crate) fn read(&self, bus: BusStats) -> ClusterStats {
         ClusterStats {
             deaf_namespaces: read(&self.deaf),
             outages: read(&self.outages),
+            gap_count: read(&self.gaps),
             gaps: Duration::from_micros(read(&self.gap_micros)),
             received: read(&self.received),
             lost: read(&self.lost),
@@ -46,14 +66,20 @@ impl Hearing {
         Self { counts, is_deaf: AtomicBool::new(true) }
     }
 
-    pub(crate) fn count(&self, status: &BusStatus) {
+    /// Counts what has happened to namespace `nsp`, and tells who wants to know.
+    pub(crate) fn count(&self, nsp: &str, status: &BusStatus) {
+        let hook = self.counts.hook.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(hook) = hook {
+            hook(nsp, status);
+        }
         match status {
             BusStatus::Up if self.is_deaf.swap(false, Ordering::AcqRel) => self.hears(),
             BusStatus::Down { .. } if !self.is_deaf.swap(true, Ordering::AcqRel) => {
                 bump(&self.counts.deaf);
                 bump(&self.counts.outages);
             }
-            BusStatus::Gap { since, until } => {
+            BusStatus::Gap { since, until, .. } => {
+                bump(&self.counts.gaps);
                 let micros = u64::try_from(until.saturating_duration_since(*since).as_micros()).unwrap_or(u64::MAX);
                 self.counts.gap_micros.fetch_add(micros, Ordering::Relaxed);
             }
@@ -84,7 +110,10 @@ pub struct ClusterStats {
     pub deaf_namespaces: u64,
     /// How often a namespace lost the link.
     pub outages: u64,
-    /// For how long namespaces may have missed what the others sent, added up over namespaces.
+    /// How often a namespace may have missed what the others sent. How many messages these are nobody here can know, but
+    /// for streams: see [`BusStats::trimmed`].
+    pub gap_count: u64,
+    /// For how long that was, added up over namespaces.
     pub gaps: Duration,
     /// Messages of the other servers.
     pub received: u64,
@@ -92,7 +121,7 @@ pub struct ClusterStats {
     pub lost: u64,
     /// Messages that could not be read.
     pub malformed: u64,
-    /// What the bus tells of its links.
+    /// What the bus tells of its links, and of messages that it did not carry.
     pub bus: BusStats,
 }
 
@@ -110,20 +139,27 @@ mod tests {
         let stats = || counts.read(BusStats::default());
         let (one, other) = (Hearing::new(counts.clone()), Hearing::new(counts.clone()));
         assert_eq!((stats().deaf_namespaces, stats().outages), (2, 0));
-        one.count(&BusStatus::Up);
-        other.count(&BusStatus::Up);
-        other.count(&BusStatus::Up);
+        one.count("/", &BusStatus::Up);
+        other.count("/", &BusStatus::Up);
+        other.count("/", &BusStatus::Up);
         assert_eq!((stats().deaf_namespaces, stats().outages), (0, 0));
         let down = BusStatus::Down { error: BusError::Closed };
-        one.count(&down);
-        one.count(&down);
+        one.count("/", &down);
+        one.count("/", &down);
         assert_eq!((stats().deaf_namespaces, stats().outages), (1, 1));
         let since = Instant::now();
-        one.count(&BusStatus::Gap { since, until: since + Duration::from_millis(1500) });
-        one.count(&BusStatus::Lost { count: 3 });
-        one.count(&BusStatus::Malformed { channel: "c".into(), error: "e".into() });
+        let told = Arc::<std::sync::Mutex<Vec<String>>>::default();
+        let tell = told.clone();
+        counts.tell(Arc::new(move |nsp, status| tell.lock().unwrap().push(format!("{nsp} {status:?}"))));
+        one.count("/", &BusStatus::Gap { since, until: since + Duration::from_millis(1500), lost: None });
+        one.count("/", &BusStatus::Lost { count: 3 });
+        one.count("/", &BusStatus::Malformed { channel: "c".into(), error: "e".into() });
+        assert_eq!(
+            told.lock().unwrap()[1..],
+            [r#"/ Lost { count: 3 }"#, r#"/ Malformed { channel: "c", error: "e" }"#]
+        );
         let now = stats();
-        assert_eq!((now.gaps, now.lost, now.malformed), (Duration::from_millis(1500), 3, 1));
+        assert_eq!((now.gap_count, now.gaps, now.lost, now.malformed), (1, Duration::from_millis(1500), 3, 1));
         drop(one);
         assert_eq!(stats().deaf_namespaces, 0, "one that is closed is not waited for");
     }

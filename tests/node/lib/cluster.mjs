@@ -9,7 +9,8 @@ import { within } from "./waiting.mjs";
 /**
  * Two nodes of the server under test, `a` and `b`, and one Node.js server, `n`, on a Redis of their own. They start
  * before the first test of the file and end after the last; `more` can start others beside them, and ends them. `env` is
- * for the nodes, `redis` for Redis; `redisOf` says how a node gets there, if not straight.
+ * for the nodes, `redis` for Redis; `redisOf` says how a node gets there, if not straight. What is in REDIS_QUERY stands
+ * behind the URL that our nodes are given.
  */
 export function clusterUnderTest(more, { env = {}, redis, redisOf } = {}) {
   const cluster = { nodes: {} };
@@ -18,8 +19,9 @@ export function clusterUnderTest(more, { env = {}, redis, redisOf } = {}) {
   cluster.start = async (name) => {
     const adapter = process.env.ADAPTER ?? "classic";
     const url = cluster.nodes[name]?.redis ?? (await redisOf?.(name, cluster.redis)) ?? cluster.redis.url;
+    const query = name === "n" ? "" : (process.env.REDIS_QUERY ?? "");
     const at = { port: cluster.nodes[name]?.port };
-    cluster.nodes[name] = await startServer(commands[name](), { ADAPTER: adapter, REDIS_URL: url, NODE_NAME: name, ...env }, at);
+    cluster.nodes[name] = await startServer(commands[name](), { ADAPTER: adapter, REDIS_URL: url + query, NODE_NAME: name, ...env }, at);
     cluster.nodes[name].redis = url;
   };
   before(async () => {

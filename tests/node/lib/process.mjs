@@ -54,6 +54,14 @@ export class Program {
     if (!this.end) this.#child.kill(name);
   }
 
+  /** Has it stand still; when this returns each of its threads does. */
+  async stand() {
+    this.signal("SIGSTOP");
+    const threads = `/proc/${this.pid}/task`;
+    const stands = (thread) => /\) T /.test(fs.readFileSync(`${threads}/${thread}/stat`, "utf8"));
+    await until(5000, `${this.name} stands still`, () => fs.readdirSync(threads).every(stands));
+  }
+
   /** Ends it by SIGTERM, and by SIGKILL if that has no effect within 5 s. Returns how it ended. */
   async stop(name = "SIGTERM") {
     this.signal(name);

@@ -1,14 +1,15 @@
 //! One node of a cluster, driven by its clients: whatever the cluster API offers, on request. For tests with other
 //! nodes (of Node.js, too), emitters and faults. Configured by environment: PORT, REDIS_URL, ADAPTER, NODE_NAME,
 //! KEY_PREFIX, SUBSCRIPTION_MODE, ADMIN (if set, the Admin UI is served), RECOVERY (if set, clients may be away for a
-//! minute), NOT_STICKY (if set, polls of sessions of other nodes are carried to them).
+//! minute), NOT_STICKY (if set, clients of sessions of other nodes are carried to them), QUEUE (how many messages may wait to
+//! be sent), BUFFER (how many bytes of messages may wait to be delivered).
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
-use socketio_redis_adapter::{RedisAdapter, SubscriptionMode};
+use socketio_redis_adapter::{QueueLimits, RedisAdapter, SubscriptionMode};
 use socketio_server::admin::AdminOptions;
 use socketio_server::{
     AckError, Broadcast, Data, Event, Namespace, Recovery, Server, ServerAnswer, Socket, State, Value,
@@ -20,6 +21,9 @@ struct Node {
     adapter: String,
     recovery: bool,
 }
+
+/// The server, for who wants its numbers.
+static SERVER: OnceLock<Server> = OnceLock::new();
 
 /// The server-side events that a namespace has heard.
 type Log = Arc<Mutex<Vec<Vec<Value>>>>;
@@ -94,6 +98,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if adapter != "memory" {
         let url = env("REDIS_URL").ok_or("REDIS_URL is not set")?;
         let redis = RedisAdapter::builder(&url).key(env("KEY_PREFIX").unwrap_or_else(|| "socket.io".into()));
+        let number = |name| env(name).and_then(|text| text.parse().ok());
+        let limits = QueueLimits::default();
+        let redis = redis
+            .queue(QueueLimits { messages: number("QUEUE").unwrap_or(limits.messages), ..limits })
+            .buffer(number("BUFFER").unwrap_or(64 << 20));
         let redis = match adapter.as_str() {
             "classic" => redis,
             "sharded" => redis.sharded(match env("SUBSCRIPTION_MODE").as_deref().unwrap_or("dynamic") {
@@ -111,7 +120,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         builder = builder.adapter(adapter);
     }
-    let io = builder.build();
+    let io = SERVER.get_or_init(|| builder.build()).clone();
     if env("ADMIN").is_some() {
         io.instrument(AdminOptions::without_authentication().server_id(&name))?;
         io.of("/admin").ready().await?;
@@ -246,6 +255,22 @@ async fn run(socket: &Socket, node: &Node, log: &Log, command: Command) -> Resul
                 drop(target.emit(&command.event, i).map_err(|error| failed(&error))?);
             }
             Ok(Vec::new())
+        }
+        "emitAny" => {
+            let mut refused = 0;
+            for i in 0..command.count {
+                refused += u64::from(target.emit(&command.event, i).is_err());
+            }
+            Ok(fields([("refused", from_json(&json!(refused)))]))
+        }
+        "stats" => {
+            let stats = SERVER.get().and_then(|io| io.stats().cluster).ok_or("there is no adapter")?;
+            let stats = json!({
+                "gapCount": stats.gap_count, "gapMs": stats.gaps.as_millis() as u64, "lost": stats.lost,
+                "dropped": stats.bus.dropped, "failed": stats.bus.failed, "unknown": stats.bus.unknown,
+                "trimmed": stats.bus.trimmed, "brought": stats.bus.brought, "broughtBytes": stats.bus.brought_bytes,
+            });
+            Ok(fields([("stats", from_json(&stats))]))
         }
         "flood" => {
             let pad = "x".repeat(command.size);
