@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use socketio_protocol::cluster::{
-    BusError, BusStatus, Hear, Notices, Published, SessionBus,
+    Answer, BusError, BusStatus, Hear, Heard, Notices, Published, SessionBus,
     sessions::{DEFAULT_PREFIX, channel},
 };
 use socketio_redis_client::{Listener, Publisher, Sink, Topics};
@@ -28,6 +28,10 @@ impl Notices for Line {
     fn publish(&self, recipient: Option<&str>, notice: &[u8]) -> Result<Published, BusError> {
         self.publisher.publish(&channel(DEFAULT_PREFIX, recipient), notice)
     }
+
+    fn listeners<'a>(&'a self, recipient: Option<&'a str>) -> Answer<'a, u64> {
+        Box::pin(async move { self.publisher.subscribers(&channel(DEFAULT_PREFIX, recipient)).await })
+    }
 }
 
 impl Drop for Line {
@@ -40,8 +44,13 @@ struct Ear(Hear);
 
 impl Sink for Ear {
     fn message(&self, _channel: &[u8], payload: Bytes) {
-        (self.0)(&payload);
+        (self.0)(Heard::Notice(&payload));
     }
 
-    fn status(&self, _status: BusStatus) {} // The adapter's own listeners tell.
+    fn status(&self, status: BusStatus) {
+        // The rest is told by the adapter's own listeners.
+        if matches!(status, BusStatus::Gap { .. } | BusStatus::Lost { .. }) {
+            (self.0)(Heard::Missed);
+        }
+    }
 }

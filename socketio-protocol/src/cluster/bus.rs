@@ -141,12 +141,21 @@ pub trait Log: Send + Sync + 'static {
 
 /// Carries what servers say to each other about sessions of one another; see [`sessions`](super::sessions).
 pub trait SessionBus: Send + Sync + 'static {
-    /// Has `hear` told what is said to server `node`, or to all, for as long as the answer is kept. Must not block.
+    /// Has `hear` told what is said to server `node`, or to all, for as long as the answer is kept. It must not block.
     fn open(&self, node: &str, hear: Hear) -> Box<dyn Notices>;
 }
 
 /// What is told each notice.
-pub type Hear = Box<dyn Fn(&[u8]) + Send + Sync>;
+pub type Hear = Box<dyn Fn(Heard<'_>) + Send + Sync>;
+
+/// What is heard on a [`SessionBus`].
+#[derive(Debug, Clone, Copy)]
+pub enum Heard<'a> {
+    /// A notice.
+    Notice(&'a [u8]),
+    /// Some may not have come.
+    Missed,
+}
 
 /// One server on a [`SessionBus`].
 pub trait Notices: Send + Sync + 'static {
@@ -156,6 +165,9 @@ pub trait Notices: Send + Sync + 'static {
     ///
     /// As [`Channel::publish`].
     fn publish(&self, recipient: Option<&str>, notice: &[u8]) -> Result<Published, BusError>;
+
+    /// How many servers hear now what is said to one server, or to all.
+    fn listeners<'a>(&'a self, recipient: Option<&'a str>) -> Answer<'a, u64>;
 }
 
 /// What is asked of a carrier.

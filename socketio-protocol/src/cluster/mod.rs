@@ -29,7 +29,7 @@ pub mod streams;
 mod tally;
 
 pub use answers::{Answers, MissingAnswers};
-pub use bus::{Answer, Bus, BusError, BusStats, BusStatus, Channel, Hear, Inbox, Log, Notices, SessionBus};
+pub use bus::{Answer, Bus, BusError, BusStats, BusStatus, Channel, Hear, Heard, Inbox, Log, Notices, SessionBus};
 pub use error::MessageError;
 pub use message::{Envelope, Flags, Message, Options, READS_MORE, RemoteSocket, Want};
 pub use published::{Published, Receipts, Receivers};

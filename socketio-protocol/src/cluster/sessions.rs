@@ -1,9 +1,9 @@
-//! Long-polling without a sticky proxy: a server that is asked for a session of another one asks it, over Redis.
+//! Without a sticky proxy: a server that is asked for a session of another one asks it, over Redis.
 //!
 //! The messages are those of `@socket.io/cluster-engine` (its `RedisEngine`), MessagePack maps on `engine.io#` for all and
-//! `engine.io#NODE#` for one: who may read from or write to the session, what is to be answered to a poll, what a client
-//! has posted. Its messages for an upgrade on another server than the session's are not used: such an upgrade is refused,
-//! and the client goes on polling.
+//! `engine.io#NODE#` for one: who may read from or write to the session, what is to be answered to a poll or written to a
+//! WebSocket, what a client has sent, and that it has changed to a WebSocket elsewhere. Servers of ours say a word more,
+//! which those of Node.js do not read: who asks with `more` is also told by those who have not the session.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -36,7 +36,7 @@ pub struct Notice {
 /// See [`Notice`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoticeBody {
-    /// A client of this session is here, and reads by a GET, or writes by a POST.
+    /// A client of this session is here, and reads by a GET, writes by a POST, or wants to change to a WebSocket.
     Ask {
         /// Repeated by the answer.
         request: u64,
@@ -46,6 +46,8 @@ pub enum NoticeBody {
         transport: String,
         /// Whether it reads.
         reads: bool,
+        /// Whether those who have not the session say so.
+        more: bool,
     },
     /// Whether it may.
     Answer {
@@ -53,22 +55,42 @@ pub enum NoticeBody {
         request: u64,
         /// Whether it may.
         success: bool,
+        /// Whether the session is there. Only who asks for more is told that it is not.
+        known: bool,
     },
-    /// The poll that waits is answered with these.
+    /// The poll that waits is answered with these, or they are written to the WebSocket.
     Drain {
         /// The session.
         sid: String,
         /// In order.
         packets: Vec<Packet>,
     },
-    /// The client has posted this.
+    /// The client has sent this.
     Posted {
         /// The session.
         sid: String,
         /// One of them.
         packet: Packet,
     },
-    /// The request of the client broke.
+    /// The client has changed to the WebSocket that was asked about; or it has not, and will not.
+    Upgrade {
+        /// Repeated by the answer.
+        request: u64,
+        /// The session.
+        sid: String,
+        /// Whether it has.
+        success: bool,
+    },
+    /// What becomes of the session whose client has changed.
+    Upgraded {
+        /// Of the change.
+        request: u64,
+        /// It goes to the server that has the WebSocket. Servers of ours keep theirs.
+        take_over: bool,
+        /// What the client has sent before, if it goes.
+        packets: Vec<Packet>,
+    },
+    /// The request of the client broke, or its WebSocket was closed.
     Closed {
         /// The session.
         sid: String,
@@ -87,6 +109,8 @@ impl Notice {
             NoticeBody::Answer { request, .. } => (1, Some(*request)),
             NoticeBody::Drain { .. } => (2, None),
             NoticeBody::Posted { .. } => (3, None),
+            NoticeBody::Upgrade { request, .. } => (4, Some(*request)),
+            NoticeBody::Upgraded { request, .. } => (5, Some(*request)),
             NoticeBody::Closed { .. } => (6, None),
         };
         let entries = 4 + u32::from(request.is_some()) + u32::from(self.recipient.is_some());
@@ -144,13 +168,26 @@ impl Notice {
                 sid: sid?,
                 transport: data.transport.ok_or(missing("transportName"))?,
                 reads: data.reads,
+                more: data.more,
             },
-            1 => NoticeBody::Answer { request: request.ok_or(missing("requestId"))?, success: data.success },
+            1 => NoticeBody::Answer {
+                request: request.ok_or(missing("requestId"))?,
+                success: data.success,
+                known: !data.unknown,
+            },
             2 => NoticeBody::Drain { sid: sid?, packets: data.packets },
             3 => {
                 let packet = data.packets.into_iter().next().ok_or(missing("packet"))?;
                 NoticeBody::Posted { sid: sid?, packet }
             }
+            4 => {
+                NoticeBody::Upgrade { request: request.ok_or(missing("requestId"))?, sid: sid?, success: data.success }
+            }
+            5 => NoticeBody::Upgraded {
+                request: request.ok_or(missing("requestId"))?,
+                take_over: data.take_over,
+                packets: data.packets,
+            },
             6 => NoticeBody::Closed { sid: sid? },
             _ => return Ok(None),
         };
@@ -164,25 +201,41 @@ impl NoticeBody {
             parts::write_text(out, key);
             parts::write_text(out, value);
         };
+        let flag = |out: &mut Vec<u8>, key: &str, value: bool| {
+            parts::write_text(out, key);
+            parts::write_bool(out, value);
+        };
         match self {
-            NoticeBody::Ask { sid, transport, reads, .. } => {
-                parts::write_map(out, 3);
+            NoticeBody::Ask { sid, transport, reads, more, .. } => {
+                parts::write_map(out, 3 + u32::from(*more));
                 text(out, "sid", sid);
                 text(out, "transportName", transport);
                 text(out, "type", if *reads { "read" } else { "write" });
+                if *more {
+                    flag(out, "more", true);
+                }
             }
-            NoticeBody::Answer { success, .. } => {
-                parts::write_map(out, 1);
-                parts::write_text(out, "success");
-                parts::write_bool(out, *success);
+            NoticeBody::Answer { success, known, .. } => {
+                parts::write_map(out, 1 + u32::from(!known));
+                flag(out, "success", *success);
+                if !known {
+                    flag(out, "unknown", true);
+                }
             }
             NoticeBody::Drain { sid, packets } => {
                 parts::write_map(out, 2);
                 text(out, "sid", sid);
-                parts::write_text(out, "packets");
-                out.push(0xdd);
-                out.extend_from_slice(&(packets.len() as u32).to_be_bytes());
-                packets.iter().for_each(|packet| write_packet(out, packet));
+                write_packets(out, packets);
+            }
+            NoticeBody::Upgrade { sid, success, .. } => {
+                parts::write_map(out, 2);
+                text(out, "sid", sid);
+                flag(out, "success", *success);
+            }
+            NoticeBody::Upgraded { take_over, packets, .. } => {
+                parts::write_map(out, 2);
+                flag(out, "takeOver", *take_over);
+                write_packets(out, packets);
             }
             NoticeBody::Posted { sid, packet } => {
                 parts::write_map(out, 2);
@@ -205,6 +258,9 @@ struct Data {
     transport: Option<String>,
     reads: bool,
     success: bool,
+    more: bool,
+    unknown: bool,
+    take_over: bool,
     packets: Vec<Packet>,
 }
 
@@ -217,6 +273,9 @@ impl Data {
                 "transportName" => data.transport = reader.optional_text()?.map(str::to_owned),
                 "type" => data.reads = reader.optional_text()? == Some("read"),
                 "success" => data.success = reader.boolean()?.unwrap_or(false),
+                "more" => data.more = reader.boolean()?.unwrap_or(false),
+                "unknown" => data.unknown = reader.boolean()?.unwrap_or(false),
+                "takeOver" => data.take_over = reader.boolean()?.unwrap_or(false),
                 "packet" => data.packets = vec![read_packet(&mut reader)?],
                 "packets" => {
                     for _ in 0..reader.array()? {
@@ -228,6 +287,13 @@ impl Data {
         }
         Ok(data)
     }
+}
+
+fn write_packets(out: &mut Vec<u8>, packets: &[Packet]) {
+    parts::write_text(out, "packets");
+    out.push(0xdd);
+    out.extend_from_slice(&(packets.len() as u32).to_be_bytes());
+    packets.iter().for_each(|packet| write_packet(out, packet));
 }
 
 /// `{type, data}`, as `engine.io-parser` has it.
@@ -319,9 +385,14 @@ mod tests {
             Packet::Close,
         ];
         let mut bodies = vec![
-            NoticeBody::Ask { request: 1, sid: sid(), transport: "polling".into(), reads: true },
-            NoticeBody::Ask { request: 300, sid: sid(), transport: "websocket".into(), reads: false },
-            NoticeBody::Answer { request: 1, success: true },
+            NoticeBody::Ask { request: 1, sid: sid(), transport: "polling".into(), reads: true, more: false },
+            NoticeBody::Ask { request: 300, sid: sid(), transport: "websocket".into(), reads: false, more: true },
+            NoticeBody::Answer { request: 1, success: true, known: true },
+            NoticeBody::Answer { request: 1, success: false, known: false },
+            NoticeBody::Upgrade { request: 7, sid: sid(), success: true },
+            NoticeBody::Upgrade { request: 7, sid: sid(), success: false },
+            NoticeBody::Upgraded { request: 7, take_over: false, packets: vec![] },
+            NoticeBody::Upgraded { request: 7, take_over: true, packets: packets.clone() },
             NoticeBody::Drain { sid: sid(), packets: packets.clone() },
             NoticeBody::Drain { sid: sid(), packets: vec![] },
             NoticeBody::Closed { sid: sid() },
@@ -350,7 +421,8 @@ mod tests {
         // _source: "_eio"})
         let ask = b"\x85\xa9requestId\x01\xa8senderId\xa6a1b2c3\xa4type\x00\xa4data\x83\xa3sid\xa1s\xadtransportName\
             \xa7polling\xa4type\xa4read\xa7_source\xa4_eio";
-        let body = NoticeBody::Ask { request: 1, sid: "s".into(), transport: "polling".into(), reads: true };
+        let (sid, transport) = ("s".into(), "polling".into());
+        let body = NoticeBody::Ask { request: 1, sid, transport, reads: true, more: false };
         assert_eq!(Notice::decode(ask), Ok(Some(Notice { sender: "a1b2c3".into(), recipient: None, body })));
         let other = b"\x82\xa4type\x00\xa4data\x80";
         assert_eq!(Notice::decode(other), Ok(None));

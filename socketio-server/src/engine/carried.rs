@@ -1,6 +1,7 @@
 //! A poll or a post of a client whose session another server has, answered here: see [`strangers`](super::strangers).
 
 use bytes::Bytes;
+use futures_util::future::OptionFuture;
 use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 use socketio_protocol::engine::{HandshakeError, Packet, PayloadEncoder, Query, Version, decode_payload, jsonp};
@@ -43,14 +44,21 @@ impl Shared {
             Err(status) => return Ok(empty(status)),
         };
         let body = if query.j().is_some() { jsonp::unwrap(&body).map(Bytes::from) } else { Some(body) };
+        let mut sent = Vec::new();
         for packet in body
             .into_iter()
             .flat_map(|body| decode_payload(Version::V4, false, body, self.config.max_packets_per_payload))
         {
             match packet {
-                Ok(packet) => post.send(packet),
+                Ok(packet) => sent.push(post.send(packet)),
                 Err(_) => return Ok(empty(StatusCode::BAD_REQUEST)),
             }
+        }
+        // What the client sends next may come by another server, and must not overtake this.
+        for sent in sent {
+            let Some(Ok(())) = OptionFuture::from(sent).await else {
+                return Ok(empty(StatusCode::SERVICE_UNAVAILABLE));
+            };
         }
         Ok(response(&HTML, Bytes::from_static(b"ok")))
     }

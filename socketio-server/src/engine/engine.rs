@@ -174,7 +174,7 @@ impl Engine {
 
     /// Is cancelled when the engine is closed.
     pub(crate) fn closing(&self) -> &CancellationToken {
-        &self.shared.closing
+        self.shared.closing()
     }
 
     /// Waits for the tasks of the sessions, two seconds at most.
@@ -209,6 +209,11 @@ impl Shared {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Sessions> {
         self.sessions.lock().expect("nothing panics under the lock of the sessions")
+    }
+
+    /// Is cancelled when the engine is closed.
+    pub(super) fn closing(&self) -> &CancellationToken {
+        &self.closing
     }
 
     pub(super) fn is_closed(&self) -> bool {

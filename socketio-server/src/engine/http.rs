@@ -155,6 +155,16 @@ impl Shared {
                 {
                     return Box::pin(self.carry(request, body, sid, &query)).await; // Boxed: it is rare.
                 }
+                Err(HandshakeError::UnknownSid { sid })
+                    if transport == TransportKind::WebSocket
+                        && self.config.allow_upgrades
+                        && version == Some(Version::V4)
+                        && self.strangers.get().is_some()
+                        && let Some(upgrade) = upgrade =>
+                {
+                    let carried = self.carry_web_socket(request, head.copy(), sid, query.b64(), upgrade);
+                    return Box::pin(carried).await;
+                }
                 known => known?,
             };
             return match (transport, upgrade) {
@@ -416,7 +426,7 @@ impl Shared {
     }
 
     /// The answer that makes a WebSocket of a request, and on which terms.
-    fn switch_protocols<B>(
+    pub(super) fn switch_protocols<B>(
         &self,
         request: &http::Request<B>,
         base64: bool,
@@ -564,7 +574,7 @@ async fn refuse_probe((_reader, mut writer, _): Stream) {
     let _ = write_all(&mut writer, &[0x88, 0]).await;
 }
 
-async fn write_all(writer: &mut io::Writer, mut bytes: &[u8]) -> std::io::Result<()> {
+pub(super) async fn write_all(writer: &mut io::Writer, mut bytes: &[u8]) -> std::io::Result<()> {
     while !bytes.is_empty() {
         let n = poll_fn(|cx| writer.poll_write(cx, &[std::io::IoSlice::new(bytes)])).await?;
         if n == 0 {

@@ -293,7 +293,7 @@ pub(super) async fn say_farewell(mut farewell: Farewell, reader: Option<Reader>)
 }
 
 /// Reads until the client closes: a stream dropped with bytes unread is reset, and the last packets with it.
-async fn drain(mut reader: Reader) {
+pub(super) async fn drain(mut reader: Reader) {
     #[cfg(feature = "webtransport")]
     if let Reader::WebTransport(reader) = &reader {
         return reader.close(); // The client has confirmed the last packets, and waits for this.
@@ -303,7 +303,7 @@ async fn drain(mut reader: Reader) {
 }
 
 /// How long a closed connection may take to read its last packets.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
 impl WebSocket {
     /// Reads from the stream: into a buffer shared by all connections of this thread, or behind the rest of a frame.

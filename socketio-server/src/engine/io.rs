@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 #[cfg(unix)]
@@ -34,6 +34,8 @@ pub(crate) enum Reader {
     #[cfg(feature = "tls")]
     Tls(ReadHalf<TlsStream<TcpStream>>),
     Other(ReadHalf<Held>),
+    /// Leads to a client through another server.
+    Pipe(ReadHalf<DuplexStream>),
     #[cfg(feature = "webtransport")]
     WebTransport(Box<WebTransportReader>),
 }
@@ -47,6 +49,7 @@ pub(crate) enum Writer {
     #[cfg(feature = "tls")]
     Tls(WriteHalf<TlsStream<TcpStream>>),
     Other(WriteHalf<Held>),
+    Pipe(WriteHalf<DuplexStream>),
     #[cfg(feature = "webtransport")]
     WebTransport(Box<WebTransportWriter>),
 }
@@ -151,6 +154,7 @@ impl Reader {
             #[cfg(feature = "tls")]
             Reader::Tls(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
             Reader::Other(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
+            Reader::Pipe(reader) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, buf),
             #[cfg(feature = "webtransport")]
             Reader::WebTransport(reader) => tokio_util::io::poll_read_buf(Pin::new(&mut **reader), cx, buf),
         }
@@ -181,6 +185,7 @@ impl Writer {
             #[cfg(feature = "tls")]
             Writer::Tls(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
             Writer::Other(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
+            Writer::Pipe(writer) => Pin::new(writer).poll_write_vectored(cx, slices),
             #[cfg(feature = "webtransport")]
             Writer::WebTransport(writer) => writer.poll_write(cx, slices),
         }
@@ -215,6 +220,7 @@ impl Writer {
             #[cfg(feature = "tls")]
             Writer::Tls(writer) => Pin::new(writer).poll_flush(cx),
             Writer::Other(writer) => Pin::new(writer).poll_flush(cx),
+            Writer::Pipe(_) => Poll::Ready(Ok(())),
             #[cfg(feature = "webtransport")]
             Writer::WebTransport(_) => Poll::Ready(Ok(())),
         }
@@ -239,6 +245,7 @@ impl AsyncRead for Reader {
             #[cfg(feature = "tls")]
             Reader::Tls(reader) => Pin::new(reader).poll_read(cx, buf),
             Reader::Other(reader) => Pin::new(reader).poll_read(cx, buf),
+            Reader::Pipe(reader) => Pin::new(reader).poll_read(cx, buf),
             #[cfg(feature = "webtransport")]
             Reader::WebTransport(reader) => Pin::new(&mut **reader).poll_read(cx, buf),
         }

@@ -7,6 +7,7 @@
 mod activity;
 mod body;
 mod carried;
+mod carried_web_socket;
 pub(crate) mod clock;
 mod codec;
 #[cfg(feature = "compression")]
@@ -29,6 +30,8 @@ mod http;
 mod ids;
 mod incoming;
 mod io;
+mod lent;
+mod links;
 mod origin;
 mod proxies;
 #[cfg(feature = "rate-limit")]

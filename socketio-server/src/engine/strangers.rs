@@ -1,10 +1,12 @@
-//! Long-polling without a sticky proxy: requests of clients whose session another server has.
+//! Without a sticky proxy: requests of clients whose session another server has.
 //!
 //! A request that names a session which is not here asks all servers whose it is. The one that has it answers, sends what
-//! is to be answered to a poll, and is sent what the client posts: the session stays there, and only the bytes of requests
-//! travel. Nothing of it happens for sessions that are here, or without [`Strangers`].
+//! is to be answered to a poll or written to a WebSocket, and is sent what the client says: the session stays there, and
+//! only what clients and sessions say travels. Nothing of it happens for sessions that are here, or without [`Strangers`].
 //!
-//! The messages are those of `@socket.io/cluster-engine`, see [`sessions`](socketio_protocol::cluster::sessions).
+//! The messages are those of `@socket.io/cluster-engine`, see [`sessions`](socketio_protocol::cluster::sessions). What a
+//! request brings is answered in [`carried`](super::carried) and [`carried_web_socket`](super::carried_web_socket); what the
+//! WebSocket of another server is for a session of ours, in [`lent`](super::lent).
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -14,16 +16,20 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use socketio_protocol::cluster::sessions::{Notice, NoticeBody};
-use socketio_protocol::cluster::{Notices, SessionBus};
+use socketio_protocol::cluster::{Heard, Notices, Published, SessionBus};
 use socketio_protocol::engine::{Input, Packet, TransportKind, Version, decode_payload};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::clock::now;
 use super::engine::Shared;
 use super::ids::random_id;
+use super::lent::lend_web_socket;
+use super::links::{Ear, Links};
 
 /// How long another server may take to say that it has a session; as in Node.js.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it is looked whether the servers at the other ends of links are still there.
+const WATCH: Duration = Duration::from_secs(1);
 /// How much longer than a ping may take a poll is waited for.
 const POLL_GRACE: Duration = Duration::from_secs(5);
 
@@ -50,15 +56,26 @@ pub(super) struct Strangers {
     notices: Box<dyn Notices>,
     asked: AtomicU64,
     state: Mutex<State>,
+    links: Arc<Links>,
     shared: Weak<Shared>,
 }
 
 #[derive(Default)]
 struct State {
     /// Who has a session, by the number of the question.
-    answers: HashMap<u64, oneshot::Sender<Option<String>>>,
+    answers: HashMap<u64, mpsc::UnboundedSender<Answer>>,
+    /// What becomes of a session whose client has changed to a WebSocket here, by the number of the question.
+    upgrades: HashMap<u64, oneshot::Sender<(bool, Vec<Packet>)>>,
     /// The polls that wait here, by session.
     polls: HashMap<String, (u64, oneshot::Sender<Vec<Packet>>)>,
+}
+
+/// One server's answer to the question whose a session is.
+struct Answer {
+    server: String,
+    success: bool,
+    /// It has the session.
+    known: bool,
 }
 
 impl Strangers {
@@ -66,16 +83,17 @@ impl Strangers {
         Arc::new_cyclic(|this: &Weak<Self>| {
             let node = random_id()[..6].to_owned();
             let this = this.clone();
-            let hear = move |payload: &[u8]| {
-                if let Some(strangers) = this.upgrade() {
-                    strangers.hear(payload);
-                }
+            let hear = move |heard: Heard<'_>| match (this.upgrade(), heard) {
+                (Some(strangers), Heard::Notice(payload)) => strangers.hear(payload),
+                (Some(strangers), Heard::Missed) => strangers.links.end_all(None),
+                (None, _) => {}
             };
             Self {
                 notices: bus.open(&node, Box::new(hear)),
                 node,
                 asked: AtomicU64::new(0),
                 state: Mutex::default(),
+                links: Links::new(shared.config.max_queued_bytes),
                 shared: Arc::downgrade(shared),
             }
         })
@@ -85,11 +103,11 @@ impl Strangers {
 
     /// What another server answers to the poll of its client. `None` if nobody has the session, or the poll is none of it.
     pub(super) async fn poll(self: &Arc<Self>, sid: &str) -> Option<Vec<Packet>> {
-        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.number();
         let (sender, packets) = oneshot::channel();
         self.lock().polls.insert(sid.to_owned(), (number, sender));
         let mut poll = Poll { strangers: self.clone(), sid: sid.to_owned(), number, owner: None };
-        poll.owner = Some(self.owner_of(sid, number, true).await?);
+        poll.owner = Some(self.owner_of(sid, number, TransportKind::Polling, true).await?);
         let timing = &self.shared.upgrade()?.config.timing;
         let longest = timing.ping_interval + timing.ping_timeout + POLL_GRACE;
         let packets = tokio::time::timeout(longest, packets).await.ok()?.ok()?;
@@ -99,27 +117,87 @@ impl Strangers {
 
     /// Hands what a client has posted to the server that has its session. `None` if nobody has.
     pub(super) async fn post(self: &Arc<Self>, sid: &str) -> Option<Post> {
-        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        let owner = self.owner_of(sid, number, false).await?;
+        let owner = self.owner_of(sid, self.number(), TransportKind::Polling, false).await?;
         Some(Post { strangers: self.clone(), sid: sid.to_owned(), owner })
     }
 
-    /// The server that lets a client read from, or write to, its session.
-    async fn owner_of(&self, sid: &str, request: u64, reads: bool) -> Option<String> {
-        let (sender, answer) = oneshot::channel();
-        self.lock().answers.insert(request, sender);
-        let transport = TransportKind::Polling.as_str().to_owned();
-        self.tell(None, NoticeBody::Ask { request, sid: sid.to_owned(), transport, reads });
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
-        self.lock().answers.remove(&request);
-        answer.ok()?.ok()?
+    /// The server that lets a WebSocket probe its session.
+    pub(super) async fn owner_of_web_socket(&self, sid: &str) -> Option<String> {
+        self.owner_of(sid, self.number(), TransportKind::WebSocket, true).await
     }
 
-    fn tell(&self, recipient: Option<String>, body: NoticeBody) {
+    /// The client of a WebSocket has changed to it. Whether the session comes here, and what its client has sent, or `None`
+    /// if the other server does not answer.
+    pub(super) async fn upgrade(&self, owner: &str, sid: &str) -> Option<(bool, Vec<Packet>)> {
+        let (request, (sender, answer)) = (self.number(), oneshot::channel());
+        self.lock().upgrades.insert(request, sender);
+        self.tell(Some(owner.to_owned()), NoticeBody::Upgrade { request, sid: sid.to_owned(), success: true });
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+        self.lock().upgrades.remove(&request);
+        answer.ok()?.ok()
+    }
+
+    /// The client of a WebSocket that was let probe has not changed to it, and will not.
+    pub(super) fn not_upgraded(&self, owner: String, sid: String) {
+        self.tell(Some(owner), NoticeBody::Upgrade { request: self.number(), sid, success: false });
+    }
+
+    fn number(&self) -> u64 {
+        self.asked.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The server that lets a client read from, or write to, its session. `None` once all others have said that they have it
+    /// not; servers of Node.js do not say that, and are waited for.
+    async fn owner_of(&self, sid: &str, request: u64, transport: TransportKind, reads: bool) -> Option<String> {
+        let (sender, mut answers) = mpsc::unbounded_channel();
+        self.lock().answers.insert(request, sender);
+        let transport = transport.as_str().to_owned();
+        self.tell(None, NoticeBody::Ask { request, sid: sid.to_owned(), transport, reads, more: true });
+        let answer = async {
+            let mut count = std::pin::pin!(self.notices.listeners(None));
+            let (mut counted, mut others, mut without) = (false, None, 0);
+            loop {
+                if others.is_some_and(|others| without >= others) {
+                    return None;
+                }
+                tokio::select! {
+                    biased;
+                    answer = answers.recv() => match answer? {
+                        Answer { server, success: true, .. } => return Some(server),
+                        Answer { known: true, .. } => return None,
+                        _ => without += 1,
+                    },
+                    count = &mut count, if !counted => {
+                        counted = true;
+                        others = count.ok().map(|count| count.saturating_sub(1));
+                    }
+                }
+            }
+        };
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+        self.lock().answers.remove(&request);
+        answer.ok()?
+    }
+
+    /// Says something to one server, or to all. `None` if it cannot be said now.
+    pub(super) fn tell(&self, recipient: Option<String>, body: NoticeBody) -> Option<Published> {
         let notice = Notice { sender: self.node.clone(), recipient, body };
-        if let Err(error) = self.notices.publish(notice.recipient.as_deref(), &notice.encode()).map(drop) {
-            tracing::debug!(%error, "another server is not told of its client");
+        match self.notices.publish(notice.recipient.as_deref(), &notice.encode()) {
+            Ok(published) => Some(published),
+            Err(error) => {
+                tracing::debug!(%error, "another server is not told of its client");
+                None
+            }
         }
+    }
+
+    /// Ties a session to another server; see [`Links::tie`].
+    pub(super) fn tie(self: &Arc<Self>, sid: &str, peer: &str, upgraded: bool) -> Option<Ear> {
+        let (ear, unwatched) = self.links.tie(sid, peer, upgraded)?;
+        if unwatched {
+            tokio::spawn(watch(Arc::downgrade(self)));
+        }
+        Some(ear)
     }
 
     // ---- another server has a client of a session here ------------------------------------------------------------
@@ -130,18 +208,35 @@ impl Strangers {
             return;
         }
         match body {
-            NoticeBody::Ask { request, sid, transport, reads } => self.lend(sender, request, sid, &transport, reads),
-            NoticeBody::Answer { request, success } => {
-                if let Some(asked) = self.lock().answers.remove(&request) {
-                    let _ = asked.send(success.then_some(sender)); // Who asked has gone.
+            NoticeBody::Ask { request, sid, transport, reads, more } => match self.session(&sid) {
+                Some(connection) => self.lend(connection, sender, request, sid, &transport, reads),
+                None if more => {
+                    self.tell(Some(sender), NoticeBody::Answer { request, success: false, known: false });
+                }
+                None => {}
+            },
+            NoticeBody::Answer { request, success, known } => {
+                if let Some(asked) = self.lock().answers.get(&request) {
+                    let _ = asked.send(Answer { server: sender, success, known }); // Who asked has gone.
                 }
             }
             NoticeBody::Drain { sid, packets } => {
+                let Err(packets) = self.links.packets(&sid, &sender, packets) else { return };
                 if let Some((_, poll)) = self.lock().polls.remove(&sid) {
                     let _ = poll.send(packets); // The client has gone; what was for it is lost with its request.
                 }
             }
+            NoticeBody::Upgrade { request, sid, success } => {
+                self.links.upgrade(&sid, &sender, success.then_some(request));
+            }
+            NoticeBody::Upgraded { request, take_over, packets } => {
+                if let Some(asked) = self.lock().upgrades.remove(&request) {
+                    let _ = asked.send((take_over, packets)); // The client has gone.
+                }
+            }
             NoticeBody::Posted { sid, packet } => {
+                let Err(packets) = self.links.packets(&sid, &sender, vec![packet]) else { return };
+                let Some(packet) = packets.into_iter().next() else { return };
                 let Some(connection) = self.session(&sid) else { return };
                 connection.heard(now());
                 connection.handle(Input::Received(packet));
@@ -149,6 +244,7 @@ impl Strangers {
                     connection.handle(Input::TransportFailed("messages come faster than they are handled"));
                 }
             }
+            NoticeBody::Closed { sid } if self.links.end(&sid, &sender) => {}
             NoticeBody::Closed { sid } => {
                 if let Some(connection) = self.session(&sid) {
                     connection.handle(Input::PollAborted);
@@ -158,13 +254,25 @@ impl Strangers {
     }
 
     /// Lets another server carry a request of a client of ours.
-    fn lend(self: &Arc<Self>, server: String, request: u64, sid: String, transport: &str, reads: bool) {
-        let Some(connection) = self.session(&sid) else { return };
+    fn lend(
+        self: &Arc<Self>,
+        connection: Arc<super::Connection>,
+        server: String,
+        request: u64,
+        sid: String,
+        transport: &str,
+        reads: bool,
+    ) {
+        if transport == TransportKind::WebSocket.as_str() {
+            let success = lend_web_socket(self, connection, &server, &sid);
+            self.tell(Some(server), NoticeBody::Answer { request, success, known: true });
+            return;
+        }
         let success = transport == TransportKind::Polling.as_str()
             && connection.transport() == TransportKind::Polling
             && connection.version() == Version::V4
             && (!reads || connection.handle(Input::PollOpened).is_none());
-        self.tell(Some(server.clone()), NoticeBody::Answer { request, success });
+        self.tell(Some(server.clone()), NoticeBody::Answer { request, success, known: true });
         if success && reads {
             let (this, max) = (self.clone(), usize::MAX);
             tokio::spawn(async move {
@@ -181,6 +289,24 @@ impl Strangers {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the links with servers that are gone, as long as there are links.
+async fn watch(strangers: Weak<Strangers>) {
+    loop {
+        tokio::time::sleep(WATCH).await;
+        let Some(strangers) = strangers.upgrade() else { return };
+        let peers = strangers.links.peers();
+        if peers.is_empty() {
+            return;
+        }
+        for peer in peers {
+            // As long as Redis is away nobody knows.
+            if let Ok(0) = strangers.notices.listeners(Some(&peer)).await {
+                strangers.links.end_all(Some(&peer));
+            }
+        }
     }
 }
 
@@ -214,8 +340,9 @@ pub(super) struct Post {
 }
 
 impl Post {
-    pub(super) fn send(&self, packet: Packet) {
-        self.strangers.tell(Some(self.owner.clone()), NoticeBody::Posted { sid: self.sid.clone(), packet });
+    /// `None` if it cannot be sent now.
+    pub(super) fn send(&self, packet: Packet) -> Option<Published> {
+        self.strangers.tell(Some(self.owner.clone()), NoticeBody::Posted { sid: self.sid.clone(), packet })
     }
 }
 

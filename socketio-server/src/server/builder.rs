@@ -253,11 +253,11 @@ impl Builder {
     }
 
     /// Serves clients whose session another server has, so that what stands in front of the servers need not be sticky:
-    /// their polls and posts are carried to that server over `bus`, such as a `RedisAdapter`. Default off.
+    /// their polls, posts and WebSockets are carried to that server over `bus`, such as a `RedisAdapter`. Default off.
     ///
-    /// Each such request costs a question to all servers. A WebSocket is not carried: a client that tries to change to one
-    /// on another server goes on polling. The messages are those of `@socket.io/cluster-engine`. To be called inside a Tokio
-    /// runtime, if `bus` wants one.
+    /// Each such request costs a question to all servers, and each message of a WebSocket that is carried one over the bus.
+    /// If one may be lost, the WebSocket is closed. The messages are those of `@socket.io/cluster-engine`. To be called
+    /// inside a Tokio runtime, if `bus` wants one.
     #[must_use]
     pub fn without_sticky_sessions(mut self, bus: impl socketio_protocol::cluster::SessionBus) -> Self {
         self.engine.session_bus = Some(crate::engine::SessionBusOf::new(bus));
