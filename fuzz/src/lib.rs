@@ -1,6 +1,7 @@
 //! What is done with each input, for libFuzzer (`fuzz_targets`) and for `tests/tests/fuzz.rs` alike.
 
 pub mod cluster_classic;
+pub mod cluster_sessions;
 pub mod cluster_sharded;
 pub mod cluster_streams;
 pub mod engine_payload_v3;

@@ -108,5 +108,5 @@ macro_rules! play {
 play! {
     engine_payload_v3 engine_payload_v4 engine_webtransport websocket_frames websocket_deflate
     socket_text socket_sequence socket_msgpack
-    cluster_classic cluster_sharded cluster_streams
+    cluster_classic cluster_sharded cluster_streams cluster_sessions
 }

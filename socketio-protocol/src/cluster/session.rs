@@ -123,6 +123,7 @@ impl KeptSession {
                 _ => reader.skip()?,
             }
         }
+        reader.end()?;
         let missing = |part| MessageError::Missing { part };
         let (sid, pid) = (sid.ok_or(missing("sid"))?, pid.ok_or(missing("pid"))?);
         Ok(Self { sid, pid, rooms: rooms.ok_or(missing("rooms"))?, data, since, entered, node })
