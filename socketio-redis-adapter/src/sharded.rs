@@ -4,7 +4,7 @@
 //!
 //! In the dynamic modes a room's channel is subscribed to when the room gets its first socket here. What others send to
 //! the room before Redis has the subscription, one way to Redis later, does not arrive; the libraries of Node.js have
-//! the same gap. [`SubscriptionMode::Static`] has not.
+//! the same gap. [`Channel::ready`] waits until Redis has it. [`SubscriptionMode::Static`] has no such gap.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 

@@ -228,6 +228,38 @@ async fn a_namespace_that_was_left_hears_no_more(build: Build) {
 }
 
 #[tokio::test]
+async fn a_room_that_is_ready_hears_whatever_is_sent_from_then_on() {
+    let redis = Redis::start();
+    let build: Build = (|builder| builder.sharded(SubscriptionMode::Dynamic), "");
+    let rooms: Vec<String> = (0..500).map(|n| format!("room {n}")).collect();
+    let a = join(&redis, build, "/", &[]).await;
+    let b = join(&redis, build, "/", &[]).await;
+    for (n, room) in rooms.iter().enumerate() {
+        b.channel.room_created(room);
+        if n % 3 == 0 {
+            b.channel.room_created(room); // Once more changes nothing.
+        }
+        b.channel.ready().await.unwrap();
+        a.channel.publish(&broadcast(room, &[room])).unwrap().await.unwrap();
+    }
+    until(SOON, "one of each room", || b.inbox.events().len() == rooms.len()).await;
+    assert_eq!(b.inbox.events(), rooms);
+}
+
+#[tokio::test]
+async fn a_room_whose_channel_redis_refuses_is_told() {
+    let user =
+        ["--user", "default", "on", "nopass", "+@all", "~*", "resetchannels", "&socket.io#/#", "&socket.io#/#*#"];
+    let redis = Redis::with(&user);
+    let build: Build = (|builder| builder.sharded(SubscriptionMode::Dynamic), "");
+    let b = join(&redis, build, "/", &[]).await;
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "default", "resetchannels", "&socket.io#/#"]), "OK");
+    b.channel.room_created("red");
+    assert!(matches!(b.channel.ready().await, Err(BusError::Refused { .. })));
+    assert_eq!(b.inbox.downs(), 1);
+}
+
+#[tokio::test]
 async fn streams_lose_nothing_while_the_link_is_cut() {
     let redis = Redis::start();
     let build: Build = (|builder| builder.streams(), "");

@@ -87,18 +87,31 @@ pub(crate) struct LinkListener {
     id: u64,
     commands: mpsc::UnboundedSender<Command>,
     standing: watch::Receiver<Standing>,
+    /// How many channels were added.
+    added: AtomicU64,
+    /// How many of these are known to be heard, or not.
+    settled: watch::Receiver<u64>,
     closed: AtomicBool,
 }
 
 impl LinkListener {
-    /// Waits for all confirmations.
+    /// Waits for all confirmations, those of the channels that were added so far among them.
     pub(crate) async fn ready(&self) -> Result<(), BusError> {
         self.open()?;
+        Standing::settled(self.standing.clone()).await?;
+        self.added().await?;
         Standing::settled(self.standing.clone()).await
+    }
+
+    /// Waits for the confirmations of the channels that were added so far.
+    pub(crate) fn added(&self) -> impl Future<Output = Result<(), BusError>> + Send + use<> {
+        let (added, mut settled) = (self.added.load(Ordering::Relaxed), self.settled.clone());
+        async move { settled.wait_for(|settled| *settled >= added).await.map(drop).map_err(|_| BusError::Closed) }
     }
 
     /// Subscribes to one more sharded channel, in the background.
     pub(crate) fn add(&self, channel: String) {
+        self.added.fetch_add(1, Ordering::Relaxed);
         let _ = self.commands.send(Command::Add(self.id, channel));
     }
 
@@ -120,7 +133,13 @@ impl LinkListener {
 }
 
 enum Command {
-    Open { id: u64, topics: Topics, sink: Arc<dyn Sink>, standing: watch::Sender<Standing> },
+    Open {
+        id: u64,
+        topics: Topics,
+        sink: Arc<dyn Sink>,
+        standing: watch::Sender<Standing>,
+        settled: watch::Sender<u64>,
+    },
     Add(u64, String),
     Remove(u64, String),
     Close(u64),
@@ -166,9 +185,12 @@ impl LinkSubscriber {
     /// Subscribes to `topics` in the background and from then on tells `sink`.
     pub(crate) fn open(&self, topics: Topics, sink: Arc<dyn Sink>) -> LinkListener {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (sender, standing) = watch::channel(Standing::Pending);
-        let _ = self.commands.send(Command::Open { id, topics, sink, standing: sender });
-        LinkListener { id, commands: self.commands.clone(), standing, closed: AtomicBool::new(false) }
+        let (tell_standing, standing) = watch::channel(Standing::Pending);
+        let (tell_settled, settled) = watch::channel(0);
+        let open = Command::Open { id, topics, sink, standing: tell_standing, settled: tell_settled };
+        let _ = self.commands.send(open);
+        let (commands, closed) = (self.commands.clone(), AtomicBool::new(false));
+        LinkListener { id, commands, standing, added: AtomicU64::new(0), settled, closed }
     }
 }
 
@@ -225,8 +247,13 @@ struct Open {
     topics: Topics,
     sink: Arc<dyn Sink>,
     standing: watch::Sender<Standing>,
-    /// Confirmations still due.
+    /// Confirmations still due, but for those of channels that were added since.
     due: usize,
+    /// How many channels were added, and how many of them when all was subscribed to anew.
+    added: u64,
+    added_before: u64,
+    /// How many of them are known to be heard, or not.
+    settled: watch::Sender<u64>,
     /// It was up once; the moment until which it surely heard all.
     heard_until: Option<Instant>,
     /// It was told that the link is down.
@@ -244,6 +271,7 @@ impl Open {
         if self.due > 0 {
             return;
         }
+        self.settled_until(self.added_before);
         if let Some(error) = self.refused.take() {
             self.standing.send_replace(Standing::Refused(error.clone()));
             if !std::mem::replace(&mut self.told_down, true) {
@@ -261,9 +289,18 @@ impl Open {
     }
 }
 
+impl Open {
+    /// So many of the channels that were added are known to be heard, or not.
+    fn settled_until(&self, added: u64) {
+        self.settled.send_if_modified(|settled| std::mem::replace(settled, added.max(*settled)) < added);
+    }
+}
+
 struct Expected {
-    /// `None` for an unsubscription.
+    /// `None` for an unsubscription, or a channel that was added.
     listener: Option<u64>,
+    /// For which listener a channel was added, and the how manieth.
+    added: Option<(u64, u64)>,
     verb: &'static [u8],
     names: usize,
     since: Instant,
@@ -353,7 +390,7 @@ impl Task {
     /// Takes a command; what has to be said to Redis for it is appended to `out`.
     fn note(&mut self, command: Command, out: &mut Vec<u8>) {
         match command {
-            Command::Open { id, topics, sink, standing } => {
+            Command::Open { id, topics, sink, standing, settled } => {
                 for name in topics.names() {
                     self.topics.entry(name.clone().into_bytes()).or_default().push(id);
                 }
@@ -362,6 +399,9 @@ impl Task {
                     sink,
                     standing,
                     due: 0,
+                    added: 0,
+                    added_before: 0,
+                    settled,
                     heard_until: None,
                     told_down: false,
                     lost: 0,
@@ -372,9 +412,21 @@ impl Task {
             }
             Command::Add(id, channel) => {
                 let Some(open) = self.listeners.get_mut(&id) else { return };
+                open.added += 1;
+                let added = open.added;
+                let under_way = |expected: &&mut Expected| expected.added.is_some_and(|(whose, _)| whose == id);
                 if open.topics.shards.insert(channel.clone()) {
                     self.topics.entry(channel.clone().into_bytes()).or_default().push(id);
                     self.ask(None, b"SSUBSCRIBE", &[&channel], out);
+                    if let Some(expected) = self.expected.back_mut() {
+                        expected.added = Some((id, added));
+                    }
+                } else if let Some(expected) = self.expected.iter_mut().rev().find(under_way) {
+                    expected.added = Some((id, added)); // It is there once the last one is.
+                } else if open.due == 0 && *open.standing.borrow() == Standing::Up {
+                    open.settled_until(added);
+                } else {
+                    open.added_before = added;
                 }
             }
             Command::Remove(id, channel) => {
@@ -414,6 +466,7 @@ impl Task {
 
     fn subscribe(&mut self, id: u64, out: &mut Vec<u8>) {
         let Some(open) = self.listeners.get_mut(&id) else { return };
+        open.added_before = open.added;
         let Topics { patterns, channels, shards } = &open.topics;
         open.due = patterns.len() + channels.len() + shards.len();
         let (patterns, channels, shards) = (patterns.clone(), channels.clone(), shards.clone());
@@ -431,7 +484,7 @@ impl Task {
         }
         let parts: Vec<&[u8]> = std::iter::once(verb).chain(names.iter().map(|name| name.as_bytes())).collect();
         resp::command(out, &parts);
-        self.expected.push_back(Expected { listener, verb, names: names.len(), since: Instant::now() });
+        self.expected.push_back(Expected { listener, added: None, verb, names: names.len(), since: Instant::now() });
     }
 
     /// Hears until the link breaks or nobody listens any more.
@@ -593,7 +646,7 @@ impl Task {
                 _ => Err(UNEXPECTED),
             };
         };
-        let listener = expected.listener;
+        let (listener, added) = (expected.listener, expected.added);
         expected.names -= 1;
         expected.since = Instant::now();
         if expected.names == 0 {
@@ -601,6 +654,11 @@ impl Task {
         }
         if let Some(open) = listener.and_then(|id| self.listeners.get_mut(&id)) {
             open.settle(1);
+        }
+        if let Some((id, number)) = added
+            && let Some(open) = self.listeners.get(&id)
+        {
+            open.settled_until(number);
         }
         Ok(())
     }
@@ -611,9 +669,16 @@ impl Task {
         if let Some(topology) = self.place.topology() {
             topology.moved(reason);
         }
-        if let Some(open) = expected.listener.and_then(|id| self.listeners.get_mut(&id)) {
-            open.refused = Some(BusError::Refused { reason: reason.to_owned() });
-            open.settle(expected.names);
+        let added = expected.added.map(|(id, _)| id);
+        if let Some(open) = expected.listener.or(added).and_then(|id| self.listeners.get_mut(&id)) {
+            // Of a channel that has moved its listener hears elsewhere.
+            if added.is_none() || !reason.starts_with("MOVED") {
+                open.refused = Some(BusError::Refused { reason: reason.to_owned() });
+                open.settle(if added.is_some() { 0 } else { expected.names });
+            }
+            if let Some((_, number)) = expected.added {
+                open.settled_until(number);
+            }
         }
         Ok(())
     }

@@ -174,6 +174,16 @@ pub(crate) struct SpreadListener {
 
 impl SpreadListener {
     pub(crate) async fn ready(&self) -> Result<(), BusError> {
+        Standing::settled(self.whole.standing.subscribe()).await?;
+        let added: Vec<_> = {
+            let state = self.spread.lock();
+            let parts = state.listeners.get(&self.id).ok_or(BusError::Closed)?;
+            parts.masters.values().map(LinkListener::added).collect()
+        };
+        for added in added {
+            // Of one that was closed meanwhile, as its channels have moved, nobody hears.
+            let _ = added.await;
+        }
         Standing::settled(self.whole.standing.subscribe()).await
     }
 

@@ -103,7 +103,7 @@ enum Ear {
 }
 
 impl Listener {
-    /// Waits for all confirmations.
+    /// Waits for all confirmations, those of the channels that were added so far among them.
     ///
     /// # Errors
     ///

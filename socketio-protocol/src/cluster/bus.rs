@@ -102,7 +102,8 @@ pub trait Channel: Send + Sync + 'static {
     /// A room has no sockets here any more.
     fn room_deleted(&self, _room: &str) {}
 
-    /// Resolves once the subscriptions are confirmed: at once, unless the channel is new or the bus is down.
+    /// Resolves once the subscriptions are confirmed, those of rooms that were [created](Channel::room_created) so far among
+    /// them: at once, unless the channel or a room is new or the bus is down.
     fn ready(&self) -> Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + '_>>;
 
     /// Has the carrier keep the namespace's events in an order that all servers share, for clients that come back on

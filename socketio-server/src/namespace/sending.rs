@@ -360,6 +360,9 @@ impl Namespace {
 
     /// Waits until messages of the other servers arrive here. At once if there are none.
     ///
+    /// With dynamic sharding a room is subscribed to when it gets its first socket here: what others send to it is missed
+    /// before Redis knows, one way later, as in Node.js. This waits for that, too, for rooms that were joined so far.
+    ///
     /// ```
     /// # use socketio_server::*;
     /// # use socketio_server::testing::TestClient;

@@ -235,6 +235,8 @@ async fn run(socket: &Socket, node: &Node, log: &Log, command: Command) -> Resul
         ])),
         "join" => {
             socket.join(&command.rooms);
+            // With dynamic sharding the room has a channel of its own, which Redis has to know before others send there.
+            namespace.ready().await.map_err(|error| failed(&error))?;
             Ok(fields([("rooms", texts(socket.rooms()))]))
         }
         "leave" => {
