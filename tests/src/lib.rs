@@ -20,7 +20,7 @@ mod redis;
 mod server;
 
 pub use node::NodeSuite;
-pub use paths::{has_test, node_folder, python_folder, valkey_server, workspace, workspace_binary};
+pub use paths::{has_test, node_folder, python_folder, valkey_server, workspace, workspace_binary, workspace_example};
 pub use program::{Program, free_port, until};
 pub use redis::TestRedis;
 pub use server::Server;

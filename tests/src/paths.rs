@@ -39,21 +39,31 @@ pub fn has_test(source: &str, name: &str) -> bool {
 ///
 /// For binaries of the tests' own package `env!("CARGO_BIN_EXE_name")` is enough; cargo does not promise that those of
 /// other members are there when a test runs. They are what the members' own integration tests run, so that cargo is asked
-/// for one of those, in the words that CI tests the workspace with: `cargo build` would choose other features, and build
-/// half of the dependencies again.
+/// for one of those.
 pub fn workspace_binary(name: &str, test: &str) -> PathBuf {
+    built(&["test", "--no-run", "--test", test]).join(name)
+}
+
+/// The example `name` of another workspace member.
+pub fn workspace_example(name: &str) -> PathBuf {
+    built(&["build", "--example", name]).join("examples").join(name)
+}
+
+/// The folder of what is built, once `command` has been carried out for the workspace that CI tests: of a part of it, cargo
+/// would choose other features, and build half of the dependencies again.
+fn built(command: &[&str]) -> PathBuf {
     let own = std::env::current_exe().expect("a running test has a path");
     let folder = own.ancestors().nth(2).expect("cargo keeps tests in TARGET/PROFILE/deps");
-    let target = folder.parent().expect("a profile's folder is in the target folder");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(workspace())
-        .args(["test", "--quiet", "--no-run", "--workspace", "--all-features", "--test", test, "--target-dir"])
-        .arg(target);
+        .args(command)
+        .args(["--quiet", "--workspace", "--all-features", "--target-dir"])
+        .arg(folder.parent().expect("a profile's folder is in the target folder"));
     if folder.ends_with("release") {
         cargo.arg("--release");
     }
-    let built = cargo.output().expect("cargo can be started");
-    assert!(built.status.success(), "building {name}:\n{}", String::from_utf8_lossy(&built.stderr));
-    folder.join(name)
+    let output = cargo.output().expect("cargo can be started");
+    assert!(output.status.success(), "cargo {command:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+    folder.to_owned()
 }

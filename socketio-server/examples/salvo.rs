@@ -1,7 +1,7 @@
 //! A Socket.IO server inside a salvo application. Routes send to sockets, and handlers of events reach what the
 //! application shares.
 //!
-//!     cd examples/salvo && PORT=3000 cargo run
+//!     PORT=3000 cargo run --example salvo
 //!
 //! Then `io("http://127.0.0.1:3000")` in the stock client, and `GET /total` and `POST /announce` with anything else.
 
