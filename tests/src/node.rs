@@ -3,16 +3,20 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock};
 
 use crate::paths::node_folder;
 
 /// How to get what a suite needs.
 const SETUP: &str = "scripts/test.sh --setup-only installs Node.js and the packages of tests/node.";
 
+/// Suites that run beside others read, the others write.
+static TURNS: RwLock<()> = RwLock::new(());
+
 /// One file of `tests/node` and the settings it is run with.
 ///
-/// Suites are run one after the other, however many tests run at once: they measure time.
+/// Most suites wait most of the time, and run beside others, as many as there are tests at once. Those that measure short
+/// times have their turn [alone](NodeSuite::run_alone).
 #[derive(Debug)]
 pub struct NodeSuite {
     file: String,
@@ -39,23 +43,33 @@ impl NodeSuite {
         self.env(name, command)
     }
 
-    /// Runs it.
+    /// Runs it, beside others that may be running.
     ///
     /// # Panics
     ///
     /// With the suite's report, when a case fails, is skipped, or none is run; when Node.js or the packages are missing.
     pub fn run(self) {
+        let _beside_others = TURNS.read().unwrap_or_else(PoisonError::into_inner);
+        require_packages();
+        self.run_now();
+    }
+
+    /// Runs it while no other suite runs.
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](NodeSuite::run).
+    pub fn run_alone(self) {
         Self::run_together([self]);
     }
 
-    /// Runs several at once, which do not mind each other.
+    /// Runs several at once, which do not mind each other, while no other suite runs.
     ///
     /// # Panics
     ///
     /// As [`run`](NodeSuite::run).
     pub fn run_together(suites: impl IntoIterator<Item = Self>) {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = TURNS.write().unwrap_or_else(PoisonError::into_inner);
         require_packages();
         std::thread::scope(|scope| {
             let running: Vec<_> = suites.into_iter().map(|suite| scope.spawn(|| suite.run_now())).collect();

@@ -12,6 +12,11 @@ fn conformance(file: &str) {
     NodeSuite::new(file).server("SERVER_CMD", CONFORMANCE_SERVER).run();
 }
 
+/// For a suite that measures tenths of a second.
+fn conformance_alone(file: &str) {
+    NodeSuite::new(file).server("SERVER_CMD", CONFORMANCE_SERVER).run_alone();
+}
+
 fn cluster(file: &str) {
     NodeSuite::new(file).server("SERVER_CMD", CLUSTER_NODE).run();
 }
@@ -26,7 +31,7 @@ fn in_each_family(file: &str) {
 
 #[test]
 fn both_protocols_on_bare_http_and_websocket() {
-    conformance("protocol.test.mjs");
+    conformance_alone("protocol.test.mjs");
 }
 
 #[test]
@@ -71,7 +76,7 @@ fn clients_that_take_text_only() {
 
 #[test]
 fn webtransport_in_a_browser() {
-    conformance("webtransport.test.mjs");
+    conformance_alone("webtransport.test.mjs");
 }
 
 #[test]
@@ -106,7 +111,10 @@ fn a_server_that_is_started_again() {
 
 #[test]
 fn order_loss_and_isolation() {
-    NodeSuite::new("promises.test.mjs").server("SERVER_CMD", CONFORMANCE_SERVER).server("NODE_CMD", CLUSTER_NODE).run();
+    NodeSuite::new("promises.test.mjs")
+        .server("SERVER_CMD", CONFORMANCE_SERVER)
+        .server("NODE_CMD", CLUSTER_NODE)
+        .run_alone();
 }
 
 #[test]
