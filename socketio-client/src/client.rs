@@ -17,6 +17,25 @@ use crate::{
 };
 
 /// One socket in one namespace of a server. When it is dropped, it disconnects.
+///
+/// ```
+/// use std::time::Duration;
+/// use socketio_client::Client;
+/// # use socketio_server::{Data, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let io = Server::new();
+/// io.on("sum", async |Data((a, b)): Data<(i64, i64)>| a + b);
+/// # let listener = socketio_server::bind("127.0.0.1:0").await?;
+/// # let url = format!("http://{}", listener.local_addr()?);
+/// # tokio::spawn(async move { io.serve(listener).await });
+///
+/// let client = Client::connect(&url).await?;
+/// let sum = client.emit_with_ack("sum", (1, 2), Duration::from_secs(5)).await?;
+/// assert_eq!(sum.to::<i64>()?, 3);
+/// client.close().await;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Client {
     commands: mpsc::Sender<Command>,
@@ -25,6 +44,22 @@ pub struct Client {
 }
 
 /// What a client hears.
+///
+/// ```no_run
+/// use socketio_client::{Client, News};
+///
+/// # async fn example(mut client: Client) {
+/// while let Some(news) = client.next().await {
+///     match news {
+///         News::Event(event) => println!("{}", event.name()),
+///         News::Disconnected { reason } => println!("gone for now: {reason}"),
+///         News::Connected { sid } => println!("back, as {sid}"), // the place to join rooms again
+///         _ => {}
+///     }
+/// }
+/// println!("gone for good");
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum News {
@@ -44,6 +79,21 @@ pub enum News {
 }
 
 /// An event of the server.
+///
+/// ```no_run
+/// use socketio_client::{Client, ClientError, Event};
+///
+/// /// Answers the server's questions for a name.
+/// async fn hear(client: &Client, event: &Event) -> Result<(), ClientError> {
+///     match &*event.name() {
+///         "name?" if event.wants_answer() => client.answer(event, "ana").await,
+///         name => {
+///             println!("{name} {}", event.args.to_json().0);
+///             Ok(())
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Event {
@@ -197,6 +247,19 @@ fn check(args: Args) -> Result<Args, ClientError> {
 }
 
 /// Settings of a [`Client`]; each has its usual value until told otherwise.
+///
+/// ```no_run
+/// use socketio_client::{Client, TransportKind};
+///
+/// # async fn example() -> Result<(), socketio_client::ClientError> {
+/// let client = Client::builder("http://localhost:3000/admin")
+///     .auth(serde_json::json!({ "token": "abc" }).into())
+///     .transports(&[TransportKind::WebSocket])
+///     .reconnect(false)
+///     .connect()
+///     .await?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it is asked to `connect`"]
 pub struct Builder {

@@ -3,6 +3,15 @@
 use std::time::Duration;
 
 /// Why a client did not connect, or an event did not arrive.
+///
+/// ```
+/// use socketio_client::{Client, ClientError};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let error = Client::connect("ftp://localhost").await.unwrap_err();
+/// assert!(matches!(error, ClientError::Url { .. }), "{error}");
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {

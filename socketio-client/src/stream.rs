@@ -10,6 +10,16 @@ use tokio::{
 use crate::{ClientError, address::Address};
 
 /// Whom to trust where the way is TLS. The default trusts what the system trusts.
+///
+/// ```no_run
+/// use socketio_client::{Client, TlsOptions};
+///
+/// # async fn example() -> Result<(), socketio_client::ClientError> {
+/// let mut tls = TlsOptions::default();
+/// tls.ca = Some("ca.pem".into());
+/// let client = Client::builder("https://chat.example.com").tls(tls).connect().await?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsOptions {

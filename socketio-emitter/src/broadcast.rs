@@ -45,6 +45,13 @@ impl Broadcast {
     }
 
     /// Only sockets of this room, or of any of several. An empty list is nobody. Called again, rooms are added.
+    ///
+    /// ```
+    /// let emitter = socketio_emitter::Emitter::lazy("redis://localhost")?;
+    /// let players = emitter.to("red").to("blue"); // in the one or the other; it can be used many times
+    /// assert!(players.plan_emit("start", ())?.is_some());
+    /// # Ok::<_, socketio_emitter::EmitError>(())
+    /// ```
     #[doc(alias = "in")]
     pub fn to(&self, rooms: impl IntoRooms) -> Self {
         self.with(|target| target.add_rooms(rooms.into_rooms()))

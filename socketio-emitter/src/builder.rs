@@ -11,6 +11,20 @@ use socketio_redis_client::TlsOptions;
 use crate::{EmitError, Emitter, address, carrier::Carrier, link::Settings, queue::Limits};
 
 /// Settings of an [`Emitter`]; each has its usual value until told otherwise.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use socketio_emitter::Emitter;
+///
+/// # async fn example() -> Result<(), socketio_emitter::EmitError> {
+/// let emitter = Emitter::builder("redis://localhost")
+///     .key("chat") // as the servers have it
+///     .timeout(Duration::from_secs(2))
+///     .retries(5)
+///     .connect()
+///     .await?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it is asked to `connect` or to be `lazy`"]
 pub struct Builder {
@@ -44,6 +58,14 @@ impl Builder {
 
     /// The servers have `createShardedAdapter` of `@socket.io/redis-adapter`, over the sharded channels of Redis 7, with
     /// this mode; see `socketio-redis-adapter`'s builder. If not said, they have `createAdapter`.
+    ///
+    /// ```
+    /// use socketio_emitter::{Emitter, SubscriptionMode};
+    ///
+    /// let emitter = Emitter::builder("redis://localhost").sharded(SubscriptionMode::Dynamic).lazy()?;
+    /// assert_eq!(emitter.plan_emit("time", "12:00")?.verb, "SPUBLISH");
+    /// # Ok::<_, socketio_emitter::EmitError>(())
+    /// ```
     #[doc(alias = "createShardedAdapter")]
     pub fn sharded(mut self, mode: SubscriptionMode) -> Self {
         (self.sharded, self.streams) = (Some(mode), None);
@@ -52,6 +74,13 @@ impl Builder {
 
     /// The servers have `@socket.io/redis-streams-adapter`. What is emitted is an entry of a stream, which a server that is
     /// away reads when it is back.
+    ///
+    /// ```
+    /// let emitter = socketio_emitter::Emitter::builder("redis://localhost").streams().lazy()?;
+    /// let plan = emitter.plan_emit("time", "12:00")?;
+    /// assert_eq!((plan.verb, &*plan.channel), ("XADD", "socket.io"));
+    /// # Ok::<_, socketio_emitter::EmitError>(())
+    /// ```
     pub fn streams(mut self) -> Self {
         self.sharded = None;
         self.streams.get_or_insert_default();

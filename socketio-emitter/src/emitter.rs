@@ -44,6 +44,18 @@ impl Emitter {
     ///
     /// [`EmitError::Url`], [`EmitError::Unreachable`], [`EmitError::Auth`] or [`EmitError::Loading`], at the first
     /// attempt that fails; [`Builder::retries`] asks for more of them.
+    ///
+    /// ```no_run
+    /// use socketio_emitter::{EmitError, Emitter};
+    ///
+    /// # #[tokio::main] async fn main() {
+    /// match Emitter::connect("redis://:secret@localhost:6379").await {
+    ///     Ok(emitter) => drop(emitter.emit("time", "12:00").await),
+    ///     Err(error @ EmitError::Auth { .. }) => eprintln!("{error}"), // says what to do
+    ///     Err(error) => eprintln!("no Redis now: {error}"),
+    /// }
+    /// # }
+    /// ```
     pub async fn connect(url: &str) -> Result<Emitter, EmitError> {
         Emitter::builder(url).connect().await
     }
@@ -63,6 +75,13 @@ impl Emitter {
     }
 
     /// The same cluster's namespace `nsp`. A missing slash at its front is added.
+    ///
+    /// ```
+    /// let emitter = socketio_emitter::Emitter::lazy("redis://localhost")?;
+    /// assert_eq!(emitter.nsp(), "/");
+    /// assert_eq!(emitter.of("admin").nsp(), "/admin"); // over the same connection
+    /// # Ok::<_, socketio_emitter::EmitError>(())
+    /// ```
     pub fn of(&self, nsp: &str) -> Emitter {
         let nsp = if nsp.starts_with('/') { nsp.to_owned() } else { format!("/{nsp}") };
         let format = Format::new(self.format.family(), self.carrier.key(), &nsp);
@@ -125,6 +144,16 @@ impl Emitter {
     ///
     /// In the [`Emitted`]: [`EmitError::Reserved`], [`EmitError::Encode`], [`EmitError::TooLarge`],
     /// [`EmitError::Full`] at once; the others when Redis has been asked.
+    ///
+    /// ```no_run
+    /// # async fn example(emitter: socketio_emitter::Emitter) -> Result<(), socketio_emitter::EmitError> {
+    /// emitter.emit("photo", ("sea", bytes::Bytes::from_static(&[1, 2]))).await?; // two arguments, one of them binary
+    /// for second in 0..60 {
+    ///     let _ = emitter.emit("tick", second); // queued in order; nobody waits
+    /// }
+    /// emitter.flush().await;
+    /// # Ok(()) }
+    /// ```
     pub fn emit(&self, event: &str, args: impl Serialize) -> Emitted {
         self.send(|out| plan::emit(&self.format, &Target::default(), event, &args, out))
     }
@@ -134,6 +163,13 @@ impl Emitter {
     /// # Errors
     ///
     /// As [`emit`](Emitter::emit).
+    ///
+    /// ```no_run
+    /// # async fn example(emitter: socketio_emitter::Emitter) -> Result<(), socketio_emitter::EmitError> {
+    /// emitter.to("room-7").sockets_join("archive").await?; // all that are in room-7
+    /// emitter.sockets_join("everybody").await?;
+    /// # Ok(()) }
+    /// ```
     pub fn sockets_join(&self, rooms: impl IntoRooms) -> Emitted {
         self.all().sockets_join(rooms)
     }
@@ -143,6 +179,12 @@ impl Emitter {
     /// # Errors
     ///
     /// As [`emit`](Emitter::emit).
+    ///
+    /// ```no_run
+    /// # async fn example(emitter: socketio_emitter::Emitter) -> Result<(), socketio_emitter::EmitError> {
+    /// emitter.to("room-7").sockets_leave(["room-7", "room-8"]).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn sockets_leave(&self, rooms: impl IntoRooms) -> Emitted {
         self.all().sockets_leave(rooms)
     }
@@ -152,6 +194,12 @@ impl Emitter {
     /// # Errors
     ///
     /// As [`emit`](Emitter::emit).
+    ///
+    /// ```no_run
+    /// # async fn example(emitter: socketio_emitter::Emitter, banned: &str) -> Result<(), socketio_emitter::EmitError> {
+    /// emitter.to(banned).disconnect_sockets(true).await?; // a socket's id is a room
+    /// # Ok(()) }
+    /// ```
     pub fn disconnect_sockets(&self, close: bool) -> Emitted {
         self.all().disconnect_sockets(close)
     }
@@ -163,6 +211,12 @@ impl Emitter {
     /// # Errors
     ///
     /// As [`emit`](Emitter::emit).
+    ///
+    /// ```no_run
+    /// # async fn example(emitter: socketio_emitter::Emitter) -> Result<(), socketio_emitter::EmitError> {
+    /// emitter.server_side_emit("cache cleared", "users").await?; // the servers run their handlers
+    /// # Ok(()) }
+    /// ```
     pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Emitted {
         self.send(|out| plan::server_side_emit(&self.format, event, &args, out))
     }
@@ -202,6 +256,14 @@ impl Emitter {
     }
 
     /// Takes no more messages, waits until all that was emitted has an answer, and hangs up.
+    ///
+    /// ```no_run
+    /// # async fn example(emitter: socketio_emitter::Emitter) {
+    /// let _ = emitter.emit("night", ());
+    /// emitter.close().await; // after this it has left, or was given up
+    /// assert!(emitter.emit("day", ()).queued().is_err());
+    /// # }
+    /// ```
     pub async fn close(&self) {
         self.carrier.close();
         self.flush().await;

@@ -9,6 +9,16 @@ use socketio_protocol::socket::EncodeError;
 ///
 /// Each says what to do. [`may_have_been_sent`](EmitError::may_have_been_sent) tells whether sending again could
 /// deliver twice, [`is_transient`](EmitError::is_transient) whether trying again later makes sense.
+///
+/// ```
+/// use socketio_emitter::{EmitError, Emitter};
+///
+/// let emitter = Emitter::lazy("redis://localhost")?;
+/// let error = emitter.plan_emit("disconnect", ()).unwrap_err();
+/// assert!(matches!(error, EmitError::Reserved { .. }));
+/// assert!(!error.may_have_been_sent() && !error.is_transient(), "to try again does not help");
+/// # Ok::<_, EmitError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {

@@ -17,6 +17,16 @@ use socketio_protocol::{
 use crate::EmitError;
 
 /// A message as it goes to Redis, not sent yet. [`Emitter::publish`](crate::Emitter::publish) sends it.
+///
+/// What a program in another language, or a person with `redis-cli`, would send:
+///
+/// ```
+/// let emitter = socketio_emitter::Emitter::lazy("redis://localhost")?;
+/// let plan = emitter.of("/chat").plan_emit("time", "12:00")?;
+/// assert_eq!((plan.verb, &*plan.channel), ("PUBLISH", "socket.io#/chat#"));
+/// // emitter.publish(&plan).await?
+/// # Ok::<_, socketio_emitter::EmitError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {

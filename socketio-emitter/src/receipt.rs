@@ -3,6 +3,16 @@
 use std::fmt;
 
 /// What Redis said to a message.
+///
+/// ```no_run
+/// # async fn example(emitter: socketio_emitter::Emitter) -> Result<(), socketio_emitter::EmitError> {
+/// let receipt = emitter.emit("time", "12:00").await?;
+/// match receipt.entry() {
+///     Some(entry) => println!("an entry of the stream: {entry}"),
+///     None => println!("{} servers have it", receipt.receivers()),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
@@ -30,6 +40,13 @@ impl Receipt {
 }
 
 /// The id of an entry of a stream: when Redis took it, and a number. Later entries have larger ids.
+///
+/// ```no_run
+/// # async fn example(emitter: socketio_emitter::Emitter) -> Result<(), socketio_emitter::EmitError> {
+/// let (first, second) = (emitter.emit("a", ()).await?.entry(), emitter.emit("b", ()).await?.entry());
+/// assert!(first < second, "entries are in order");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
     /// Milliseconds since 1970.

@@ -61,6 +61,17 @@ enum Item {
 }
 
 /// One client's answer.
+///
+/// ```no_run
+/// use socketio_emitter::Answer;
+///
+/// # async fn example(emitter: socketio_emitter::Emitter) {
+/// let mut answers = emitter.request::<String>("name?", ());
+/// while let Some(Answer { id: Some(id), value: Ok(name), .. }) = answers.next().await {
+///     println!("{id} is {name}");
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Answer<R> {
@@ -71,6 +82,21 @@ pub struct Answer<R> {
 }
 
 /// Why there is no answer of a client.
+///
+/// ```no_run
+/// use socketio_emitter::AnswerError;
+///
+/// # async fn example(emitter: socketio_emitter::Emitter) {
+/// let mut answers = emitter.request::<u32>("how many?", ());
+/// while let Some(answer) = answers.next().await {
+///     match answer.value {
+///         Ok(number) => println!("{number}"),
+///         Err(AnswerError::Timeout | AnswerError::Disconnected) => {}
+///         Err(error) => eprintln!("{error}"),
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
@@ -89,6 +115,14 @@ pub enum AnswerError {
 }
 
 /// What came of a question to clients.
+///
+/// ```no_run
+/// # async fn example(emitter: socketio_emitter::Emitter) -> Result<(), socketio_emitter::EmitError> {
+/// let votes = emitter.to("voters").request::<bool>("agreed?", ()).await?;
+/// let agreed = votes.answers.iter().filter(|vote| **vote).count();
+/// println!("{agreed} of {} agree, {} are silent", votes.summary.asked, votes.summary.missing);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Acks<R> {
@@ -99,6 +133,15 @@ pub struct Acks<R> {
 }
 
 /// Who was asked, and who is missing.
+///
+/// ```no_run
+/// # async fn example(emitter: socketio_emitter::Emitter) -> Result<(), socketio_emitter::EmitError> {
+/// let summary = emitter.request::<()>("ready?", ()).await?.summary;
+/// if !summary.is_complete() {
+///     println!("not ready: {:?}, and {} servers", summary.missing_ids, summary.silent_servers);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Summary {

@@ -86,6 +86,18 @@ impl RedisAdapter {
     /// # Errors
     ///
     /// [`ConnectError`] when the URL is not understood or there is no link now. Nothing keeps running then.
+    ///
+    /// ```no_run
+    /// use socketio_redis_adapter::{ConnectError, RedisAdapter};
+    ///
+    /// # #[tokio::main] async fn main() {
+    /// match RedisAdapter::connect("redis://:secret@localhost:6379").await {
+    ///     Ok(adapter) => println!("{adapter:?}"), // for `Server::builder().adapter(adapter)`
+    ///     Err(error @ ConnectError::Auth { .. }) => eprintln!("{error}"), // says what to do, without the password
+    ///     Err(error) => eprintln!("{error}"),
+    /// }
+    /// # }
+    /// ```
     pub async fn connect(url: &str) -> Result<RedisAdapter, ConnectError> {
         RedisAdapter::builder(url).connect().await
     }
@@ -244,12 +256,27 @@ impl Builder {
 
     /// What the names of all channels start with; the same on all servers and emitters of a cluster. Default
     /// `socket.io`.
+    ///
+    /// ```
+    /// use socketio_redis_adapter::RedisAdapter;
+    ///
+    /// // Two applications on one Redis, which do not hear each other.
+    /// let (chat, shop) = ["chat", "shop"].map(|key| RedisAdapter::builder("redis://localhost").key(key)).into();
+    /// ```
     pub fn key(mut self, key: impl Into<String>) -> Builder {
         self.key = key.into();
         self
     }
 
     /// How to trust a `rediss://` Redis, and who we are there. Default: as the system trusts, and without a certificate.
+    ///
+    /// ```
+    /// use socketio_redis_adapter::{RedisAdapter, TlsOptions};
+    ///
+    /// let mut tls = TlsOptions::default();
+    /// tls.ca = Some("/etc/redis/ca.pem".into());
+    /// let builder = RedisAdapter::builder("rediss://redis.example.com").tls(tls);
+    /// ```
     pub fn tls(mut self, options: TlsOptions) -> Builder {
         self.tls = options;
         self
@@ -302,6 +329,16 @@ impl Builder {
     /// # Errors
     ///
     /// [`ConnectError::Url`] when the URL is not understood.
+    ///
+    /// ```
+    /// use socketio_redis_adapter::{ConnectError, RedisAdapter};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let wrong = RedisAdapter::builder("http://localhost").lazy();
+    /// assert!(matches!(wrong, Err(ConnectError::Url { .. })));
+    /// assert!(RedisAdapter::builder("redis://nobody.is.here").lazy().is_ok(), "nobody has been asked yet");
+    /// # }
+    /// ```
     pub fn lazy(self) -> Result<RedisAdapter, ConnectError> {
         let address = self.url.parse::<Address>()?.with_tls(self.tls);
         let redis = Redis::at(address.clone());

@@ -24,6 +24,18 @@ const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 /// A Redis and what it wants to hear from us first.
+///
+/// ```
+/// use socketio_redis_client::Address;
+///
+/// let redis: Address = "rediss://user:secret@redis.example.com:6380/2".parse()?;
+/// assert!(!redis.to_string().contains("secret"), "it can be logged");
+///
+/// let sentinels: Address = "redis+sentinel://one:26379,two:26379/main".parse()?;
+/// let cluster: Address = "redis+cluster://one:6379,two:6379".parse()?;
+/// assert!(cluster.is_cluster() && !sentinels.is_cluster());
+/// # Ok::<_, socketio_redis_client::ConnectError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     pub(crate) place: Place,
@@ -42,6 +54,7 @@ pub(crate) enum Place {
 
 /// The name and the port of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[doc(hidden)]
 pub struct Host {
     pub(crate) name: String,
     pub(crate) port: u16,

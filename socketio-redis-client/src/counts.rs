@@ -6,6 +6,7 @@ use socketio_protocol::cluster::{BusError, BusStats};
 
 /// Messages that were not sent, or perhaps not; shared by all links of a publisher, so that no number goes with a link.
 #[derive(Debug, Default)]
+#[doc(hidden)]
 pub struct Losses {
     dropped: AtomicU64,
     failed: AtomicU64,

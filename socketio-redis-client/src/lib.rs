@@ -8,7 +8,9 @@
 //!
 //! It is a part of `socketio-redis-adapter` and `socketio-emitter`, which say what goes over these links.
 
+#[doc(hidden)]
 pub mod backoff;
+#[doc(hidden)]
 pub mod resp;
 
 mod address;

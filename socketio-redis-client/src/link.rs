@@ -28,6 +28,14 @@ const MAX_ANSWER: usize = 512 << 20;
 /// Why there is no connection to Redis.
 ///
 /// Redis, the network or the configuration is at fault. A `connect` fails with it; what runs already tries again.
+///
+/// ```
+/// use socketio_redis_client::{Address, ConnectError};
+///
+/// let error = "http://localhost".parse::<Address>().unwrap_err();
+/// assert!(matches!(error, ConnectError::Url { .. }));
+/// assert!(error.to_string().contains("it looks like redis://"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -97,10 +105,20 @@ impl From<ConnectError> for BusError {
 }
 
 /// A byte stream to Redis: TCP, TLS or a Unix socket.
+#[doc(hidden)]
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// An entered connection, nothing asked yet.
+///
+/// ```no_run
+/// use socketio_redis_client::{CONNECT_TIMEOUT, Link};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut link = Link::open(&"redis://localhost".parse()?, "my-program", CONNECT_TIMEOUT).await?;
+/// println!("{:?}", link.ask(&[b"GET", b"visits"]).await?);
+/// # Ok(()) }
+/// ```
 pub struct Link {
     /// What Redis hears and says.
     pub stream: Box<dyn Stream>,

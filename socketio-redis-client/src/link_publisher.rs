@@ -51,6 +51,15 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 const GOOD_LINK: Duration = Duration::from_secs(2);
 
 /// How much a [`Publisher`](crate::Publisher) keeps when it cannot send.
+///
+/// ```
+/// use std::time::Duration;
+/// use socketio_redis_client::QueueLimits;
+///
+/// // What is old is worth nothing here.
+/// let limits = QueueLimits { age: Duration::from_secs(5), ..QueueLimits::default() };
+/// assert_eq!(limits.messages, 65_536);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct QueueLimits {
     /// So many messages. Default 65,536.

@@ -27,6 +27,18 @@ const MOVING: Duration = Duration::from_millis(100);
 
 /// Sends messages in order, without anybody waiting. Cheap to clone; the connections end with the last clone, after what
 /// is queued has been sent.
+///
+/// ```no_run
+/// use socketio_redis_client::{Publisher, QueueLimits, Redis};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let redis = Redis::at("redis://localhost".parse()?);
+/// let publisher = Publisher::start(&redis, "my-program", QueueLimits::default());
+/// publisher.connected().await?;
+/// let receivers = publisher.publish("news", b"hello")?.receivers().await?;
+/// println!("{receivers} of {} have it", publisher.subscribers("news").await?);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Publisher {
     way: Way,

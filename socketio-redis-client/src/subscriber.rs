@@ -16,6 +16,27 @@ use crate::{
 };
 
 /// Whom to tell. Called from the subscriber's task: must not block.
+///
+/// ```
+/// use bytes::Bytes;
+/// use socketio_protocol::cluster::BusStatus;
+/// use socketio_redis_client::Sink;
+/// use tokio::sync::mpsc::UnboundedSender;
+///
+/// struct Forward(UnboundedSender<Bytes>);
+///
+/// impl Sink for Forward {
+///     fn message(&self, _channel: &[u8], payload: Bytes) {
+///         let _ = self.0.send(payload); // It does not wait.
+///     }
+///
+///     fn status(&self, status: BusStatus) {
+///         if let BusStatus::Gap { .. } = status {
+///             eprintln!("messages may have been missed");
+///         }
+///     }
+/// }
+/// ```
 pub trait Sink: Send + Sync + 'static {
     /// A message on one of the listener's channels.
     fn message(&self, channel: &[u8], payload: Bytes);
@@ -24,6 +45,12 @@ pub trait Sink: Send + Sync + 'static {
 }
 
 /// What one namespace wants to hear.
+///
+/// ```
+/// use socketio_redis_client::Topics;
+///
+/// let topics = Topics { channels: vec!["news".into()], patterns: vec!["chat.*".into()], ..Topics::default() };
+/// ```
 #[derive(Default)]
 pub struct Topics {
     /// `PSUBSCRIBE`.
@@ -41,6 +68,17 @@ impl Topics {
 }
 
 /// Opens listeners. The connections end when the subscriber and all listeners are gone.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use socketio_redis_client::{Redis, Sink, Subscriber, Topics};
+///
+/// # async fn example(sink: Arc<dyn Sink>) -> Result<(), Box<dyn std::error::Error>> {
+/// let subscriber = Subscriber::start(&Redis::at("redis://localhost".parse()?), 64 << 20);
+/// let listener = subscriber.open(Topics { channels: vec!["news".into()], ..Topics::default() }, sink);
+/// listener.ready().await?; // From now on the sink hears what is published.
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Subscriber {
     way: Way,
@@ -95,6 +133,18 @@ impl Subscriber {
 }
 
 /// A handle on one namespace's subscriptions.
+///
+/// ```no_run
+/// use socketio_redis_client::Listener;
+///
+/// # async fn example(listener: Listener) -> Result<(), Box<dyn std::error::Error>> {
+/// listener.add("room-7".into()); // one more sharded channel
+/// listener.ready().await?;
+/// listener.remove("room-7".into());
+/// listener.close();
+/// assert!(listener.open().is_err());
+/// # Ok(()) }
+/// ```
 pub struct Listener(Ear);
 
 enum Ear {

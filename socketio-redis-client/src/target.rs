@@ -7,6 +7,16 @@ use crate::{Address, CONNECT_TIMEOUT, ConnectError, Link, topology::Topology};
 /// A Redis to which publishers, subscribers and readers connect; of a cluster they share what is known of its nodes.
 ///
 /// Cheap to clone.
+///
+/// ```no_run
+/// use socketio_redis_client::Redis;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let redis = Redis::at("redis+cluster://one:6379,two:6379".parse()?);
+/// let mut link = redis.open("my-stream", "my-program").await?; // to the node that has it
+/// println!("{:?}", link.ask(&[b"XLEN", b"my-stream"]).await?);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Redis {
     address: Address,

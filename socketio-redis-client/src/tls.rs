@@ -5,6 +5,15 @@
 use std::path::PathBuf;
 
 /// Whom to trust, and who we are, where the way to Redis is TLS. The default trusts what the system trusts.
+///
+/// ```
+/// use socketio_redis_client::{Address, TlsOptions};
+///
+/// let mut tls = TlsOptions::default();
+/// tls.ca = Some("/etc/redis/ca.pem".into());
+/// let redis = "rediss://redis.example.com".parse::<Address>()?.with_tls(tls);
+/// # Ok::<_, socketio_redis_client::ConnectError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsOptions {

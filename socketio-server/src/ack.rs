@@ -43,6 +43,23 @@ impl Ack {
     }
 
     /// Whether the client asked.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on("report", async |ack: Ack| {
+    ///     if ack.is_wanted() {
+    ///         let report = (1..=3).sum::<u32>(); // is only worked out for who asks
+    ///         let _ = ack.send(report);
+    ///     }
+    /// });
+    ///
+    /// let client = TestClient::connect(&io).await;
+    /// assert_eq!(client.emit_with_ack::<u32>("report", ()).await, 6);
+    /// # }
+    /// ```
     pub fn is_wanted(&self) -> bool {
         self.slot.is_some()
     }
@@ -53,6 +70,20 @@ impl Ack {
     /// # Errors
     ///
     /// [`EmitError::Closed`] when the connection is closed, [`EmitError::Encode`] when `args` cannot be written.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on("divide", async |Data((a, b)): Data<(u32, u32)>, ack: Ack| {
+    ///     let _ = ack.send((a / b, a % b)); // two arguments
+    /// });
+    ///
+    /// let client = TestClient::connect(&io).await;
+    /// assert_eq!(client.emit_with_ack::<(u32, u32)>("divide", (7, 2)).await, (3, 1));
+    /// # }
+    /// ```
     pub fn send(&self, args: impl Serialize) -> Result<(), EmitError> {
         match self.slot.as_ref().filter(|slot| slot.take()) {
             Some(slot) => self.socket.send_ack_args(slot.id, &args),
@@ -167,6 +198,20 @@ pub struct BroadcastAcks<R> {
 }
 
 /// One client's answer to a broadcast.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut ana = TestClient::connect(&io).await;
+/// let mut answers = io.emit_with_ack::<String>("name?", ());
+/// ana.expect_event("name?").await.answer("Ana");
+/// let answer = answers.next().await.unwrap();
+/// assert_eq!(answer.id.as_deref(), Some(ana.id()));
+/// assert_eq!(answer.value.unwrap(), "Ana");
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Answer<R> {
@@ -208,6 +253,19 @@ pub struct Acks<R> {
 }
 
 /// Not every client answered a broadcast in time. The text is the reference server's.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let _silent = TestClient::connect(&io).await;
+/// # let patience = std::time::Duration::from_millis(10);
+/// let votes = io.timeout(patience).emit_with_ack::<u32>("vote", ()).await.unwrap();
+/// let error = votes.complete().unwrap_err();
+/// assert_eq!((error.acks.answers.len(), error.acks.missing), (0, 1));
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("operation has timed out")]
 pub struct AcksMissing<R> {
@@ -226,6 +284,18 @@ impl<R> Acks<R> {
     /// # Errors
     ///
     /// [`AcksMissing`], with the answers that came.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut ana = TestClient::connect(&io).await;
+    /// let votes = io.emit_with_ack::<u32>("vote", ());
+    /// ana.expect_event("vote").await.answer(1);
+    /// assert_eq!(votes.await.unwrap().complete().unwrap(), [1]);
+    /// # }
+    /// ```
     pub fn complete(self) -> Result<Vec<R>, AcksMissing<R>> {
         if self.is_complete() { Ok(self.answers) } else { Err(AcksMissing { acks: self }) }
     }
@@ -237,6 +307,24 @@ impl<R: DeserializeOwned> BroadcastAcks<R> {
     }
 
     /// The next answer. Once all have come, or the time is over, those that did not answer; then `None`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (mut ana, bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let patience = std::time::Duration::from_millis(50);
+    /// let mut answers = io.timeout(patience).emit_with_ack::<u32>("vote", ());
+    /// ana.expect_event("vote").await.answer(1);
+    /// assert_eq!(answers.next().await.unwrap().value.unwrap(), 1);
+    ///
+    /// let missing = answers.next().await.unwrap();
+    /// assert_eq!(missing.id.as_deref(), Some(bob.id()));
+    /// assert!(matches!(missing.value, Err(AckError::Timeout)));
+    /// assert!(answers.next().await.is_none());
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<Answer<R>> {
         std::future::poll_fn(|cx| self.poll_answer(cx)).await
     }

@@ -233,6 +233,13 @@ impl Broadcast {
     }
 
     /// Whether the packet may be compressed where compression is on.
+    ///
+    /// ```
+    /// # let io = socketio_server::Server::new();
+    /// # let jpeg = socketio_server::Bytes::new();
+    /// io.to("gallery").compress(false).emit("photo", jpeg)?; // It is compressed already.
+    /// # Ok::<_, socketio_server::EmitError>(())
+    /// ```
     pub fn compress(&self, compress: bool) -> Self {
         self.clone().with(|target| target.compress = Some(compress))
     }
@@ -303,6 +310,19 @@ impl Broadcast {
     /// # Errors
     ///
     /// As [`emit`](Broadcast::emit).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut ana = TestClient::connect(&io).await;
+    /// let tick = io.encode("tick", 1).unwrap();
+    /// io.to(ana.id()).emit_encoded(&tick).unwrap();
+    /// io.except("muted").volatile().emit_encoded(&tick).unwrap();
+    /// assert_eq!(ana.expect::<u32>("tick").await, 1);
+    /// # }
+    /// ```
     pub fn emit_encoded(&self, packet: &Outgoing) -> Result<Emitted, EmitError> {
         self.each(|namespace| {
             let packet = packet.within(namespace.parser(), namespace.name())?;
@@ -332,6 +352,20 @@ impl Broadcast {
     /// [`timeout`](Broadcast::timeout) is over. Clients that leave are not waited for.
     ///
     /// Await it for all answers, or take them one by one with [`BroadcastAcks::next`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut ana = TestClient::connect(&io).await;
+    /// # io.local_socket(ana.id()).unwrap().join("players");
+    /// let moves = io.to("players").emit_with_ack::<String>("your move", ());
+    /// ana.expect_event("your move").await.answer("e4");
+    /// let moves = moves.await.unwrap();
+    /// assert_eq!((moves.answers, moves.missing), (vec!["e4".to_owned()], 0));
+    /// # }
+    /// ```
     pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> BroadcastAcks<R> {
         BroadcastAcks::new(check_name(event).and_then(|()| {
             let args = Args::new_event(event, &args)?;

@@ -16,6 +16,22 @@ use crate::handler::Load;
 use crate::server::Server;
 
 /// The end of a server, which begins when this is awaited; see [`Server::drain`].
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// use std::time::Duration;
+///
+/// let drain = io.drain(Duration::from_secs(1)).notify("restart", ()); // nothing ends yet
+/// assert!(!io.is_draining());
+/// drain.await;
+/// client.expect::<()>("restart").await;
+/// assert_eq!(client.disconnected().await, "transport close");
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing ends until it is awaited"]
 pub struct Drain {
@@ -50,6 +66,18 @@ impl Server {
 
     /// Whether the server takes no new clients any more, since [`drain`](Server::drain) was awaited or
     /// [`close`](Server::close) was called: the answer for a readiness probe.
+    ///
+    /// ```
+    /// use axum::{Router, http::StatusCode, routing::get};
+    /// use socketio_server::Server;
+    ///
+    /// fn app(io: Server) -> Router {
+    ///     let probe = io.clone();
+    ///     let ready = async move || if probe.is_draining() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    ///     Router::new().route("/ready", get(ready)).layer(io.layer())
+    /// }
+    /// # app(Server::new());
+    /// ```
     pub fn is_draining(&self) -> bool {
         self.engine().is_draining()
     }

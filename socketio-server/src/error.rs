@@ -95,6 +95,16 @@ pub enum AckError {
 }
 
 /// Why a question to the servers of a cluster has no answer.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// let asked = io.server_side_emit_with_ack::<u32>("connection", ()).await;
+/// assert!(matches!(asked, Err(RequestError::Reserved(name)) if name == "connection"));
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -143,6 +153,18 @@ impl ConnectError {
     }
 
     /// Adds what the client's `connect_error` event shows as `err.data`. Data that cannot be written is left out.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.middleware(async |_: Socket| Err(ConnectError::new("full").data(serde_json::json!({ "retry": 60 }))));
+    ///
+    /// let refused = TestClient::to(&io).try_connect().await.unwrap_err();
+    /// assert_eq!(refused.data.unwrap().get("retry"), Some(&Value::from(60)));
+    /// # }
+    /// ```
     #[must_use]
     pub fn data(mut self, data: impl Serialize) -> Self {
         self.data = Args::new_single(&data).ok();
@@ -328,6 +350,25 @@ impl std::fmt::Display for DisconnectReason {
 }
 
 /// What went wrong in a handler; see [`Server::on_error`](crate::Server::on_error).
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use std::sync::{Arc, Mutex};
+///
+/// let errors = Arc::new(Mutex::new(Vec::new()));
+/// # let log = errors.clone();
+/// io.on_error(move |error: HandlerError| log.lock().unwrap().push((error.event, error.kind.to_string())));
+/// io.on("number", async |Data(_): Data<u32>| "thanks");
+///
+/// let client = TestClient::connect(&io).await;
+/// client.emit_with_ack::<serde_json::Value>("number", "seven").await;
+/// let (event, text) = errors.lock().unwrap().remove(0);
+/// assert!(event == "number" && text.contains("does not fit"), "{text}");
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct HandlerError {
@@ -342,6 +383,18 @@ pub struct HandlerError {
 }
 
 /// How a handler failed.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.on_error(|error: HandlerError| match &error.kind {
+///     HandlerErrorKind::Panic(text) => eprintln!("a fault of ours in {}: {text}", error.event),
+///     other => eprintln!("{}: {other}", error.event),
+/// });
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandlerErrorKind {

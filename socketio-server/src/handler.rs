@@ -199,6 +199,21 @@ impl<T: DeserializeOwned> FromEvent for Data<T> {
 }
 
 /// The event as it came: its name, and arguments that nobody has parsed.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.on_any(async |event: Event| println!("{} with {:?}", event.name(), event.args()));
+/// io.on("relay", async |socket: Socket, event: Event| {
+///     socket.broadcast().emit("relayed", event.args()).map(drop) // as it came, attachments included
+/// });
+/// # let (ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+/// ana.emit("relay", ("a", 1));
+/// assert_eq!(bob.expect::<(String, u32)>("relayed").await, ("a".to_owned(), 1));
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Event {
     args: Args,

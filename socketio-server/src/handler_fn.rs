@@ -12,6 +12,13 @@ use crate::reply::Reply;
 use crate::server_event::{FromServerEvent, ServerEventContext, ServerEventHandler};
 
 /// A function of up to six parameters, given as a tuple.
+///
+/// ```
+/// use socketio_server::HandlerFn;
+///
+/// let sum = |a: u32, b: u32| a + b;
+/// assert_eq!(HandlerFn::call_with(sum, (1, 2)), 3);
+/// ```
 pub trait HandlerFn<Args> {
     /// What it returns: of an async function its work.
     type Output;
@@ -21,6 +28,12 @@ pub trait HandlerFn<Args> {
 }
 
 /// The work of an async function, whatever it comes to.
+///
+/// ```
+/// fn fits(_: impl socketio_server::Async) {}
+///
+/// fits(async { 7 });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "an event handler is async, and this returns `{Self}`",
     label = "write `async |..| {{ .. }}`, or an `async fn`"
@@ -31,6 +44,17 @@ pub trait Async: Future {}
 impl<Work: Future> Async for Work {}
 
 /// All parameters of a handler, taken out of an event of a client.
+///
+/// What a handler may take together:
+///
+/// ```
+/// use socketio_server::{Ack, Data, FromEventArgs, Socket};
+///
+/// fn fits<Args: FromEventArgs>() {}
+///
+/// fits::<()>(); // async || { .. }
+/// fits::<(Socket, Data<(String, u32)>, Ack)>(); // async |socket: Socket, Data((name, points)): Data<(String, u32)>, ack: Ack| { .. }
+/// ```
 pub trait FromEventArgs: Sized {
     /// Takes them in order; stops at the first that the event does not have.
     ///
@@ -41,6 +65,14 @@ pub trait FromEventArgs: Sized {
 }
 
 /// All parameters of a handler, taken out of an event of another server.
+///
+/// ```
+/// use socketio_server::{Data, FromServerEventArgs, Namespace, ServerAnswer};
+///
+/// fn fits<Args: FromServerEventArgs>() {}
+///
+/// fits::<(Namespace, Data<String>, ServerAnswer)>();
+/// ```
 pub trait FromServerEventArgs: Sized {
     /// Takes them in order; stops at the first that the event does not have.
     ///

@@ -47,6 +47,20 @@ impl Handlers {
 
 /// Tells one registered handler from all others: what
 /// [`add_listener`](crate::Socket::add_listener) returns and [`remove_listener`](crate::Socket::remove_listener) takes.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// let first = io.add_listener("tick", async || 1);
+/// io.on("tick", async || 2);
+/// io.remove_listener(first);
+///
+/// let client = TestClient::connect(&io).await;
+/// assert_eq!(client.emit_with_ack::<u32>("tick", ()).await, 2);
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenerId(u64);
 

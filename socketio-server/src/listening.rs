@@ -28,6 +28,20 @@ impl Socket {
     }
 
     /// Takes one handler of this socket away. Returns whether it was there.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// let once = socket.add_listener("tick", async || 1);
+    /// assert!(socket.remove_listener(once));
+    /// let answer: Option<u32> = client.try_emit_with_ack("tick", (), std::time::Duration::from_millis(10)).await;
+    /// assert_eq!(answer, None);
+    /// # }
+    /// ```
     #[doc(alias = "removeListener")]
     pub fn remove_listener(&self, listener: ListenerId) -> bool {
         self.listeners().as_mut().is_some_and(|listeners| listeners.remove(listener))
@@ -146,6 +160,18 @@ impl Socket {
     }
 
     /// As [`on_any`](Socket::on_any), ahead of those that are there.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_connection(async |socket: Socket| {
+    ///     socket.on_any(async |event: Event| println!("second: {}", event.name()));
+    ///     socket.prepend_any(async |event: Event| println!("first: {}", event.name()));
+    /// });
+    /// # }
+    /// ```
     #[doc(alias = "prependAny")]
     pub fn prepend_any<M>(&self, handler: impl Handler<M>) -> &Self {
         self.listeners().get_or_insert_default().prepend_any(erase(handler));
@@ -153,6 +179,18 @@ impl Socket {
     }
 
     /// Removes this socket's handlers of every event; those of single events stay.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_connection(async |socket: Socket| {
+    ///     socket.on_any(async |event: Event| println!("{}", event.name()));
+    ///     socket.once("enough", async |socket: Socket| { socket.off_any(); });
+    /// });
+    /// # }
+    /// ```
     #[doc(alias = "offAny")]
     pub fn off_any(&self) -> &Self {
         if let Some(listeners) = self.listeners().as_mut() {
@@ -183,6 +221,19 @@ impl Socket {
     }
 
     /// As [`on_any_outgoing`](Socket::on_any_outgoing), ahead of those that are there.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.on_any_outgoing(|_, event| println!("second: {}", event.name()));
+    /// socket.prepend_any_outgoing(|_, event| println!("first: {}", event.name()));
+    /// socket.emit("hello", ()).unwrap();
+    /// # }
+    /// ```
     #[doc(alias = "prependAnyOutgoing")]
     pub fn prepend_any_outgoing(&self, handler: impl Fn(&Socket, &Event) + Send + Sync + 'static) -> ListenerId {
         let id = ListenerId::new();

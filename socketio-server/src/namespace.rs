@@ -130,6 +130,17 @@ impl Namespace {
     }
 
     /// What knows its rooms, and the other servers.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let client = TestClient::connect(&io).await;
+    /// assert!(io.adapter().local().has_room(client.id()));
+    /// assert_eq!(io.adapter().server_count().await.unwrap(), 1);
+    /// # }
+    /// ```
     pub fn adapter(&self) -> &Arc<dyn Adapter> {
         self.0.adapter.get().expect("set when the namespace was made")
     }
@@ -232,12 +243,33 @@ impl Namespace {
     }
 
     /// Takes one handler away. Returns whether it was there.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let listener = io.add_listener("tick", async || 1);
+    /// assert!(io.remove_listener(listener));
+    /// assert!(!io.remove_listener(listener), "it is gone");
+    /// # }
+    /// ```
     #[doc(alias = "removeListener")]
     pub fn remove_listener(&self, listener: ListenerId) -> bool {
         self.write().listeners.remove(listener)
     }
 
     /// As [`on_any`](Namespace::on_any), ahead of those that are there.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_any(async |event: Event| println!("second: {}", event.name()));
+    /// io.prepend_any(async |event: Event| println!("first: {}", event.name()));
+    /// # }
+    /// ```
     #[doc(alias = "prependAny")]
     pub fn prepend_any<M>(&self, handler: impl Handler<M>) -> &Self {
         self.write().listeners.prepend_any(erase(handler));
@@ -245,6 +277,16 @@ impl Namespace {
     }
 
     /// Removes the namespace's handlers of every event.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on_any(async |event: Event| println!("{}", event.name()));
+    /// io.off_any(); // those of `on` stay
+    /// # }
+    /// ```
     #[doc(alias = "offAny")]
     pub fn off_any(&self) -> &Self {
         self.write().listeners.off_any();

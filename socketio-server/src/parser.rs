@@ -58,6 +58,16 @@ impl Eq for Parser {}
 
 impl Parser {
     /// The application's own.
+    ///
+    /// See [`PacketParser`], whose example is a whole parser.
+    ///
+    /// ```
+    /// use socketio_server::parser::{PacketParser, Parser};
+    ///
+    /// fn agreed(parser: impl PacketParser) -> Parser {
+    ///     Parser::custom(parser)
+    /// }
+    /// ```
     pub fn custom(parser: impl PacketParser) -> Self {
         Parser::Custom(Arc::new(parser))
     }

@@ -87,6 +87,23 @@ impl crate::Server {
 }
 
 /// A client's wish to enter a namespace; see [`Server::of_matching_async`](crate::Server::of_matching_async).
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// let is_game = |name: &str| name.starts_with("/game-");
+/// io.of_matching_async(is_game, async |request: NamespaceRequest| {
+///     let auth = request.handshake().auth::<serde_json::Value>();
+///     request.name().starts_with("/game-") && auth.is_ok_and(|auth| auth["player"] == true)
+/// });
+///
+/// let enter = |auth| TestClient::to(&io).namespace("/game-7").auth(auth);
+/// assert!(enter(serde_json::json!({ "player": true })).try_connect().await.is_ok());
+/// assert!(enter(serde_json::json!({})).try_connect().await.is_err());
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct NamespaceRequest {
     name: ByteString,
@@ -206,6 +223,20 @@ impl NamespacePattern {
     /// # Errors
     ///
     /// As [`Broadcast::emit`], the last one that occurred.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let games = io.of_matching(|name| name.starts_with("/game-"));
+    /// # let enter = async |name: &str| TestClient::to(&io).namespace(name).connect().await;
+    /// let (mut one, mut two) = (enter("/game-1").await, enter("/game-2").await);
+    /// games.emit("pause", "a minute").unwrap(); // in both
+    /// assert_eq!(one.expect::<String>("pause").await, "a minute");
+    /// assert_eq!(two.expect::<String>("pause").await, "a minute");
+    /// # }
+    /// ```
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
         self.everyone().emit(event, args)
     }
@@ -221,11 +252,37 @@ impl NamespacePattern {
     }
 
     /// Sends `event` to every socket and collects the answers; see [`Broadcast::emit_with_ack`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let games = io.of_matching(|name| name.starts_with("/game-"));
+    /// # let mut client = TestClient::to(&io).namespace("/game-1").connect().await;
+    /// let votes = games.emit_with_ack::<bool>("another round?", ());
+    /// client.expect_event("another round?").await.answer(true);
+    /// assert_eq!(votes.await.unwrap().answers, [true]);
+    /// # }
+    /// ```
     pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> BroadcastAcks<R> {
         self.everyone().emit_with_ack(event, args)
     }
 
     /// The sockets of a room, or of any of several, in each namespace; see [`Broadcast::to`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let games = io.of_matching(|name| name.starts_with("/game-"));
+    /// games.on_connection(async |socket: Socket| socket.join("players"));
+    /// let mut client = TestClient::to(&io).namespace("/game-1").connect().await;
+    /// games.to("players").except("out").emit("deal", 3).unwrap(); // in each game
+    /// assert_eq!(client.expect::<u32>("deal").await, 3);
+    /// # }
+    /// ```
     #[doc(alias = "in")]
     pub fn to(&self, rooms: impl IntoRooms) -> Broadcast {
         self.everyone().to(rooms)
@@ -267,6 +324,18 @@ impl NamespacePattern {
     /// # Errors
     ///
     /// As [`Broadcast::fetch_sockets`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let games = io.of_matching(|name| name.starts_with("/game-"));
+    /// # let enter = async |name: &str| TestClient::to(&io).namespace(name).connect().await;
+    /// let _players = (enter("/game-1").await, enter("/game-2").await);
+    /// assert_eq!(games.fetch_sockets().await.unwrap().len(), 2);
+    /// # }
+    /// ```
     pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocketHandle>, BusError> {
         self.everyone().fetch_sockets().await
     }
@@ -294,6 +363,18 @@ impl NamespacePattern {
     /// # Errors
     ///
     /// As [`Broadcast::sockets_join`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let games = io.of_matching(|name| name.starts_with("/game-"));
+    /// let mut client = TestClient::to(&io).namespace("/game-1").connect().await;
+    /// games.disconnect_sockets(false).unwrap();
+    /// assert_eq!(client.disconnected().await, "io server disconnect");
+    /// # }
+    /// ```
     pub fn disconnect_sockets(&self, close: bool) -> Result<Emitted, EmitError> {
         self.everyone().disconnect_sockets(close)
     }
@@ -333,6 +414,21 @@ impl NamespacePattern {
     }
 
     /// As [`Namespace::on_connection`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let games = io.of_matching(|name| name.starts_with("/game-"));
+    /// games.on_connection(async |socket: Socket| {
+    ///     let _ = socket.emit("welcome", socket.namespace().name());
+    /// });
+    ///
+    /// let mut client = TestClient::to(&io).namespace("/game-1").connect().await;
+    /// assert_eq!(client.expect::<String>("welcome").await, "/game-1");
+    /// # }
+    /// ```
     pub fn on_connection<F, Fut>(&self, handler: F) -> &Self
     where
         F: FnOnce(Socket) -> Fut + Clone + Send + Sync + 'static,
@@ -343,6 +439,23 @@ impl NamespacePattern {
     }
 
     /// As [`Namespace::on`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let games = io.of_matching(|name| name.starts_with("/game-"));
+    /// games.on("move", async |socket: Socket, Data(to): Data<String>| {
+    ///     socket.broadcast().emit("moved", &to).map(drop) // to those of the same game
+    /// });
+    ///
+    /// # let enter = async |name: &str| TestClient::to(&io).namespace(name).connect().await;
+    /// let (ana, mut bob) = (enter("/game-1").await, enter("/game-1").await);
+    /// ana.emit("move", "e4");
+    /// assert_eq!(bob.expect::<String>("moved").await, "e4");
+    /// # }
+    /// ```
     pub fn on<M>(&self, event: &str, handler: impl Handler<M>) -> &Self {
         self.write().listeners.on(event, erase(handler), false);
         self
@@ -418,6 +531,23 @@ impl NamespacePattern {
     }
 
     /// As [`Namespace::middleware`]. It can look at the name: `socket.namespace().name()`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let games = io.of_matching(|name| name.starts_with("/game-"));
+    /// games.middleware(async |socket: Socket| match &**socket.namespace().name() {
+    ///     "/game-1" => Ok(()),
+    ///     _ => Err(ConnectError::new("this game has ended")),
+    /// });
+    ///
+    /// let enter = |name| TestClient::to(&io).namespace(name);
+    /// assert!(enter("/game-1").try_connect().await.is_ok());
+    /// assert_eq!(enter("/game-2").try_connect().await.unwrap_err().message, "this game has ended");
+    /// # }
+    /// ```
     #[doc(alias = "use")]
     pub fn middleware<F, Fut>(&self, middleware: F) -> &Self
     where

@@ -77,6 +77,22 @@ impl RemoteSocketHandle {
     /// # Errors
     ///
     /// When that is no `T`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// #[derive(serde::Serialize, serde::Deserialize, PartialEq, Debug)]
+    /// struct User { name: String }
+    ///
+    /// socket.set_data(User { name: "Ana".into() });
+    /// let found = &io.fetch_sockets().await.unwrap()[0];
+    /// assert_eq!(found.data::<User>().unwrap().name, "Ana");
+    /// # }
+    /// ```
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
         let args = Args::new_single(&self.socket.data).unwrap_or_else(|_| Args::none());
         args.value().map(|value| value.expect("a single value was written"))
@@ -103,6 +119,19 @@ impl RemoteSocketHandle {
     /// # Errors
     ///
     /// As [`Broadcast::emit`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// for socket in io.fetch_sockets().await.unwrap() {
+    ///     socket.emit("seat", socket.id()).unwrap(); // to each its own
+    /// }
+    /// assert_eq!(client.expect::<String>("seat").await, client.id());
+    /// # }
+    /// ```
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
         self.target().emit(event, args)
     }
@@ -112,6 +141,19 @@ impl RemoteSocketHandle {
     /// # Errors
     ///
     /// [`AckError::Timeout`] when it does not, or was gone already; [`AckError::Disconnected`] when it leaves meanwhile.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// let found = io.fetch_sockets().await.unwrap().received.remove(0);
+    /// let name = tokio::spawn(async move { found.emit_with_ack::<String>("name?", ()).await });
+    /// client.expect_event("name?").await.answer("Ana");
+    /// assert_eq!(name.await.unwrap().unwrap(), "Ana");
+    /// # }
+    /// ```
     pub async fn emit_with_ack<R>(&self, event: &str, args: impl Serialize) -> Result<R, AckError>
     where
         R: DeserializeOwned + Send + 'static,
@@ -160,6 +202,19 @@ impl RemoteSocketHandle {
     /// # Errors
     ///
     /// As [`Broadcast::sockets_join`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let client = TestClient::connect(&io).await;
+    /// for (n, socket) in io.fetch_sockets().await.unwrap().into_iter().enumerate() {
+    ///     socket.join(if n % 2 == 0 { "red" } else { "blue" }).unwrap();
+    /// }
+    /// assert_eq!(io.to("red").count().await.unwrap().total(), 1);
+    /// # }
+    /// ```
     pub fn join(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
         self.target().sockets_join(rooms)
     }
@@ -169,6 +224,19 @@ impl RemoteSocketHandle {
     /// # Errors
     ///
     /// As [`Broadcast::sockets_join`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.join("red");
+    /// io.fetch_sockets().await.unwrap()[0].leave("red").unwrap();
+    /// assert_eq!(socket.rooms(), [client.id()]);
+    /// # }
+    /// ```
     pub fn leave(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
         self.target().sockets_leave(rooms)
     }

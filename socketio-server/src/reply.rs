@@ -6,6 +6,34 @@
 use serde::ser::{Impossible, Serialize, Serializer};
 
 /// To whom a handler's return value goes: the client or the server whose event it was.
+///
+/// An answer of an application's own:
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// struct Verdict(Result<u32, u8>);
+/// struct OfVerdict;
+///
+/// impl Reply<OfVerdict> for Verdict {
+///     fn reply(self, to: &impl ReplyTo) {
+///         match self.0 {
+///             Ok(points) => to.answer(&points),
+///             Err(code) => to.fail_with(&format!("code {code}")), // `on_error` hears of it
+///         }
+///     }
+/// }
+///
+/// io.on("judge", async |Data(points): Data<u32>| Verdict(if points < 10 { Ok(points) } else { Err(7) }));
+///
+/// let client = TestClient::connect(&io).await;
+/// assert_eq!(client.emit_with_ack::<u32>("judge", 3).await, 3);
+/// let failed: serde_json::Value = client.emit_with_ack("judge", 30).await;
+/// assert_eq!(failed["error"], "code 7");
+/// # }
+/// ```
 pub trait ReplyTo {
     /// Answers, if an answer is wanted and none was given.
     fn answer<T: Serialize + ?Sized>(&self, value: &T);
@@ -54,14 +82,45 @@ pub trait Reply<Kind>: Send {
 }
 
 /// A value, or a `Result` that serde can write.
+///
+/// ```
+/// fn kind<Kind>(_: impl socketio_server::Reply<Kind>) -> &'static str {
+///     std::any::type_name::<Kind>()
+/// }
+///
+/// assert!(kind("text").ends_with("Plain"));
+/// assert!(kind(Ok::<u32, String>(7)).ends_with("Plain"), "text can be written");
+/// ```
 #[derive(Debug)]
 pub struct Plain;
 
 /// A `Result` with an error type.
+///
+/// ```
+/// fn kind<Kind>(_: impl socketio_server::Reply<Kind>) -> &'static str {
+///     std::any::type_name::<Kind>()
+/// }
+///
+/// assert!(kind("7".parse::<u32>()).ends_with("Fallible"));
+/// ```
 #[derive(Debug)]
 pub struct Fallible;
 
 /// A `Result` with a boxed error, such as `Box<dyn Error + Send + Sync>` or `anyhow::Error`.
+///
+/// ```
+/// use std::error::Error;
+///
+/// fn kind<Kind>(_: impl socketio_server::Reply<Kind>) -> &'static str {
+///     std::any::type_name::<Kind>()
+/// }
+///
+/// fn load() -> Result<u32, Box<dyn Error + Send + Sync>> {
+///     Ok("7".parse()?)
+/// }
+///
+/// assert!(kind(load()).ends_with("Boxed"));
+/// ```
 #[derive(Debug)]
 pub struct Boxed;
 

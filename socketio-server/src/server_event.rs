@@ -54,6 +54,19 @@ impl ServerAnswer {
 }
 
 /// One event of another server, on its way to a handler. Cheap to clone.
+///
+/// ```
+/// use socketio_server::{FromServerEvent, HandlerErrorKind, ServerEventContext};
+///
+/// /// How many arguments the event has.
+/// struct Count(usize);
+///
+/// impl FromServerEvent for Count {
+///     fn from_server_event(context: &ServerEventContext) -> Result<Self, HandlerErrorKind> {
+///         Ok(Count(context.args().to_values()?.len()))
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ServerEventContext {
     namespace: Namespace,
@@ -107,6 +120,21 @@ impl ReplyTo for ServerEventContext {
 }
 
 /// Something that a handler of other servers' events can take: made from the event.
+///
+/// ```
+/// use socketio_server::{FromServerEvent, HandlerErrorKind, Server, ServerEventContext};
+///
+/// /// The namespace's name, as handlers want it.
+/// struct Place(String);
+///
+/// impl FromServerEvent for Place {
+///     fn from_server_event(context: &ServerEventContext) -> Result<Self, HandlerErrorKind> {
+///         Ok(Place(context.namespace().name().to_string()))
+///     }
+/// }
+///
+/// Server::new().on_server_event("reload", async |Place(name): Place| println!("{name} is loaded again"));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a handler of other servers' events cannot take `{Self}`",
     note = "it can take `Data<T>` (the arguments), `Event`, `State<T>`, `ServerAnswer` and `Namespace`; there is no socket",
@@ -155,6 +183,17 @@ impl FromServerEvent for Namespace {
 ///
 /// It takes up to six [`FromServerEvent`] values and returns a [`Reply`](crate::Reply), which answers the other server if it asked.
 /// It is cloned for each event.
+///
+/// ```
+/// use socketio_server::{Data, Namespace, Server};
+///
+/// async fn reload(namespace: Namespace, Data(key): Data<String>) -> bool {
+///     println!("{key} in {}", namespace.name());
+///     true // answers the server that asked
+/// }
+///
+/// Server::new().on_server_event("reload", reload);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler of other servers' events",
     label = "this cannot be called with what an event of another server has",

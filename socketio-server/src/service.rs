@@ -58,6 +58,13 @@ impl Engine {
 }
 
 /// Puts a [`Server`] or an [`Engine`] in front of a service; see [`Server::layer`].
+///
+/// ```
+/// use socketio_server::{Server, SocketIoLayer};
+///
+/// let layer: SocketIoLayer = Server::new().layer();
+/// let app: axum::Router = axum::Router::new().route("/", axum::routing::get(async || "hello")).layer(layer);
+/// ```
 #[derive(Debug, Clone)]
 pub struct SocketIoLayer {
     engine: Engine,
@@ -74,6 +81,18 @@ impl<S> Layer<S> for SocketIoLayer {
 }
 
 /// A [`Server`] or an [`Engine`] in front of a service; see [`Server::service`] and [`Server::layer`].
+///
+/// ```
+/// use axum::http::Request;
+/// use socketio_server::{Server, engine::Body};
+/// use tower_service::Service;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let mut service = Server::new().service();
+/// let handshake = Request::get("/socket.io/?EIO=4&transport=polling").body(Body::default()).unwrap();
+/// assert_eq!(service.call(handshake).await.unwrap().status(), 200);
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SocketIoService<S> {
     layer: SocketIoLayer,
@@ -136,6 +155,19 @@ fn client_file<B>(_: &Server, _: &Request<B>) -> Option<Response<Body>> {
 }
 
 /// Answers everything with 404.
+///
+/// ```
+/// use axum::http::Request;
+/// use socketio_server::{NotFound, Server, engine::Body};
+/// use tower_layer::Layer;
+/// use tower_service::Service;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let mut service = Server::new().layer().layer(NotFound); // nothing but Socket.IO
+/// let answer = service.call(Request::get("/").body(Body::default()).unwrap()).await.unwrap();
+/// assert_eq!(answer.status(), 404);
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct NotFound;
 

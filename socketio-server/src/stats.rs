@@ -105,6 +105,18 @@ impl Counts {
 }
 
 /// What a server has counted since it was made, and how it is at this moment.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let client = TestClient::connect(&io).await;
+/// let stats = io.stats();
+/// assert_eq!((stats.sockets, stats.connections.web_socket), (1, 1));
+/// assert!(stats.closed.iter().all(|(_reason, count)| *count == 0));
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -169,6 +181,19 @@ pub struct Stats {
 }
 
 /// A number for each transport.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use socketio_server::engine::TransportKind;
+///
+/// let client = TestClient::to(&io).transport(TransportKind::Polling).connect().await;
+/// let opened = io.stats().opened;
+/// assert_eq!((opened.polling, opened.web_socket), (1, 0));
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ByTransport<T> {

@@ -56,6 +56,17 @@ use crate::Server;
 use crate::engine::{Engine, EngineConfig, TransportKind};
 
 /// A UDP port for WebTransport.
+///
+/// ```no_run
+/// use socketio_server::{Server, webtransport::{Certificate, Listener}};
+///
+/// # async fn example(io: Server) -> std::io::Result<()> {
+/// // The port is taken before anybody is told of it.
+/// let listener = Listener::bind("0.0.0.0:3000", Certificate::from_pem_files("cert.pem", "key.pem")?).await?;
+/// println!("listening on {}", listener.local_addr()?);
+/// io.serve_webtransport(listener).await;
+/// # Ok(()) }
+/// ```
 pub struct Listener {
     endpoint: Endpoint<endpoint_side::Server>,
     certificate: Certificate,

@@ -7,6 +7,19 @@ use std::process::Command;
 
 use socketio_tests::{has_test, workspace};
 
+/// The crates whose documentation people read.
+const LIBRARIES: [&str; 6] = [
+    "socketio-client",
+    "socketio-emitter",
+    "socketio-protocol",
+    "socketio-redis-adapter",
+    "socketio-redis-client",
+    "socketio-server",
+];
+
+/// Modules that are hidden in the documentation: only our other crates use them.
+const HIDDEN: [&str; 2] = ["socketio-redis-client/src/backoff.rs", "socketio-redis-client/src/resp.rs"];
+
 /// The pages whose every promise names the tests that show it.
 const PROMISES: [&str; 2] = ["docs/reliability.md", "docs/threat-model.md"];
 
@@ -78,6 +91,31 @@ fn every_promise_names_tests_that_exist() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// That is what rustdoc counts, which does it only in a nightly: see CONTRIBUTING.md. What is `pub` can be reached, or the
+/// compiler warns.
+#[test]
+fn every_public_item_is_shown_by_an_example() {
+    let mut bare = Vec::new();
+    for source in LIBRARIES.iter().flat_map(|library| sources(&Path::new(library).join("src"))) {
+        if HIDDEN.iter().any(|hidden| source == Path::new(hidden)) {
+            continue;
+        }
+        let mut shown = false;
+        for line in read(&source).lines() {
+            if let Some(item) = line.strip_prefix("pub ") {
+                let words: Vec<_> =
+                    item.split(' ').filter(|word| !["async", "const", "unsafe"].contains(word)).collect();
+                if ["enum", "fn", "macro", "struct", "trait", "union"].contains(&words[0]) && !shown {
+                    bare.push(format!("{}: {line}", source.display()));
+                }
+            }
+            let is_about_next = ["///", "#[", " ", ")"].iter().any(|start| line.starts_with(start));
+            shown = is_about_next && (shown || line.starts_with("/// ```") || line == "#[doc(hidden)]");
+        }
+    }
+    assert!(bare.is_empty(), "no example shows\n{}", bare.join("\n"));
 }
 
 #[test]
@@ -156,6 +194,23 @@ fn pages() -> Vec<PathBuf> {
 
 fn read(page: &Path) -> String {
     fs::read_to_string(workspace().join(page)).unwrap_or_else(|error| panic!("{}: {error}", page.display()))
+}
+
+/// The Rust files below a folder, programs aside.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(workspace().join(folder)).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let (mut found, mut folders) = (Vec::new(), Vec::new());
+    for entry in entries.map(|entry| entry.expect("the folder can be listed")) {
+        let path = folder.join(entry.file_name());
+        if entry.path().is_dir() && entry.file_name() != "bin" {
+            folders.push(path);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found.extend(folders.iter().flat_map(|folder| sources(folder)));
+    found
 }
 
 /// The path that `link` means on `page`, without dots.

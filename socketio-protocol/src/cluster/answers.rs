@@ -4,6 +4,15 @@
 ///
 /// A short answer is never shown as whole: look at [`missing`](Answers::missing), or ask
 /// [`complete`](Answers::complete) to treat it as an error.
+///
+/// ```
+/// use socketio_protocol::cluster::Answers;
+///
+/// let counts = Answers { received: vec![3, 4], asked: 3, missing: 1 };
+/// assert_eq!(counts.total(), 7);
+/// assert_eq!(counts.len(), 2, "it is a list of what came");
+/// assert_eq!(counts.complete().unwrap_err().to_string(), "timeout reached: only 2 responses received out of 3");
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answers<T> {
     /// What came.
@@ -15,6 +24,13 @@ pub struct Answers<T> {
 }
 
 /// Not all servers answered in time.
+///
+/// ```
+/// use socketio_protocol::cluster::{Answers, MissingAnswers};
+///
+/// let answers = Answers { received: vec!["red"], asked: 2, missing: 1 };
+/// assert_eq!(answers.complete(), Err(MissingAnswers { received: 1, asked: 2 }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("timeout reached: only {received} responses received out of {asked}")]
 pub struct MissingAnswers {

@@ -35,6 +35,14 @@ mod kind {
 
 /// The sharded and the streams family have no such message: [`Message::AllRooms`], [`Message::Sockets`], and the
 /// one-socket requests of old classic versions.
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, sharded::{Channels, ClassicOnly, SubscriptionMode, encode}};
+///
+/// let all_rooms = Message::AllRooms { request: "1".into() };
+/// let (channels, mode) = (Channels::new("socket.io", "/"), SubscriptionMode::Dynamic);
+/// assert_eq!(encode(&channels, mode, "one", &all_rooms, &mut Vec::new()), Err(ClassicOnly));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this kind of message exists in the classic format only")]
 pub struct ClassicOnly;

@@ -13,6 +13,81 @@ use std::{
 use super::{Envelope, KeptSession, Message, Offset, Published};
 
 /// Carries messages between the servers of a cluster.
+///
+/// A cluster of the servers of one process, who share a `Bus` by [`Arc`]; what a carrier with a network adds is in the
+///
+/// docs of [`Channel`] and [`Inbox`].
+///
+/// ```
+/// use std::{future::{Future, ready}, pin::Pin, sync::{Arc, Mutex}};
+/// use socketio_protocol::cluster::*;
+///
+/// /// Who is there: the namespace, the server's id in it, and where its messages go.
+/// type Members = Arc<Mutex<Vec<(String, String, Arc<dyn Inbox>)>>>;
+///
+/// #[derive(Default)]
+/// struct OneProcess(Members);
+///
+/// struct Here { nsp: String, uid: String, members: Members }
+///
+/// impl Bus for OneProcess {
+///     fn open(&self, nsp: &str, inbox: Arc<dyn Inbox>) -> Arc<dyn Channel> {
+///         let mut members = self.0.lock().unwrap();
+///         let uid = members.len().to_string();
+///         members.push((nsp.to_owned(), uid.clone(), inbox));
+///         Arc::new(Here { nsp: nsp.to_owned(), uid, members: self.0.clone() })
+///     }
+/// }
+///
+/// impl Here {
+///     fn others(&self) -> Vec<Arc<dyn Inbox>> {
+///         let members = self.members.lock().unwrap();
+///         let others = members.iter().filter(|(nsp, uid, _)| *nsp == self.nsp && *uid != self.uid);
+///         others.map(|(_, _, inbox)| inbox.clone()).collect()
+///     }
+/// }
+///
+/// impl Channel for Here {
+///     fn uid(&self) -> &str {
+///         &self.uid
+///     }
+///
+///     fn publish(&self, message: &Message) -> Result<Published, BusError> {
+///         for inbox in self.others() {
+///             let (uid, nsp) = (Some(self.uid.clone()), self.nsp.clone());
+///             inbox.receive(Envelope { uid, nsp, message: message.clone() });
+///         }
+///         Ok(Published::settled(Ok(())))
+///     }
+///
+///     fn respond(&self, _requester: Option<&str>, message: &Message) -> Result<Published, BusError> {
+///         self.publish(message) // Who did not ask looks away.
+///     }
+///
+///     fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>> {
+///         Box::pin(ready(Ok(self.others().len() + 1)))
+///     }
+///
+///     fn ready(&self) -> Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + '_>> {
+///         Box::pin(ready(Ok(())))
+///     }
+///
+///     fn close(&self) {
+///         self.members.lock().unwrap().retain(|(_, uid, _)| *uid != self.uid);
+///     }
+/// }
+/// # struct Heard(Mutex<Vec<Envelope>>);
+/// # impl Inbox for Heard {
+/// #     fn receive(&self, envelope: Envelope) { self.0.lock().unwrap().push(envelope) }
+/// #     fn has_room(&self, _: &str) -> bool { true }
+/// #     fn status(&self, _: BusStatus) {}
+/// # }
+/// # let bus = OneProcess::default();
+/// # let (a, b) = (Arc::new(Heard(Mutex::default())), Arc::new(Heard(Mutex::default())));
+/// # let (channel, _other) = (bus.open("/", a.clone()), bus.open("/", b.clone()));
+/// # let _ = channel.publish(&Message::AllRooms { request: "1".into() }).unwrap();
+/// # assert_eq!((a.0.lock().unwrap().len(), b.0.lock().unwrap().len()), (0, 1));
+/// ```
 pub trait Bus: Send + Sync + 'static {
     /// Joins namespace `nsp`: subscribes, and brings what the others send to `inbox`.
     ///
@@ -27,6 +102,16 @@ pub trait Bus: Send + Sync + 'static {
 }
 
 /// How the links of a [`Bus`] are: those over which it sends, added up. And what went over them, or did not.
+///
+/// ```
+/// use socketio_protocol::cluster::BusStats;
+///
+/// fn is_healthy(bus: BusStats) -> bool {
+///     bus.links_down == 0 && bus.queued < 10_000
+/// }
+///
+/// assert!(is_healthy(BusStats { links_up: 2, ..BusStats::default() }));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BusStats {
     /// Links that work.
@@ -74,6 +159,17 @@ impl std::ops::Add for BusStats {
 }
 
 /// One namespace on the bus.
+///
+/// ```
+/// use socketio_protocol::cluster::{BusError, Channel, Flags, Message, Options};
+///
+/// /// Disconnects everybody but the sockets of `staff`, on the other servers.
+/// async fn clear(channel: &dyn Channel) -> Result<(), BusError> {
+///     channel.ready().await?;
+///     let options = Options { except: vec!["staff".into()], ..Options::default() };
+///     channel.publish(&Message::Disconnect { options, close: true })?.await
+/// }
+/// ```
 pub trait Channel: Send + Sync + 'static {
     /// This server's id in this namespace.
     fn uid(&self) -> &str;
@@ -119,6 +215,18 @@ pub trait Channel: Send + Sync + 'static {
 }
 
 /// What a carrier keeps of a namespace: its last entries, and what lost clients come back to.
+///
+/// ```
+/// use socketio_protocol::cluster::{BusError, Envelope, Log, Offset};
+///
+/// /// What a client missed that has seen all up to the offset it shows, if that is known.
+/// async fn missed(log: &dyn Log, shown: &str, now: Offset) -> Result<Option<Vec<(Offset, Envelope)>>, BusError> {
+///     match shown.parse() {
+///         Ok(seen) => log.between(seen, now).await,
+///         Err(_) => Ok(None),
+///     }
+/// }
+/// ```
 pub trait Log: Send + Sync + 'static {
     /// The entries after `from` up to `to`. `None` when it is not sure that these are all, since `from` is not there any
     /// more.
@@ -141,6 +249,46 @@ pub trait Log: Send + Sync + 'static {
 }
 
 /// Carries what servers say to each other about sessions of one another; see [`sessions`](super::sessions).
+///
+/// The servers of one process (nobody leaves):
+///
+/// ```
+/// use std::{future::ready, sync::{Arc, Mutex}};
+/// use socketio_protocol::cluster::{Answer, BusError, Hear, Heard, Notices, Published, SessionBus};
+///
+/// type Nodes = Arc<Mutex<Vec<(String, Arc<Hear>)>>>;
+///
+/// #[derive(Default)]
+/// struct OneProcess(Nodes);
+///
+/// impl SessionBus for OneProcess {
+///     fn open(&self, node: &str, hear: Hear) -> Box<dyn Notices> {
+///         self.0.lock().unwrap().push((node.to_owned(), Arc::new(hear)));
+///         Box::new(Here(self.0.clone()))
+///     }
+/// }
+///
+/// struct Here(Nodes);
+///
+/// impl Here {
+///     fn of(&self, recipient: Option<&str>) -> Vec<Arc<Hear>> {
+///         let nodes = self.0.lock().unwrap();
+///         let those = nodes.iter().filter(|(node, _)| recipient.is_none_or(|recipient| recipient == node));
+///         those.map(|(_, hear)| hear.clone()).collect()
+///     }
+/// }
+///
+/// impl Notices for Here {
+///     fn publish(&self, recipient: Option<&str>, notice: &[u8]) -> Result<Published, BusError> {
+///         self.of(recipient).iter().for_each(|hear| hear(Heard::Notice(notice)));
+///         Ok(Published::settled(Ok(())))
+///     }
+///
+///     fn listeners<'a>(&'a self, recipient: Option<&'a str>) -> Answer<'a, u64> {
+///         Box::pin(ready(Ok(self.of(recipient).len() as u64)))
+///     }
+/// }
+/// ```
 pub trait SessionBus: Send + Sync + 'static {
     /// Has `hear` told what is said to server `node`, or to all, for as long as the answer is kept. It must not block.
     fn open(&self, node: &str, hear: Hear) -> Box<dyn Notices>;
@@ -150,6 +298,16 @@ pub trait SessionBus: Send + Sync + 'static {
 pub type Hear = Box<dyn Fn(Heard<'_>) + Send + Sync>;
 
 /// What is heard on a [`SessionBus`].
+///
+/// ```
+/// use socketio_protocol::cluster::{Hear, Heard, sessions::Notice};
+///
+/// let hear: Hear = Box::new(|heard| match heard {
+///     Heard::Notice(bytes) => println!("{:?}", Notice::decode(bytes)),
+///     Heard::Missed => println!("sessions may have gone unheard of"),
+/// });
+/// hear(Heard::Missed);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub enum Heard<'a> {
     /// A notice.
@@ -159,6 +317,16 @@ pub enum Heard<'a> {
 }
 
 /// One server on a [`SessionBus`].
+///
+/// ```
+/// use socketio_protocol::cluster::{BusError, Notices, Published, sessions::{Notice, NoticeBody}};
+///
+/// /// Asks all servers who has a session.
+/// fn look_for(notices: &dyn Notices, sid: &str) -> Result<Published, BusError> {
+///     let body = NoticeBody::Ask { request: 1, sid: sid.into(), transport: "polling".into(), reads: true, more: true };
+///     notices.publish(None, &Notice { sender: "node-1".into(), recipient: None, body }.encode())
+/// }
+/// ```
 pub trait Notices: Send + Sync + 'static {
     /// Queues a notice for one server, or for all.
     ///
@@ -175,6 +343,31 @@ pub trait Notices: Send + Sync + 'static {
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BusError>> + Send + 'a>>;
 
 /// Where a channel brings what the others sent. Called from the bus's own task, in order: must not block.
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use socketio_protocol::cluster::{BusStatus, Envelope, Inbox, Message};
+///
+/// /// Counts what passes, as a monitor without sockets would.
+/// #[derive(Default)]
+/// struct Monitor { broadcasts: AtomicUsize }
+///
+/// impl Inbox for Monitor {
+///     fn receive(&self, envelope: Envelope) {
+///         if let Message::Broadcast { .. } = envelope.message {
+///             self.broadcasts.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+///
+///     fn has_room(&self, _room: &str) -> bool {
+///         true // It wants to see the broadcasts to every room.
+///     }
+///
+///     fn status(&self, status: BusStatus) {
+///         println!("{status:?}");
+///     }
+/// }
+/// ```
 pub trait Inbox: Send + Sync + 'static {
     /// One message of another server. Own messages and those of other namespaces do not come here.
     fn receive(&self, envelope: Envelope);
@@ -200,6 +393,20 @@ pub trait Inbox: Send + Sync + 'static {
 }
 
 /// What a bus tells about itself.
+///
+/// ```
+/// use socketio_protocol::cluster::BusStatus;
+///
+/// fn tell(status: &BusStatus) -> String {
+///     match status {
+///         BusStatus::Up => "the others are heard".into(),
+///         BusStatus::Gap { since, until, .. } => format!("maybe missed what was sent in {:?}", *until - *since),
+///         other => format!("{other:?}"),
+///     }
+/// }
+///
+/// assert_eq!(tell(&BusStatus::Up), "the others are heard");
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum BusStatus {
@@ -234,6 +441,16 @@ pub enum BusStatus {
 }
 
 /// Why the bus did not take or did not deliver a message.
+///
+/// ```
+/// use socketio_protocol::cluster::BusError;
+///
+/// fn is_worth_another_try(error: &BusError) -> bool {
+///     matches!(error, BusError::Full { .. } | BusError::Unreachable { .. } | BusError::Timeout { .. })
+/// }
+///
+/// assert!(!is_worth_another_try(&BusError::Closed));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusError {

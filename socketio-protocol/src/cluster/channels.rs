@@ -17,6 +17,16 @@ use std::borrow::Cow;
 pub const DEFAULT_PREFIX: &str = "socket.io";
 
 /// The channels of one namespace.
+///
+/// ```
+/// use socketio_protocol::cluster::classic::{Channels, DEFAULT_PREFIX, Room};
+///
+/// let channels = Channels::new(DEFAULT_PREFIX, "/chat");
+/// assert_eq!(channels.broadcast(Some("red")), "socket.io#/chat#red#");
+/// assert_eq!(channels.request(), "socket.io-request#/chat#");
+/// assert_eq!(channels.pattern(), "socket.io#/chat#*");
+/// assert_eq!(channels.room_of(b"socket.io#/chat#red#"), Some(Room::Named(b"red")));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channels {
     nsp: String,
@@ -109,6 +119,15 @@ impl Channels {
 }
 
 /// Which room a channel belongs to.
+///
+/// ```
+/// use socketio_protocol::cluster::classic::{Channels, Room};
+///
+/// let channels = Channels::new("socket.io", "/");
+/// assert_eq!(channels.room_of(b"socket.io#/#"), Some(Room::Any));
+/// assert_eq!(channels.room_of(b"socket.io#/#red#"), Some(Room::Named(b"red")));
+/// assert_eq!(channels.room_of(b"socket.io#/admin#"), None, "another namespace");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room<'a> {
     /// The channel is for any rooms; the message says which.

@@ -43,6 +43,15 @@ mod kind {
 ///
 /// Answers go to the channel that all servers read, as 8.3 does by default; to send one to a single server,
 /// publish the same bytes on [`Channels::response_to`].
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, classic::{Channels, encode}};
+///
+/// let (channels, mut out) = (Channels::new("socket.io", "/"), Vec::new());
+/// let channel = encode(&channels, "abcdef", &Message::AllRooms { request: "1".into() }, &mut out);
+/// assert_eq!(channel, "socket.io-request#/#");
+/// assert_eq!(out, br#"{"uid":"abcdef","requestId":"1","type":1}"#);
+/// ```
 pub fn encode<'a>(channels: &'a Channels, uid: &str, message: &Message, out: &mut Vec<u8>) -> Cow<'a, str> {
     let request = JsonRequest::from_sender(uid);
     match message {
@@ -110,6 +119,19 @@ pub fn encode<'a>(channels: &'a Channels, uid: &str, message: &Message, out: &mu
 /// # Errors
 ///
 /// When it is not a broadcast as any version writes it; it is to be ignored.
+///
+/// ```
+/// use socketio_protocol::{cluster::{Message, Options, classic::{Channels, decode_broadcast, encode}}, socket::Args};
+///
+/// let (channels, mut out) = (Channels::new("socket.io", "/"), Vec::new());
+/// let (args, options) = (Args::new_event("tick", &1)?, Options::default());
+/// encode(&channels, "abcdef", &Message::Broadcast { args: args.clone(), options, request: None }, &mut out);
+///
+/// let envelope = decode_broadcast(&channels, "another", &out)?.expect("it is for us");
+/// assert!(matches!(envelope.message, Message::Broadcast { args: read, .. } if read == args));
+/// assert!(decode_broadcast(&channels, "abcdef", &out)?.is_none(), "our own");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub fn decode_broadcast(channels: &Channels, own: &str, payload: &[u8]) -> Result<Option<Envelope>, MessageError> {
     let mut reader = Reader::new(payload);
     if reader.array()? != 3 {
@@ -135,6 +157,16 @@ pub fn decode_broadcast(channels: &Channels, own: &str, payload: &[u8]) -> Resul
 /// # Errors
 ///
 /// When it is not a request as versions 6.0 to 8.x write it; it is to be ignored.
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, classic::{Channels, decode_request}};
+///
+/// let request = br#"{"uid":"abcdef","requestId":"1","type":1}"#;
+/// let envelope = decode_request(&Channels::new("socket.io", "/"), "another", request)?.expect("it is for us");
+/// assert_eq!(envelope.uid.as_deref(), Some("abcdef"));
+/// assert!(matches!(envelope.message, Message::AllRooms { request } if request == "1"));
+/// # Ok::<_, socketio_protocol::cluster::MessageError>(())
+/// ```
 pub fn decode_request(channels: &Channels, own: &str, payload: &[u8]) -> Result<Option<Envelope>, MessageError> {
     let request = if payload.first() == Some(&b'{') {
         AnyRequest::from_json(payload)?
@@ -160,6 +192,16 @@ pub fn decode_request(channels: &Channels, own: &str, payload: &[u8]) -> Result<
 /// # Errors
 ///
 /// When it is not an answer as versions 6.0 to 8.x write it; it is to be ignored.
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, classic::{Channels, decode_response}};
+///
+/// let (channels, answer) = (Channels::new("socket.io", "/"), br#"{"requestId":"1","rooms":["red"]}"#);
+/// let envelope = decode_response(&channels, answer, |request| request == "1")?.expect("somebody waits for it");
+/// assert!(matches!(envelope.message, Message::AllRoomsResponse { rooms, .. } if rooms == ["red"]));
+/// assert!(decode_response(&channels, answer, |_| false)?.is_none());
+/// # Ok::<_, socketio_protocol::cluster::MessageError>(())
+/// ```
 pub fn decode_response(
     channels: &Channels,
     payload: &[u8],

@@ -29,6 +29,21 @@ use crate::socket::{Args, EncodeError, write_event};
 pub const UID: &str = "emitter";
 
 /// Which adapter the servers have.
+///
+/// ```
+/// use socketio_protocol::cluster::emitter::{Command, Family, Format, StreamNames};
+/// use socketio_protocol::{cluster::Options, socket::Args};
+///
+/// let place = |family| {
+///     let options = Options { rooms: vec!["red".into()], ..Options::default() };
+///     let format = Format::new(&family, "socket.io", "/");
+///     let command = format.broadcast(&Args::new_event("tick", &1).unwrap(), &options, &mut Vec::new()).into_owned();
+///     (command.verb(), command.place().to_owned())
+/// };
+/// assert_eq!(place(Family::Classic), ("PUBLISH", "socket.io#/#red#".into()));
+/// assert_eq!(place(Family::Sharded(Default::default())), ("SPUBLISH", "socket.io#/#red#".into()));
+/// assert_eq!(place(Family::Streams(StreamNames::default())), ("XADD", "socket.io".into()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Family {
     /// Pub/sub: `createAdapter` of `@socket.io/redis-adapter`.
@@ -41,6 +56,13 @@ pub enum Family {
 }
 
 /// How the streams are named and kept; the same on all servers of a cluster.
+///
+/// ```
+/// use socketio_protocol::cluster::emitter::StreamNames;
+///
+/// let names = StreamNames { count: 4, ..StreamNames::default() };
+/// assert_eq!((&*names.name, names.max_len), ("socket.io", 10_000));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamNames {
     /// The stream, or what the names of all begin with.
@@ -61,6 +83,18 @@ impl Default for StreamNames {
 }
 
 /// How what was written gets to the servers.
+///
+/// ```
+/// use socketio_protocol::cluster::emitter::{Command, Family, Format, StreamNames};
+/// use socketio_protocol::cluster::Options;
+///
+/// let mut payload = Vec::new();
+/// let format = Format::new(&Family::Streams(StreamNames::default()), "socket.io", "/");
+/// let command = format.disconnect(&Options::default(), true, &mut payload);
+/// let words: Vec<_> = [command.verb(), command.place()].into_iter().chain(command.between()).collect();
+/// assert_eq!(words.join(" "), "XADD socket.io MAXLEN ~ 10000 * uid emitter nsp / type 6 data");
+/// assert_eq!(payload, br#"{"opts":{"rooms":[],"except":[],"flags":{}},"close":true}"#);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command<'a> {
     /// `PUBLISH channel payload`
@@ -122,6 +156,19 @@ impl Command<'_> {
 }
 
 /// One namespace, as emitters of a family address it.
+///
+/// What to send to Redis:
+///
+/// ```
+/// use socketio_protocol::cluster::emitter::{Command, DEFAULT_PREFIX, Family, Format};
+/// use socketio_protocol::cluster::Options;
+///
+/// let format = Format::new(&Family::Classic, DEFAULT_PREFIX, "/");
+/// let (options, mut payload) = (Options { rooms: vec!["red".into()], ..Options::default() }, Vec::new());
+/// let command = format.emit("tick", &1, &options, &mut payload)?;
+/// assert_eq!((command.verb(), command.place()), ("PUBLISH", "socket.io#/#red#"));
+/// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     channels: Channels,

@@ -5,6 +5,13 @@ use crate::socket::{DecodeError, MsgpackError};
 /// Why what came from another server, or from whoever may publish in Redis, is not a message of the cluster.
 ///
 /// The message is ignored and counted; nothing is closed for it.
+///
+/// ```
+/// use socketio_protocol::cluster::{MessageError, classic::{Channels, decode_request}};
+///
+/// let wrong = decode_request(&Channels::new("socket.io", "/"), "abcdef", b"{oops").unwrap_err();
+/// assert!(matches!(wrong, MessageError::Json { .. }), "{wrong}");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {

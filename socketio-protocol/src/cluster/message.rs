@@ -9,6 +9,17 @@ use crate::socket::{Args, Value};
 /// Whom an operation is for, as it travels: rooms, exceptions and how to send.
 ///
 /// No rooms means every socket of the namespace. Rooms that Node.js servers named by a number arrive as its text.
+///
+/// ```
+/// use socketio_protocol::cluster::{Flags, Options};
+///
+/// let players = Options {
+///     rooms: vec!["red".into(), "blue".into()],
+///     except: vec!["muted".into()],
+///     flags: Flags { volatile: true, ..Flags::default() },
+/// };
+/// assert_eq!(Options::default().rooms, [""; 0], "everybody");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
     /// The sockets of any of these rooms; all sockets of the namespace when empty.
@@ -20,6 +31,11 @@ pub struct Options {
 }
 
 /// How a broadcast is to be sent. `local` is not here: what is local never travels.
+///
+/// ```
+/// let flags = socketio_protocol::cluster::Flags { timeout: Some(5_000), ..Default::default() };
+/// assert!(!flags.volatile && flags.compress.is_none());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags {
     /// Clients that cannot take the packet now do without.
@@ -33,6 +49,24 @@ pub struct Flags {
 }
 
 /// A socket of another server, as `fetch_sockets` returns it.
+///
+/// ```
+/// use socketio_protocol::cluster::RemoteSocket;
+///
+/// /// The names of those who are in a room, of what `fetch_sockets` gave.
+/// fn names<'a>(sockets: &'a [RemoteSocket], room: &str) -> Vec<&'a str> {
+///     let inside = sockets.iter().filter(|socket| socket.rooms.iter().any(|name| name == room));
+///     inside.filter_map(|socket| socket.data.get("name")?.as_str()).collect()
+/// }
+///
+/// let ana = RemoteSocket {
+///     id: "a".into(),
+///     handshake: serde_json::Value::Null,
+///     rooms: vec!["a".into(), "red".into()],
+///     data: serde_json::json!({ "name": "Ana" }).into(),
+/// };
+/// assert_eq!(names(&[ana], "red"), ["Ana"]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RemoteSocket {
     /// Its id, which is also the name of its own room.
@@ -46,6 +80,12 @@ pub struct RemoteSocket {
 }
 
 /// What an asker wants to know of sockets, if it is less than everything.
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, Options, Want};
+///
+/// let how_many = Message::Summarize { options: Options::default(), want: Want::Count, request: "1".into() };
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
     /// How many there are.
@@ -95,6 +135,15 @@ impl Want {
 pub const READS_MORE: char = '+';
 
 /// One operation of a cluster, over all families.
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, Options};
+///
+/// let join = Message::Join { options: Options::default(), rooms: vec!["red".into()] };
+/// assert_eq!(join.answers(), None);
+/// let answer = Message::AllRoomsResponse { rooms: vec!["red".into()], request: "1".into() };
+/// assert_eq!(answer.answers(), Some("1"));
+/// ```
 #[derive(Debug, Clone)]
 pub enum Message {
     /// Send an event to sockets.
@@ -286,6 +335,18 @@ impl Message {
 }
 
 /// A message with where it came from.
+///
+/// ```
+/// use socketio_protocol::cluster::{Envelope, Message};
+///
+/// fn tell(envelope: &Envelope) -> String {
+///     let sender = envelope.uid.as_deref().unwrap_or("somebody");
+///     match &envelope.message {
+///         Message::Join { rooms, .. } => format!("{sender}: sockets of {} join {}", envelope.nsp, rooms.join(", ")),
+///         other => format!("{sender}: {other:?}"),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Envelope {
     /// The server that sent it, if the format says: classic answers do not, nor do requests of 6.x.

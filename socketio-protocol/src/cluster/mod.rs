@@ -33,5 +33,5 @@ pub use bus::{Answer, Bus, BusError, BusStats, BusStatus, Channel, Hear, Heard, 
 pub use error::MessageError;
 pub use message::{Envelope, Flags, Message, Options, READS_MORE, RemoteSocket, Want};
 pub use published::{Published, Receipts, Receivers};
-pub use session::{KeptSession, Offset};
+pub use session::{KeptSession, NoOffset, Offset};
 pub use tally::Tally;

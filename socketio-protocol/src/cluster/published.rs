@@ -18,6 +18,18 @@ use super::BusError;
 ///
 /// Ready with `Ok` once the carrier (Redis) has confirmed the message, otherwise with the reason. That nobody
 /// received it is not an error.
+///
+/// ```
+/// use socketio_protocol::cluster::{BusError, Published};
+///
+/// async fn tell(published: Published) {
+///     match published.await {
+///         Ok(()) => println!("the other servers have it"),
+///         Err(BusError::Unreachable { .. }) => println!("whether they have it is not known"),
+///         Err(error) => println!("they do not have it: {error}"),
+///     }
+/// }
+/// ```
 #[must_use = "await it to learn whether the other servers were reached, or drop it on purpose with `let _ =`"]
 pub struct Published {
     state: State,
@@ -88,6 +100,17 @@ impl fmt::Debug for Published {
 }
 
 /// How many connections took a message from the carrier; see [`Published::receivers`].
+///
+/// ```
+/// use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+/// use socketio_protocol::cluster::Receipts;
+///
+/// let batch = Receipts::new();
+/// let mut receivers = pin!(batch.published(0).receivers());
+/// batch.answer([Ok(3)]);
+/// let mut cx = Context::from_waker(Waker::noop());
+/// assert_eq!(receivers.as_mut().poll(&mut cx), Poll::Ready(Ok(3)));
+/// ```
 #[derive(Debug)]
 #[must_use = "a future does nothing unless awaited"]
 pub struct Receivers(Published);
@@ -101,6 +124,20 @@ impl Future for Receivers {
 }
 
 /// The answers to the messages of one batch: the side of the bus.
+///
+/// ```
+/// use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+/// use socketio_protocol::cluster::{BusError, Receipts};
+///
+/// let batch = Receipts::new();
+/// let (mut first, mut second) = (pin!(batch.published(0)), pin!(batch.published(1)));
+/// let mut cx = Context::from_waker(Waker::noop());
+/// batch.answer([Ok(1)]);
+/// assert_eq!(first.as_mut().poll(&mut cx), Poll::Ready(Ok(())));
+/// assert_eq!(second.as_mut().poll(&mut cx), Poll::Pending);
+/// batch.fail(BusError::Closed);
+/// assert_eq!(second.as_mut().poll(&mut cx), Poll::Ready(Err(BusError::Closed)));
+/// ```
 #[derive(Clone, Default)]
 pub struct Receipts {
     answers: Arc<Mutex<Answers>>,

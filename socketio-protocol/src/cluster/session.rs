@@ -12,6 +12,15 @@ use super::{MessageError, parts, reader::Reader};
 use crate::socket::{Args, Value};
 
 /// The place of an entry in a stream: milliseconds, and a number within them.
+///
+/// ```
+/// use socketio_protocol::cluster::Offset;
+///
+/// let seen: Offset = "1700000000000-3".parse()?;
+/// assert_eq!(seen, Offset(1_700_000_000_000, 3));
+/// assert!(seen < seen.next() && seen.next().to_string() == "1700000000000-4");
+/// # Ok::<_, socketio_protocol::cluster::NoOffset>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Offset(pub u64, pub u64);
 
@@ -23,6 +32,12 @@ impl Offset {
 }
 
 /// What clients show is not an offset.
+///
+/// ```
+/// use socketio_protocol::cluster::{NoOffset, Offset};
+///
+/// assert_eq!("yesterday".parse::<Offset>(), Err(NoOffset));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an offset as milliseconds-number")]
 pub struct NoOffset;
@@ -47,6 +62,22 @@ impl fmt::Display for Offset {
 }
 
 /// A session, as it is kept for a client that may come back on any server.
+///
+/// ```
+/// use socketio_protocol::{cluster::KeptSession, socket::Value};
+///
+/// let session = KeptSession {
+///     sid: "abc".into(),
+///     pid: "secret".into(),
+///     rooms: vec!["abc".into(), "red".into()],
+///     data: Value::Null,
+///     since: None,
+///     entered: None,
+///     node: Some("node-1".into()),
+/// };
+/// assert_eq!(KeptSession::decode(session.encode()?.as_bytes())?, session);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeptSession {
     /// The socket's id.

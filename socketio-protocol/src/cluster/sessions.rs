@@ -15,6 +15,13 @@ use crate::engine::{Message, Packet};
 pub const DEFAULT_PREFIX: &str = "engine.io";
 
 /// The channel of one server, or of all.
+///
+/// ```
+/// use socketio_protocol::cluster::sessions::{DEFAULT_PREFIX, channel};
+///
+/// assert_eq!(channel(DEFAULT_PREFIX, Some("node-1")), "engine.io#node-1#");
+/// assert_eq!(channel(DEFAULT_PREFIX, None), "engine.io#");
+/// ```
 pub fn channel(prefix: &str, node: Option<&str>) -> String {
     match node {
         Some(node) => format!("{prefix}#{node}#"),
@@ -23,6 +30,15 @@ pub fn channel(prefix: &str, node: Option<&str>) -> String {
 }
 
 /// What one server says to another about a session.
+///
+/// ```
+/// use socketio_protocol::cluster::sessions::{Notice, NoticeBody};
+///
+/// let body = NoticeBody::Ask { request: 1, sid: "abc".into(), transport: "polling".into(), reads: true, more: true };
+/// let question = Notice { sender: "node-1".into(), recipient: None, body };
+/// assert_eq!(Notice::decode(&question.encode())?, Some(question));
+/// # Ok::<_, socketio_protocol::cluster::MessageError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// The server that says it.
@@ -34,6 +50,17 @@ pub struct Notice {
 }
 
 /// See [`Notice`].
+///
+/// ```
+/// use socketio_protocol::cluster::sessions::{Notice, NoticeBody};
+///
+/// /// Yes, the session is here.
+/// fn answer(question: Notice, own: &str) -> Option<Notice> {
+///     let NoticeBody::Ask { request, .. } = question.body else { return None };
+///     let body = NoticeBody::Answer { request, success: true, known: true };
+///     Some(Notice { sender: own.to_owned(), recipient: Some(question.sender), body })
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoticeBody {
     /// A client of this session is here, and reads by a GET, writes by a POST, or wants to change to a WebSocket.

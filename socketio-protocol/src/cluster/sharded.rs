@@ -18,6 +18,14 @@ pub const UID_LENGTH: usize = 16;
 const SOCKET_ID_LENGTH: usize = 20;
 
 /// Which rooms have a channel of their own. All servers of a cluster have to use the same.
+///
+/// ```
+/// use socketio_protocol::cluster::sharded::SubscriptionMode;
+///
+/// assert!(SubscriptionMode::Dynamic.has_channel("red"));
+/// assert!(!SubscriptionMode::Dynamic.has_channel("a7Xk02mQzLr9TyBwAAAB"), "the room of a single socket");
+/// assert!(!SubscriptionMode::Static.has_channel("red"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SubscriptionMode {
     /// None: two subscriptions for a namespace, and every server reads every broadcast.
@@ -47,6 +55,18 @@ impl SubscriptionMode {
 /// # Errors
 ///
 /// [`ClassicOnly`]; nothing has been appended then.
+///
+/// ```
+/// use socketio_protocol::{cluster::{Message, Options, sharded::{Channels, SubscriptionMode, encode}}, socket::Args};
+///
+/// let (channels, mut out) = (Channels::new("socket.io", "/"), Vec::new());
+/// let options = Options { rooms: vec!["red".into()], ..Options::default() };
+/// let message = Message::Broadcast { args: Args::new_event("tick", &1)?, options, request: None };
+/// let channel = encode(&channels, SubscriptionMode::Dynamic, "0123456789abcdef", &message, &mut out)?;
+/// assert_eq!(channel, "socket.io#/#red#");
+/// assert!(out.starts_with(br#"{"type":3,"#) || out.starts_with(br#"{"uid":"#), "JSON, as nothing in it is binary");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub fn encode<'a>(
     channels: &'a Channels,
     mode: SubscriptionMode,
@@ -70,6 +90,13 @@ pub fn encode<'a>(
 }
 
 /// The channel for answers to server `uid`.
+///
+/// ```
+/// use socketio_protocol::cluster::sharded::{Channels, answers_to};
+///
+/// let channels = Channels::new("socket.io", "/");
+/// assert_eq!(answers_to(&channels, "0123456789abcdef"), "socket.io#/#0123456789abcdef#");
+/// ```
 pub fn answers_to<'a>(channels: &'a Channels, uid: &str) -> Cow<'a, str> {
     channels.broadcast(Some(uid))
 }
@@ -80,6 +107,18 @@ pub fn answers_to<'a>(channels: &'a Channels, uid: &str) -> Cow<'a, str> {
 /// # Errors
 ///
 /// When it is not a message as these libraries write it; it is to be ignored.
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, Options, sharded::{Channels, SubscriptionMode, decode, encode}};
+///
+/// let (channels, mut out) = (Channels::new("socket.io", "/"), Vec::new());
+/// let message = Message::Disconnect { options: Options::default(), close: true };
+/// encode(&channels, SubscriptionMode::Dynamic, "one", &message, &mut out)?;
+/// let envelope = decode(&channels, "another", &out)?.expect("it is for us");
+/// assert!(matches!(envelope.message, Message::Disconnect { close: true, .. }));
+/// assert!(decode(&channels, "one", &out)?.is_none(), "our own");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub fn decode(channels: &Channels, own: &str, payload: &[u8]) -> Result<Option<Envelope>, MessageError> {
     body::read_message(own, channels.nsp(), payload)
 }

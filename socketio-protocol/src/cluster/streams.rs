@@ -28,6 +28,17 @@ pub const MARK: &str = "13";
 pub const DEFAULT_MAX_LEN: usize = 10_000;
 
 /// How a message travels.
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, Options, streams::{Carried, Channels, encode}};
+///
+/// let channels = Channels::new("socket.io", "/");
+/// let join = Message::Join { options: Options::default(), rooms: vec!["red".into()] };
+/// assert!(matches!(encode(&channels, "one", None, &join)?, Carried::Entry(_)), "for all");
+/// let question = Message::FetchSockets { options: Options::default(), request: "1".into() };
+/// assert!(matches!(encode(&channels, "one", None, &question)?, Carried::Message { .. }));
+/// # Ok::<_, socketio_protocol::cluster::sharded::ClassicOnly>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Carried<'a> {
     /// As an entry of a stream.
@@ -42,6 +53,19 @@ pub enum Carried<'a> {
 }
 
 /// The fields of a stream entry.
+///
+/// ```
+/// use socketio_protocol::cluster::streams::Entry;
+///
+/// /// `XADD` with the fields of an entry, as the words of a command.
+/// fn command<'a>(stream: &'a str, entry: &'a Entry<'_>) -> Vec<&'a str> {
+///     let mut words = vec!["XADD", stream, "*", "uid", &entry.uid, "nsp", &entry.nsp, "type", &entry.kind];
+///     if let Some(data) = &entry.data {
+///         words.extend(["data", data]);
+///     }
+///     words
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// The server that adds it.
@@ -59,6 +83,16 @@ pub struct Entry<'a> {
 /// # Errors
 ///
 /// [`ClassicOnly`].
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, Options, streams::{Carried, Channels, encode}};
+///
+/// let message = Message::Disconnect { options: Options::default(), close: true };
+/// let channels = Channels::new("socket.io", "/");
+/// let Carried::Entry(entry) = encode(&channels, "one", None, &message)? else { panic!() };
+/// assert_eq!((&*entry.uid, &*entry.nsp, &*entry.kind), ("one", "/", "6"));
+/// # Ok::<_, socketio_protocol::cluster::sharded::ClassicOnly>(())
+/// ```
 pub fn encode<'a>(
     channels: &'a Channels,
     uid: &'a str,
@@ -119,6 +153,17 @@ pub(super) fn write_emitted(nsp: &str, args: &Args, options: &Options, out: &mut
 /// # Errors
 ///
 /// When it is not a message as these libraries write it; it is to be ignored.
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, Options, streams::{Carried, Channels, decode_message, encode}};
+///
+/// let channels = Channels::new("socket.io", "/");
+/// let question = Message::FetchSockets { options: Options::default(), request: "1".into() };
+/// let Carried::Message { payload, .. } = encode(&channels, "one", None, &question)? else { panic!() };
+/// let envelope = decode_message(&channels, "another", &payload)?.expect("it is for us");
+/// assert!(matches!(envelope.message, Message::FetchSockets { request, .. } if request == "1"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub fn decode_message(channels: &Channels, own: &str, payload: &[u8]) -> Result<Option<Envelope>, MessageError> {
     body::read_message(own, channels.nsp(), payload)
 }
@@ -129,6 +174,17 @@ pub fn decode_message(channels: &Channels, own: &str, payload: &[u8]) -> Result<
 /// # Errors
 ///
 /// When it is not an entry as these libraries write it; it is to be passed over.
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, streams::decode_entry};
+///
+/// let fields: [(&[u8], &[u8]); 4] =
+///     [(b"uid", b"one"), (b"nsp", b"/"), (b"type", b"6"), (b"data", br#"{"opts":{"rooms":[],"except":[]},"close":true}"#)];
+/// let here = |nsp: &str| (nsp == "/").then_some("another");
+/// let envelope = decode_entry(fields, here)?.expect("the namespace is here");
+/// assert!(matches!(envelope.message, Message::Disconnect { close: true, .. }));
+/// # Ok::<_, socketio_protocol::cluster::MessageError>(())
+/// ```
 pub fn decode_entry<'a, 'o>(
     fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     own: impl FnOnce(&str) -> Option<&'o str>,
@@ -172,6 +228,13 @@ fn text<'a>(part: &'static str, value: &'a [u8]) -> Result<&'a str, MessageError
 ///
 /// Node.js divides a signed hash and for half of the longer names writes to `name--1`, which nobody reads. We write
 /// where its servers read; [`all_streams`] has what it writes.
+///
+/// ```
+/// use socketio_protocol::cluster::streams::stream_of;
+///
+/// assert_eq!(stream_of("socket.io", 1, "/chat"), "socket.io");
+/// assert_eq!(stream_of("socket.io", 3, "/"), "socket.io-2");
+/// ```
 pub fn stream_of(name: &str, count: u32, nsp: &str) -> String {
     if count <= 1 {
         return name.to_owned();
@@ -180,6 +243,12 @@ pub fn stream_of(name: &str, count: u32, nsp: &str) -> String {
 }
 
 /// All streams that servers with `count` streams may write to.
+///
+/// ```
+/// use socketio_protocol::cluster::streams::all_streams;
+///
+/// assert_eq!(all_streams("socket.io", 2), ["socket.io-0", "socket.io-1", "socket.io--1"]);
+/// ```
 pub fn all_streams(name: &str, count: u32) -> Vec<String> {
     if count <= 1 {
         return vec![name.to_owned()];

@@ -9,6 +9,18 @@ use std::collections::HashSet;
 use super::Message;
 
 /// The answers to one question.
+///
+/// ```
+/// use socketio_protocol::cluster::{Message, Tally};
+///
+/// let mut tally = Tally::new(2);
+/// let request = || "1".to_owned();
+/// tally.took(&Message::BroadcastClientCount { count: 1, request: request() });
+/// tally.took(&Message::BroadcastClientCount { count: 0, request: request() });
+/// assert!(!tally.is_complete(), "one client has yet to answer");
+/// tally.took(&Message::BroadcastAck { answer: socketio_protocol::socket::Args::none(), request: request() });
+/// assert!(tally.is_complete());
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     servers: usize,

@@ -10,6 +10,23 @@ use serde_json::json;
 use super::TransportKind;
 
 /// What the server tells a client in the open packet.
+///
+/// ```
+/// use std::time::Duration;
+/// use socketio_protocol::engine::{OpenPacket, TransportKind};
+///
+/// let open = OpenPacket {
+///     sid: "abc",
+///     upgrades: &[TransportKind::WebSocket],
+///     ping_interval: Duration::from_secs(25),
+///     ping_timeout: Duration::from_secs(20),
+///     max_payload: 1_000_000,
+/// };
+/// assert_eq!(
+///     open.to_json(),
+///     r#"{"sid":"abc","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#
+/// );
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenPacket<'a> {
     /// The id of the new session.
@@ -48,6 +65,12 @@ impl Serialize for OpenPacket<'_> {
 /// Why a request is refused, with what the reference server calls the *context*.
 ///
 /// Each of these but [`ShuttingDown`](HandshakeError::ShuttingDown) is the request's doing. No session is touched by it.
+///
+/// ```
+/// let error = socketio_protocol::engine::HandshakeError::UnknownSid { sid: "abc".into() };
+/// assert_eq!((error.status(), error.code()), (400, 1));
+/// assert_eq!(error.to_json(), r#"{"code":1,"message":"Session ID unknown"}"#);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 pub enum HandshakeError {
@@ -83,6 +106,14 @@ pub enum HandshakeError {
 }
 
 /// What is bad about a request. The client is told no more than `Bad request`.
+///
+/// ```
+/// use socketio_protocol::engine::{BadRequest, HandshakeError};
+///
+/// let error = HandshakeError::from(BadRequest::InvalidOrigin);
+/// assert_eq!((error.code(), error.message()), (3, "Bad request"));
+/// assert_eq!(BadRequest::InvalidOrigin.name(), "INVALID_ORIGIN");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadRequest {

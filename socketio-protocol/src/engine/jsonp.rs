@@ -10,6 +10,11 @@ use std::borrow::Cow;
 use super::Query;
 
 /// The script that hands `payload` to callback `j`, of which only the digits count.
+///
+/// ```
+/// let script = socketio_protocol::engine::jsonp::wrap("0", "2");
+/// assert_eq!(script, br#"___eio[0]("2");"#);
+/// ```
 pub fn wrap(j: &str, payload: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len() + payload.len() / 8 + 32);
     out.extend_from_slice(b"___eio[");
@@ -30,6 +35,13 @@ pub fn wrap(j: &str, payload: &str) -> Vec<u8> {
 /// The payload in the body of a form, or `None` if it has no field `d`.
 ///
 /// A body that is not UTF-8 is read with replacement characters, as a form is.
+///
+/// ```
+/// use socketio_protocol::engine::jsonp::unwrap;
+///
+/// assert_eq!(unwrap(b"d=4hello+you").as_deref(), Some("4hello you"));
+/// assert_eq!(unwrap(b"x=1"), None);
+/// ```
 pub fn unwrap(form: &[u8]) -> Option<String> {
     let form = String::from_utf8_lossy(form);
     let query = Query::parse(&form);

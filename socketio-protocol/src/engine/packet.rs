@@ -13,6 +13,16 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 /// The revision of the Engine.IO protocol a client speaks, `EIO` in its query.
+///
+/// ```
+/// use socketio_protocol::engine::{Packet, Version};
+///
+/// assert_eq!(Version::from_query("4"), Some(Version::V4));
+/// let image = Packet::Message(socketio_protocol::engine::Message::Binary(vec![1, 2].into()));
+/// let mut text = Vec::new();
+/// image.encode_text(Version::V3, &mut text);
+/// assert_eq!(text, b"b4AQI=", "where version 4 has `bAQI=`");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// `EIO=3`: Socket.IO 1 and 2. The client pings.
@@ -57,6 +67,13 @@ impl Version {
 }
 
 /// What carries the packets of a session.
+///
+/// ```
+/// use socketio_protocol::engine::TransportKind;
+///
+/// assert_eq!(TransportKind::from_name("websocket"), Some(TransportKind::WebSocket));
+/// assert_eq!(TransportKind::Polling.to_string(), "polling");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TransportKind {
     /// HTTP long polling.
@@ -95,6 +112,14 @@ impl std::fmt::Display for TransportKind {
 }
 
 /// What a message packet carries: all that the floors above ever see.
+///
+/// ```
+/// use socketio_protocol::engine::{Message, Packet, Version};
+///
+/// let packet = Packet::decode_text("4hello".into(), Version::V4)?;
+/// assert_eq!(packet, Packet::Message(Message::Text("hello".into())));
+/// # Ok::<_, socketio_protocol::engine::DecodeError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// Text.
@@ -151,6 +176,14 @@ pub enum Packet {
 /// Why what a client sent is not an Engine.IO packet or payload.
 ///
 /// Each of these is the client's doing. The session it came for is closed with `parse error`, no other is touched.
+///
+/// ```
+/// use socketio_protocol::engine::{DecodeError, Packet, Version};
+///
+/// assert_eq!(Packet::decode_text("".into(), Version::V4), Err(DecodeError::Empty));
+/// assert_eq!(Packet::decode_text("9".into(), Version::V4), Err(DecodeError::UnknownType(b'9')));
+/// assert_eq!(Packet::decode_text("b?".into(), Version::V4), Err(DecodeError::InvalidBase64));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -189,6 +222,14 @@ pub enum DecodeError {
 }
 
 /// A packet as the payload of one frame, of a WebSocket or of a WebTransport stream.
+///
+/// ```
+/// use socketio_protocol::engine::{Frame, Message, Packet, Version};
+///
+/// let image = Packet::Message(Message::Binary(vec![1, 2].into()));
+/// assert_eq!(image.to_frame(Version::V4, true), Frame::Binary(vec![1, 2].into()));
+/// assert_eq!(image.to_frame(Version::V4, false), Frame::Text("bAQI=".into()), "a client with `b64` in its query");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// The payload of a text frame.
@@ -207,6 +248,12 @@ impl Packet {
     ///
     /// [`DecodeError::Empty`], [`UnknownType`](DecodeError::UnknownType), or
     /// [`InvalidBase64`](DecodeError::InvalidBase64) after a `b`.
+    ///
+    /// ```
+    /// use socketio_protocol::engine::{Packet, Version};
+    ///
+    /// assert_eq!(Packet::decode_text("2probe".into(), Version::V4), Ok(Packet::Ping("probe".into())));
+    /// ```
     pub fn decode_text(frame: ByteString, version: Version) -> Result<Packet, DecodeError> {
         Packet::decode_within(&frame, &frame, version)
     }

@@ -41,6 +41,15 @@ pub fn decode_payload(version: Version, binary_body: bool, body: Bytes, max_pack
 }
 
 /// The packets of one polling body. Made by [`decode_payload`].
+///
+/// ```
+/// use socketio_protocol::engine::{DecodeError, Packet, Version, decode_payload};
+///
+/// let mut packets = decode_payload(Version::V4, false, "6\x1e9\x1e6".into(), 100);
+/// assert_eq!(packets.next(), Some(Ok(Packet::Noop)));
+/// assert_eq!(packets.next(), Some(Err(DecodeError::UnknownType(b'9'))));
+/// assert_eq!(packets.next(), None, "nothing is read behind an error");
+/// ```
 #[derive(Debug, Clone)]
 pub struct PayloadIter {
     version: Version,
@@ -182,6 +191,10 @@ fn valid_prefix(mut body: Bytes) -> (ByteString, bool) {
 }
 
 /// The length of a text in UTF-16 code units, which is how version 3 counts.
+///
+/// ```
+/// assert_eq!(socketio_protocol::engine::utf16_len("sea 🌊"), 6);
+/// ```
 pub fn utf16_len(text: &str) -> usize {
     utf16_units(text.as_bytes())
 }
@@ -210,6 +223,14 @@ fn utf16_offset(text: &str, units: u64) -> Option<usize> {
 }
 
 /// Packets as one polling body.
+///
+/// ```
+/// use socketio_protocol::engine::{Message, Packet, Version, encode_payload};
+///
+/// let image = Packet::Message(Message::Binary(vec![1, 2].into()));
+/// assert!(encode_payload(Version::V3, true, [&image]).binary);
+/// assert!(!encode_payload(Version::V4, true, [&image]).binary, "version 4 has base64 only");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
     /// The body.
@@ -219,6 +240,14 @@ pub struct Body {
 }
 
 /// Writes packets as one polling body. `supports_binary` is false for a client with `b64` in its query, and for JSONP.
+///
+/// ```
+/// use socketio_protocol::engine::{Message, Packet, Version, encode_payload};
+///
+/// let packets = [Packet::Message(Message::Text("hi".into())), Packet::Noop];
+/// assert_eq!(encode_payload(Version::V4, true, &packets).bytes, "4hi\x1e6");
+/// assert_eq!(encode_payload(Version::V3, true, &packets).bytes, "3:4hi1:6");
+/// ```
 pub fn encode_payload<'a>(
     version: Version,
     supports_binary: bool,
@@ -232,6 +261,17 @@ pub fn encode_payload<'a>(
 }
 
 /// Builds a polling body packet by packet, from packets or from what a WebSocket would carry of them.
+///
+/// ```
+/// use socketio_protocol::engine::{PayloadEncoder, Version};
+///
+/// let mut body = PayloadEncoder::new(Version::V4, true);
+/// body.text(b"4hello");
+/// if body.len() + body.binary_cost(2) <= 1_000 {
+///     body.binary(&[1, 2]);
+/// }
+/// assert_eq!(body.finish().bytes, "4hello\x1ebAQI=");
+/// ```
 #[derive(Debug, Clone)]
 pub struct PayloadEncoder {
     version: Version,

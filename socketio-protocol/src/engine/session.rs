@@ -16,6 +16,14 @@ use bytestring::ByteString;
 use super::{Message, Packet, TransportKind, Version};
 
 /// The times a session keeps, in the words of the reference server.
+///
+/// ```
+/// use std::time::Duration;
+/// use socketio_protocol::engine::Timing;
+///
+/// let patient = Timing { ping_timeout: Duration::from_secs(60), ..Timing::default() };
+/// assert_eq!(patient.ping_interval, Duration::from_secs(25));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// From the open packet or the last pong to the next ping. Default 25 s.
@@ -37,6 +45,17 @@ impl Default for Timing {
 }
 
 /// What happened.
+///
+/// ```
+/// use std::time::Instant;
+/// use socketio_protocol::engine::{CloseReason, Input, Output, Session, Timing, TransportKind, Version};
+///
+/// let now = Instant::now();
+/// let mut session = Session::new(now, Version::V4, TransportKind::WebSocket, Timing::default());
+/// session.handle(now, Input::TransportClosed);
+/// let outputs: Vec<_> = std::iter::from_fn(|| session.poll()).collect();
+/// assert!(outputs.contains(&Output::Close(CloseReason::TransportClose)), "{outputs:?}");
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// A packet came on the transport in use.
@@ -74,6 +93,25 @@ pub enum Input {
 }
 
 /// What to do.
+///
+/// What a transport does with each (shortened):
+///
+/// ```
+/// use socketio_protocol::engine::{Message, Output, Packet, Session};
+///
+/// fn turn(session: &mut Session, inbox: &mut Vec<Message>, outbox: &mut Vec<Packet>) -> bool {
+///     while let Some(output) = session.poll() {
+///         match output {
+///             Output::Deliver(message) => inbox.push(message),
+///             Output::Send(packet) => outbox.push(packet),
+///             Output::Close(reason) => println!("ended: {}", reason.as_str()),
+///             Output::Forget => return false,
+///             _ => {}
+///         }
+///     }
+///     true
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     /// Hand this to the application.
@@ -103,6 +141,18 @@ pub enum Output {
 }
 
 /// Why a request for a session is refused.
+///
+/// ```
+/// use std::time::Instant;
+/// use socketio_protocol::engine::{Input, Output, Refusal, Session, Timing, TransportKind, Version};
+///
+/// let now = Instant::now();
+/// let mut session = Session::new(now, Version::V4, TransportKind::Polling, Timing::default());
+/// session.handle(now, Input::PollOpened);
+/// session.handle(now, Input::PollOpened);
+/// let outputs: Vec<_> = std::iter::from_fn(|| session.poll()).collect();
+/// assert!(outputs.contains(&Output::Refuse(Refusal::Overlap)), "{outputs:?}");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// Another GET waits, or another POST runs. The session ends for it.
@@ -114,6 +164,13 @@ pub enum Refusal {
 }
 
 /// Why a session ended, as the application is told. [`as_str`](CloseReason::as_str) gives the reference server's text.
+///
+/// ```
+/// use socketio_protocol::engine::CloseReason;
+///
+/// assert_eq!(CloseReason::PingTimeout.as_str(), "ping timeout");
+/// assert_eq!(CloseReason::TransportError("broken pipe").as_str(), "transport error");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -220,6 +277,22 @@ enum Heartbeat {
 ///
 /// Created when the open packet is sent, told of everything that happens with [`handle`](Session::handle), asked with
 /// [`poll`](Session::poll) what to do.
+///
+/// A client that leaves a ping unanswered:
+///
+/// ```
+/// use socketio_protocol::engine::{CloseReason, Input, Output, Packet, Session, Timing, TransportKind, Version};
+///
+/// let timing = Timing::default();
+/// let mut session = Session::new(std::time::Instant::now(), Version::V4, TransportKind::WebSocket, timing);
+/// session.handle(session.deadline().unwrap(), Input::Tick);
+/// assert_eq!(session.poll(), Some(Output::Send(Packet::Ping("".into()))));
+///
+/// session.handle(session.deadline().unwrap(), Input::Tick);
+/// let outputs: Vec<_> = std::iter::from_fn(|| session.poll()).collect();
+/// assert!(outputs.contains(&Output::Close(CloseReason::PingTimeout)), "{outputs:?}");
+/// assert_eq!(session.deadline(), None);
+/// ```
 #[derive(Debug)]
 pub struct Session {
     version: Version,

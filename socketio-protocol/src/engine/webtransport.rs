@@ -21,6 +21,14 @@ use super::{Frame, Packet};
 pub const MAX_HEADER: usize = 9;
 
 /// Why the bytes of a client are not packets. Each of these is the end of its session; no other is touched.
+///
+/// ```
+/// use socketio_protocol::engine::webtransport::{Decoder, FrameError};
+///
+/// let mut decoder = Decoder::new(100);
+/// let announced = decoder.decode(&mut (&[126, 1, 0][..]).into());
+/// assert_eq!(announced, Err(FrameError::TooBig { announced: 256, max: 100 }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -41,6 +49,15 @@ pub enum FrameError {
 }
 
 /// Reads the frames of one stream. It holds no memory of its own.
+///
+/// ```
+/// use socketio_protocol::engine::{Frame, webtransport::{Decoder, encode}};
+///
+/// let mut decoder = Decoder::new(1_000_000);
+/// let mut buf = (&encode(&Frame::Text("4hi".into()))[..]).into();
+/// assert_eq!(decoder.decode(&mut buf), Ok(Some(Frame::Text("4hi".into()))));
+/// assert_eq!(decoder.decode(&mut buf), Ok(None), "more bytes are needed");
+/// ```
 #[derive(Debug)]
 pub struct Decoder {
     max: usize,
@@ -134,6 +151,16 @@ impl Decoder {
 }
 
 /// Writes the header of a frame and returns its length, 1, 3 or 9 bytes.
+///
+/// ```
+/// use socketio_protocol::engine::webtransport::{MAX_HEADER, encode_header};
+///
+/// let mut header = [0; MAX_HEADER];
+/// assert_eq!(encode_header(true, 3, &mut header), 1);
+/// assert_eq!(header[0], 0x80 | 3);
+/// assert_eq!(encode_header(false, 300, &mut header), 3);
+/// assert_eq!(header[..3], [126, 1, 44]);
+/// ```
 pub fn encode_header(binary: bool, len: usize, out: &mut [u8; MAX_HEADER]) -> usize {
     let binary = if binary { BINARY } else { 0 };
     match len {
@@ -155,6 +182,12 @@ pub fn encode_header(binary: bool, len: usize, out: &mut [u8; MAX_HEADER]) -> us
 }
 
 /// One frame, header and all.
+///
+/// ```
+/// use socketio_protocol::engine::{Frame, webtransport::encode};
+///
+/// assert_eq!(encode(&Frame::Text("4hi".into())), b"\x034hi");
+/// ```
 pub fn encode(frame: &Frame) -> Vec<u8> {
     let (binary, payload): (bool, &[u8]) = match frame {
         Frame::Text(text) => (false, text.as_bytes()),
@@ -166,6 +199,15 @@ pub fn encode(frame: &Frame) -> Vec<u8> {
 }
 
 /// What the first packet of a stream asks for.
+///
+/// ```
+/// use socketio_protocol::engine::{Packet, webtransport::Opening};
+///
+/// assert_eq!(Opening::read(&Packet::Open("".into())), Some(Opening::New));
+/// let upgrade = Opening::read(&Packet::Open(r#"{"sid":"abc"}"#.into()));
+/// assert_eq!(upgrade, Some(Opening::Upgrade { sid: "abc".into() }));
+/// assert_eq!(Opening::read(&Packet::Noop), None);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opening {
     /// A new session: `0`.

@@ -34,6 +34,19 @@ use super::{Attachments, handover};
 /// Cheap to clone. A handler that asks for `Args` receives the arguments as they came; given to an emit, they are
 /// written as they are, attachments included. Inside another type they are an array of their values,
 /// or the one value that they are.
+///
+/// ```
+/// use socketio_protocol::{Bytes, socket::Args};
+///
+/// let args = Args::new_event("photo", &("sea", Bytes::from_static(&[1, 2])))?;
+/// let (json, attachments) = args.to_json();
+/// assert_eq!(json, r#"["photo","sea",{"_placeholder":true,"num":0}]"#);
+/// assert_eq!(attachments, [Bytes::from_static(&[1, 2])]);
+///
+/// let (title, image): (String, Bytes) = args.to()?;
+/// assert_eq!((&*title, image.len()), ("sea", 2));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Args {
     /// Checked JSON, from `start` to `end`.
@@ -75,6 +88,13 @@ impl Args {
     ///
     /// [`EncodeError`] when `args` cannot be written. That `event` is not [reserved](super::is_reserved) is for the
     /// caller to look at.
+    ///
+    /// ```
+    /// let args = socketio_protocol::socket::Args::new_event("move", &(3, "left"))?;
+    /// assert_eq!(args.event().as_deref(), Some("move"));
+    /// assert_eq!(args.to_json().0, r#"["move",3,"left"]"#);
+    /// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+    /// ```
     pub fn new_event<T: Serialize + ?Sized>(event: &str, args: &T) -> Result<Self, EncodeError> {
         Args::write(|writer| writer.list(Some(event), args))?.into_event().map_err(|_| EncodeError::NotAnEvent)
     }
@@ -84,6 +104,15 @@ impl Args {
     /// # Errors
     ///
     /// [`EncodeError`] when `args` cannot be written.
+    ///
+    /// ```
+    /// use socketio_protocol::socket::Args;
+    ///
+    /// assert_eq!(Args::new_list(&("ok", 200))?.to_json().0, r#"["ok",200]"#);
+    /// assert_eq!(Args::new_list("ok")?.to_json().0, r#"["ok"]"#);
+    /// assert_eq!(Args::new_list(&())?.to_json().0, "[]");
+    /// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+    /// ```
     pub fn new_list<T: Serialize + ?Sized>(args: &T) -> Result<Self, EncodeError> {
         Args::write(|writer| writer.list(None, args))
     }
@@ -93,6 +122,13 @@ impl Args {
     /// # Errors
     ///
     /// [`EncodeError`] when `value` cannot be written.
+    ///
+    /// ```
+    /// let auth = socketio_protocol::socket::Args::new_single(&serde_json::json!({ "token": "abc" }))?;
+    /// assert!(auth.is_single());
+    /// assert_eq!(auth.to_json().0, r#"{"token":"abc"}"#);
+    /// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+    /// ```
     pub fn new_single<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let args = Args::write(|writer| value.serialize(writer))?;
         Ok(Args { form: Form::Single, ..args })
@@ -103,6 +139,14 @@ impl Args {
     /// # Errors
     ///
     /// [`EncodeError`] when `values` cannot be written.
+    ///
+    /// ```
+    /// use socketio_protocol::socket::{Args, Value};
+    ///
+    /// let args = Args::from_values(&[Value::from("x"), Value::from(1)])?;
+    /// assert_eq!(args, Args::new_list(&("x", 1))?);
+    /// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+    /// ```
     pub fn from_values(values: &[Value]) -> Result<Self, EncodeError> {
         let args = Args::write(|writer| values.serialize(writer))?;
         Ok(Args { form: Form::List { first: 0 }, ..args })
@@ -140,6 +184,16 @@ impl Args {
     /// # Errors
     ///
     /// [`DecodeError`] when the text is not JSON, or its placeholders do not fit the attachments.
+    ///
+    /// ```
+    /// use socketio_protocol::{Bytes, socket::Args};
+    ///
+    /// let image = Bytes::from_static(&[1, 2]);
+    /// let args = Args::from_json(r#"[{"_placeholder":true,"num":0}]"#, vec![image.clone()])?;
+    /// assert_eq!(args.to::<Bytes>()?, image);
+    /// assert!(Args::from_json("no JSON", Vec::new()).is_err());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_json(json: impl Into<ByteString>, attachments: Vec<Bytes>) -> Result<Self, DecodeError> {
         Ok(Args::from_json_at(json.into(), 0, attachments.len())?.0.with(attachments))
     }
@@ -163,6 +217,15 @@ impl Args {
     /// # Errors
     ///
     /// [`DecodeError::NotAnEvent`] when this is not a list, or does not begin with text or a number.
+    ///
+    /// ```
+    /// use socketio_protocol::socket::Args;
+    ///
+    /// let args = Args::from_json(r#"["move",3]"#, Vec::new())?;
+    /// assert_eq!(args.event(), None);
+    /// assert_eq!(args.into_event()?.event().as_deref(), Some("move"));
+    /// # Ok::<_, socketio_protocol::socket::DecodeError>(())
+    /// ```
     pub fn into_event(mut self) -> Result<Self, DecodeError> {
         self.set_event(|_| true).map(|_| self)
     }
@@ -242,6 +305,18 @@ impl Args {
     /// # Errors
     ///
     /// [`ArgsError`] when the value is of another type.
+    ///
+    /// ```
+    /// use socketio_protocol::socket::Args;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Auth { token: String }
+    ///
+    /// let payload = Args::from_json(r#"{"token":"abc"}"#, Vec::new())?;
+    /// assert_eq!(payload.value::<Auth>()?.unwrap().token, "abc");
+    /// assert!(Args::none().value::<Auth>()?.is_none());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn value<'a, T: Deserialize<'a>>(&'a self) -> Result<Option<T>, ArgsError> {
         if self.is_empty() {
             return Ok(None);
@@ -254,6 +329,14 @@ impl Args {
     /// # Errors
     ///
     /// [`ArgsError`] does not occur for a payload that came through a decoder.
+    ///
+    /// ```
+    /// use socketio_protocol::socket::{Args, Value};
+    ///
+    /// let args = Args::new_event("move", &(3, "left"))?;
+    /// assert_eq!(args.to_values()?, [Value::from(3), Value::from("left")]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to_values(&self) -> Result<Vec<Value>, ArgsError> {
         let mut list = self.arguments();
         let mut values = Vec::new();
@@ -301,6 +384,16 @@ impl Args {
     }
 
     /// The whole payload as MessagePack, see [`Args::write_msgpack`].
+    ///
+    /// ```
+    /// use socketio_protocol::socket::Args;
+    ///
+    /// let args = Args::new_event("move", &3)?;
+    /// let bytes = args.to_msgpack();
+    /// assert_eq!(bytes, [0x92, 0xa4, b'm', b'o', b'v', b'e', 3]);
+    /// assert_eq!(Args::from_msgpack(&bytes)?.into_event()?, args);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to_msgpack(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.json().len());
         self.write_msgpack(&mut out);
@@ -489,6 +582,16 @@ impl<'de> Visitor<'de> for ArgsVisitor {
 /// Why arguments are not of the type asked for.
 ///
 /// The sender and the handler disagree about what an event carries; the connection is fine.
+///
+/// ```
+/// use socketio_protocol::socket::Args;
+///
+/// let args = Args::new_event("move", &(3, "left"))?;
+/// let error = args.to::<(u8, u8)>().unwrap_err();
+/// assert_eq!((error.argument(), error.is_missing()), (Some(1), false));
+/// assert!(args.to::<(u8, String, bool)>().unwrap_err().is_missing());
+/// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgsError {
     reason: String,

@@ -23,6 +23,14 @@ use super::{Args, Attachments, Kind, MsgpackError, Packet, PacketType, is_reserv
 ///
 /// Its JSON may be 128 levels deep, which is not to be changed: reading is partly recursive, and so is what applications
 /// do with what they read.
+///
+/// ```
+/// use socketio_protocol::socket::{DecodeError, Decoder, Limits};
+///
+/// let mut decoder = Decoder::new(Limits { max_attachments: 1, ..Limits::default() });
+/// let refused = decoder.text(r#"52-["photos",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#.into());
+/// assert_eq!(refused, Err(DecodeError::TooManyAttachments { announced: 2, max: 1 }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The number of attachments; 10 by default. Stock clients refuse packets with more, so a server that raises this
@@ -256,6 +264,14 @@ pub fn encode_event<T: Serialize + ?Sized>(
 /// # Errors
 ///
 /// [`EncodeError`] when `args` cannot be written; `out` is as it was.
+///
+/// ```
+/// let mut out = Vec::new();
+/// let attachments = socketio_protocol::socket::encode_ack(&mut out, "/admin", 7, &("ok", 200))?;
+/// assert_eq!(out, br#"3/admin,7["ok",200]"#);
+/// assert!(attachments.is_empty());
+/// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+/// ```
 pub fn encode_ack<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     nsp: &str,
@@ -270,6 +286,17 @@ pub fn encode_ack<T: Serialize + ?Sized>(
 /// # Errors
 ///
 /// [`EncodeError::NotAnEvent`] when `data` has no name; `out` is as it was.
+///
+/// ```
+/// use socketio_protocol::socket::{Args, EncodeError, encode_args_event};
+///
+/// let mut out = Vec::new();
+/// encode_args_event(&mut out, "/", None, &Args::new_event("move", &3)?)?;
+/// assert_eq!(out, br#"2["move",3]"#);
+/// let nameless = encode_args_event(&mut out, "/", None, &Args::new_list(&3)?);
+/// assert_eq!(nameless, Err(EncodeError::NotAnEvent));
+/// # Ok::<_, EncodeError>(())
+/// ```
 pub fn encode_args_event(
     out: &mut Vec<u8>,
     nsp: &str,
@@ -285,6 +312,15 @@ pub fn encode_args_event(
 }
 
 /// Appends an ack that answers `id` with the arguments of `data` as they are.
+///
+/// ```
+/// use socketio_protocol::socket::{Args, encode_args_ack};
+///
+/// let mut out = Vec::new();
+/// encode_args_ack(&mut out, "/", 7, &Args::new_list("ok")?);
+/// assert_eq!(out, br#"37["ok"]"#);
+/// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+/// ```
 pub fn encode_args_ack(out: &mut Vec<u8>, nsp: &str, id: u64, data: &Args) -> Attachments {
     write_args_ack(out, nsp, Some(id), data)
 }
@@ -309,6 +345,14 @@ fn list_head(out: &mut Vec<u8>, kind: Kind, nsp: &str, id: Option<u64>, data: &A
 /// # Errors
 ///
 /// [`EncodeError`] when `payload` cannot be written or contains binary; `out` is as it was.
+///
+/// ```
+/// let mut out = Vec::new();
+/// let payload = serde_json::json!({ "sid": "abc" });
+/// socketio_protocol::socket::encode_connect(&mut out, "/admin", Some(&payload))?;
+/// assert_eq!(out, br#"0/admin,{"sid":"abc"}"#);
+/// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+/// ```
 pub fn encode_connect<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     nsp: &str,
@@ -328,11 +372,25 @@ pub fn encode_connect<T: Serialize + ?Sized>(
 /// # Errors
 ///
 /// [`EncodeError`] when `error` cannot be written or contains binary; `out` is as it was.
+///
+/// ```
+/// let mut out = Vec::new();
+/// let error = serde_json::json!({ "message": "a token, please" });
+/// socketio_protocol::socket::encode_connect_error(&mut out, "/", &error)?;
+/// assert_eq!(out, br#"4{"message":"a token, please"}"#);
+/// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+/// ```
 pub fn encode_connect_error<T: Serialize + ?Sized>(out: &mut Vec<u8>, nsp: &str, error: &T) -> Result<(), EncodeError> {
     write_single(out, Kind::ConnectError, nsp, error)
 }
 
 /// Appends a DISCONNECT.
+///
+/// ```
+/// let mut out = Vec::new();
+/// socketio_protocol::socket::encode_disconnect(&mut out, "/admin");
+/// assert_eq!(out, b"1/admin,");
+/// ```
 pub fn encode_disconnect(out: &mut Vec<u8>, nsp: &str) {
     head(out, PacketType::Disconnect, 0, nsp, None);
 }
@@ -343,6 +401,16 @@ pub fn encode_disconnect(out: &mut Vec<u8>, nsp: &str) {
 ///
 /// [`EncodeError::NotAnEvent`] when an event has no name, [`EncodeError::BinaryNotAllowed`] when another packet than an
 /// event or an ack has attachments; `out` is as it was.
+///
+/// ```
+/// use socketio_protocol::socket::{Args, Kind, Packet, encode_packet};
+///
+/// let mut out = Vec::new();
+/// let packet = Packet::new(Kind::Event, "/", Args::new_event("move", &3)?).with_id(7);
+/// encode_packet(&mut out, &packet)?;
+/// assert_eq!(out, br#"27["move",3]"#);
+/// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+/// ```
 pub fn encode_packet(out: &mut Vec<u8>, packet: &Packet) -> Result<Attachments, EncodeError> {
     let Packet { kind, nsp, id, data } = packet;
     match kind {
@@ -415,6 +483,13 @@ fn head(out: &mut Vec<u8>, packet_type: PacketType, attachments: usize, nsp: &st
 
 /// Splits `/admin?token=1` into name and query, as protocol v4 (EIO3) reads a namespace. In v5 the query is part of the
 /// name.
+///
+/// ```
+/// use socketio_protocol::socket::split_query;
+///
+/// assert_eq!(split_query("/admin?token=1"), ("/admin", Some("token=1")));
+/// assert_eq!(split_query("/admin"), ("/admin", None));
+/// ```
 pub fn split_query(nsp: &str) -> (&str, Option<&str>) {
     nsp.split_once('?').map_or((nsp, None), |(name, query)| (name, Some(query)))
 }
@@ -422,6 +497,15 @@ pub fn split_query(nsp: &str) -> (&str, Option<&str>) {
 /// Why what a client sent is not a Socket.IO packet.
 ///
 /// Each of these is the client's doing. The connection it came from is closed, no other is touched.
+///
+/// ```
+/// use socketio_protocol::socket::{DecodeError, Decoder, Limits};
+///
+/// let read = |text: &'static str| Decoder::new(Limits::default()).text(text.into()).unwrap_err();
+/// assert!(matches!(read("9"), DecodeError::UnknownType { .. }));
+/// assert!(matches!(read("2[oops]"), DecodeError::InvalidJson { .. }));
+/// assert!(matches!(read(r#"2["disconnect"]"#), DecodeError::ReservedEvent { .. }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -531,6 +615,15 @@ impl From<PlaceholderFault> for DecodeError {
 /// Why arguments cannot be written.
 ///
 /// Whoever emits is at fault; nothing has been sent.
+///
+/// ```
+/// use socketio_protocol::{Bytes, socket::{Args, EncodeError, encode_connect}};
+///
+/// let refused = encode_connect(&mut Vec::new(), "/", Some(&Bytes::from_static(&[1])));
+/// assert_eq!(refused, Err(EncodeError::BinaryNotAllowed));
+/// let by_list = std::collections::HashMap::from([(vec![1], 2)]);
+/// assert_eq!(Args::new_list(&by_list), Err(EncodeError::KeyNotText));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {

@@ -19,6 +19,16 @@ use super::{Args, Kind, Packet, PacketType};
 /// # Errors
 ///
 /// [`DecodeError`] when it is not a packet; the connection is to be closed, as for a text that is none.
+///
+/// ```
+/// use socketio_protocol::socket::{Args, Kind, Limits, Packet, msgpack};
+///
+/// let packet = Packet::new(Kind::Event, "/", Args::new_event("move", &3)?);
+/// let mut message = Vec::new();
+/// msgpack::encode(&mut message, &packet);
+/// assert_eq!(msgpack::decode(&message, Limits::default()), Ok(packet));
+/// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+/// ```
 pub fn decode(message: &[u8], limits: Limits) -> Result<Packet, DecodeError> {
     if message.len() > limits.max_bytes {
         return Err(DecodeError::TooLarge { max: limits.max_bytes });
@@ -67,6 +77,14 @@ pub fn decode(message: &[u8], limits: Limits) -> Result<Packet, DecodeError> {
 }
 
 /// Appends `packet` to `out`, the whole message.
+///
+/// ```
+/// use socketio_protocol::socket::{Args, Kind, Packet, msgpack};
+///
+/// let mut message = Vec::new();
+/// msgpack::encode(&mut message, &Packet::new(Kind::Connect, "/", Args::none()));
+/// assert_eq!(message, b"\x82\xa4type\x00\xa3nsp\xa1/");
+/// ```
 pub fn encode(out: &mut Vec<u8>, packet: &Packet) {
     head(out, packet.kind, !packet.data.is_empty(), packet.id.is_some());
     if !packet.data.is_empty() {
@@ -81,6 +99,16 @@ pub fn encode(out: &mut Vec<u8>, packet: &Packet) {
 /// # Errors
 ///
 /// [`EncodeError`] when `args` cannot be written; `out` is as it was.
+///
+/// ```
+/// use socketio_protocol::socket::{Limits, msgpack};
+///
+/// let mut message = Vec::new();
+/// msgpack::encode_event(&mut message, "/", Some(7), "move", &3)?;
+/// let packet = msgpack::decode(&message, Limits::default())?;
+/// assert_eq!((packet.id, packet.data.event().as_deref()), (Some(7), Some("move")));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub fn encode_event<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     nsp: &str,
@@ -116,6 +144,13 @@ fn tail(out: &mut Vec<u8>, nsp: &str, id: Option<u64>) {
 /// Why bytes are not MessagePack of the kind Socket.IO uses.
 ///
 /// Whoever sent them is at fault: a client with the MessagePack parser, or whoever writes to the cluster's channels.
+///
+/// ```
+/// use socketio_protocol::socket::{Args, MsgpackError};
+///
+/// assert_eq!(Args::from_msgpack(&[0x92, 1]), Err(MsgpackError::Truncated));
+/// assert_eq!(Args::from_msgpack(&[0x90, 1]), Err(MsgpackError::Trailing { bytes: 1 }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MsgpackError {

@@ -6,6 +6,16 @@ use super::codec::check_payload;
 use super::{Args, DecodeError};
 
 /// One Socket.IO packet, its attachments already with its payload.
+///
+/// ```
+/// use socketio_protocol::socket::{Args, Kind, Packet, encode_packet};
+///
+/// let question = Packet::new(Kind::Event, "/chat", Args::new_event("name?", &())?).with_id(7);
+/// let mut text = Vec::new();
+/// encode_packet(&mut text, &question)?;
+/// assert_eq!(text, br#"2/chat,7["name?"]"#);
+/// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Packet {
     /// What happens.
@@ -38,6 +48,15 @@ impl Packet {
     ///
     /// [`DecodeError`] when the namespace does not begin with a slash or contains a comma, when the payload is not what
     /// such a packet carries, or when the name of the event is reserved.
+    ///
+    /// ```
+    /// use socketio_protocol::socket::{Args, DecodeError, Kind, Packet};
+    ///
+    /// let event = |name| Packet::new(Kind::Event, "/", Args::new_event(name, &1).unwrap());
+    /// assert!(event("move").checked().is_ok());
+    /// assert!(matches!(event("connect").checked(), Err(DecodeError::ReservedEvent { .. })));
+    /// assert_eq!(Packet::new(Kind::Connect, "admin", Args::none()).checked(), Err(DecodeError::InvalidNamespace));
+    /// ```
     pub fn checked(mut self) -> Result<Self, DecodeError> {
         if !self.nsp.starts_with('/') || self.nsp.contains(',') {
             return Err(DecodeError::InvalidNamespace);
@@ -48,6 +67,14 @@ impl Packet {
 }
 
 /// What a packet is about. Whether attachments follow is a matter of writing, see [`PacketType`].
+///
+/// ```
+/// use socketio_protocol::socket::{Decoder, Kind, Limits};
+///
+/// let packet = Decoder::new(Limits::default()).text("1/admin,".into())?.expect("it is whole");
+/// assert_eq!((packet.kind, &*packet.nsp), (Kind::Disconnect, "/admin"));
+/// # Ok::<_, socketio_protocol::socket::DecodeError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A client enters a namespace, or the server confirms it.
@@ -68,6 +95,14 @@ impl Kind {
 }
 
 /// The type digit of the default parser.
+///
+/// ```
+/// use socketio_protocol::socket::{Kind, PacketType};
+///
+/// assert_eq!(PacketType::of(Kind::Event, true), PacketType::BinaryEvent);
+/// assert_eq!(PacketType::from_digit(b'6').map(PacketType::kind), Some(Kind::Ack));
+/// assert_eq!(PacketType::Connect.digit(), b'0');
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PacketType {
@@ -144,6 +179,13 @@ pub const RESERVED_EVENTS: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// Whether `event` is one of [`RESERVED_EVENTS`].
+///
+/// ```
+/// use socketio_protocol::socket::is_reserved;
+///
+/// assert!(is_reserved("disconnect"));
+/// assert!(!is_reserved("chat message"));
+/// ```
 pub fn is_reserved(event: &str) -> bool {
     // A length tells most names apart at once.
     matches!(event.len(), 7 | 10 | 11 | 13 | 14) && RESERVED_EVENTS.contains(&event)

@@ -34,6 +34,15 @@ pub(super) fn write_json(out: &mut Vec<u8>, json: &str, attachments: &[Bytes]) {
 /// # Errors
 ///
 /// [`EncodeError`] when `args` cannot be written; nothing has been appended then.
+///
+/// ```
+/// use socketio_protocol::socket::{Args, write_event};
+///
+/// let mut out = Vec::new();
+/// write_event("move", &(3, "left"), &mut out)?;
+/// assert_eq!(out, Args::new_event("move", &(3, "left"))?.to_msgpack());
+/// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+/// ```
 pub fn write_event<T: Serialize + ?Sized>(event: &str, args: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let mut json = SCRATCH.take();
     json.clear();

@@ -10,6 +10,16 @@ use super::transcode;
 use super::{Args, ArgsError, MsgpackError};
 
 /// A payload of unknown shape: what JSON can say, and binary.
+///
+/// ```
+/// use socketio_protocol::{Bytes, socket::{Args, Value}};
+///
+/// let args = Args::new_list(&(serde_json::json!({ "title": "sea" }), Bytes::from_static(&[1])))?;
+/// let values = args.to_values()?;
+/// assert_eq!(values[0].get("title").and_then(Value::as_str), Some("sea"));
+/// assert_eq!(values[1], Value::Binary(Bytes::from_static(&[1])));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value {
     /// `null`; JavaScript's `undefined` and `NaN` arrive so too.

@@ -18,6 +18,14 @@ use super::utf8::{Invalid, Utf8};
 use super::{CloseFrame, Codec, MAX_CONTROL, Opcode, WsError};
 
 /// Which side of the connection reads.
+///
+/// ```
+/// use socketio_protocol::websocket::{Decoder, Opcode, Role, WsError, frame};
+///
+/// let unmasked = frame(Opcode::Text, b"hi");
+/// assert!(Decoder::new(Role::Client, 100).decode(&mut (&unmasked[..]).into()).is_ok());
+/// assert_eq!(Decoder::new(Role::Server, 100).decode(&mut (&unmasked[..]).into()), Err(WsError::Unmasked));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Reads what a client sent: masked.
@@ -27,6 +35,15 @@ pub enum Role {
 }
 
 /// What the peer said. Messages are whole, however many frames they came in.
+///
+/// ```
+/// use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, masked_frame};
+///
+/// let mut buf = (&masked_frame(Opcode::Ping, b"there?", [1, 2, 3, 4])[..]).into();
+/// let event = Decoder::new(Role::Server, 100).decode(&mut buf)?;
+/// assert_eq!(event, Some(Event::Ping("there?".into())));
+/// # Ok::<_, socketio_protocol::websocket::WsError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A text message.
@@ -42,6 +59,19 @@ pub enum Event {
 }
 
 /// Reads one connection's frames. It holds no memory but while a message in several frames comes.
+///
+/// A message that comes in pieces is given when it is whole:
+///
+/// ```
+/// use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, masked_frame};
+///
+/// let bytes = masked_frame(Opcode::Text, "héllo".as_bytes(), [1, 2, 3, 4]);
+/// let mut decoder = Decoder::new(Role::Server, 1_000_000);
+/// let mut buf = (&bytes[..8]).into();
+/// assert_eq!(decoder.decode(&mut buf), Ok(None));
+/// buf.extend_from_slice(&bytes[8..]);
+/// assert_eq!(decoder.decode(&mut buf), Ok(Some(Event::Text("héllo".into()))));
+/// ```
 #[derive(Debug)]
 pub struct Decoder {
     role: Role,

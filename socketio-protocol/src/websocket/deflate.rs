@@ -12,6 +12,13 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use super::WsError;
 
 /// How messages are compressed for the clients that offer it (permessage-deflate, RFC 7692).
+///
+/// ```
+/// use socketio_protocol::websocket::PerMessageDeflate;
+///
+/// let options = PerMessageDeflate::default().threshold(256).max_inflate_ratio(100);
+/// assert_eq!((options.threshold, options.level), (256, 3));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PerMessageDeflate {
@@ -52,6 +59,22 @@ impl PerMessageDeflate {
 }
 
 /// Compresses and inflates messages, each by itself. Shared by any number of connections.
+///
+/// ```
+/// use std::sync::Arc;
+/// use socketio_protocol::websocket::{COMPRESSED, Codec, Decoder, Event, Opcode, PerMessageDeflate, Role, frame};
+///
+/// let codec = Arc::new(Codec::new(PerMessageDeflate::default()));
+/// let text = "tick ".repeat(200);
+/// let mut compressed = Vec::new();
+/// codec.deflate(&[text.as_bytes()], &mut compressed).expect("it became shorter");
+/// assert!(compressed.len() < 50);
+///
+/// let mut bytes = frame(Opcode::Text, &compressed).to_vec();
+/// bytes[0] |= COMPRESSED;
+/// let mut decoder = Decoder::new(Role::Client, 1_000_000).with_codec(Some(codec));
+/// assert_eq!(decoder.decode(&mut (&bytes[..]).into()), Ok(Some(Event::Text(text.into()))));
+/// ```
 #[derive(Debug)]
 pub struct Codec {
     options: PerMessageDeflate,

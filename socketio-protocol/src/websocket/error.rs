@@ -4,6 +4,14 @@
 ///
 /// Each of these is the peer's doing, and the end of its connection: send a close frame with
 /// [`close_code`](WsError::close_code) and close. No other connection is touched.
+///
+/// ```
+/// use socketio_protocol::websocket::{Decoder, Opcode, Role, WsError, frame};
+///
+/// let too_long = Decoder::new(Role::Client, 100).decode(&mut (&frame(Opcode::Binary, &[0; 101])[..]).into());
+/// assert_eq!(too_long, Err(WsError::TooBig { announced: 101, max: 100 }));
+/// assert_eq!(too_long.unwrap_err().close_code(), 1009);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WsError {

@@ -9,6 +9,14 @@
 use std::borrow::Cow;
 
 /// What client and server have agreed on: permessage-deflate, with these parameters.
+///
+/// ```
+/// use socketio_protocol::websocket::Agreement;
+///
+/// let agreed = Agreement::new(["permessage-deflate; server_max_window_bits=10"]).expect("it can be met");
+/// assert!(!agreed.full_window());
+/// assert_eq!(Agreement::new(["x-webkit-deflate-frame"]), None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Agreement {
     /// How far back what we send may refer, as a power of two, if the client has set a limit.

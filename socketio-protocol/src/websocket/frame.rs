@@ -6,6 +6,14 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 /// What a frame is.
+///
+/// ```
+/// use socketio_protocol::websocket::Opcode;
+///
+/// assert_eq!(Opcode::from_bits(0x9), Some(Opcode::Ping));
+/// assert!(Opcode::Ping.is_control() && !Opcode::Text.is_control());
+/// assert_eq!(Opcode::from_bits(0x3), None, "reserved");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Opcode {
     /// Goes on with a message in several frames.
@@ -55,6 +63,15 @@ impl Opcode {
 }
 
 /// What a close frame says, if it says anything.
+///
+/// ```
+/// use socketio_protocol::websocket::{CloseFrame, Decoder, Event, Role, close_frame};
+///
+/// let mut buf = (&close_frame(Some(1001), "going away")[..]).into();
+/// let event = Decoder::new(Role::Client, 100).decode(&mut buf)?;
+/// assert_eq!(event, Some(Event::Close(Some(CloseFrame { code: 1001, reason: "going away".into() }))));
+/// # Ok::<_, socketio_protocol::websocket::WsError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseFrame {
     /// Why, as a number of RFC 6455, section 7.4, or of its registry.
@@ -67,6 +84,14 @@ pub struct CloseFrame {
 pub const MAX_CONTROL: usize = 125;
 
 /// Writes the header of an unmasked frame that is a whole message, and returns its length, 2 to 10 bytes.
+///
+/// ```
+/// use socketio_protocol::websocket::{Opcode, encode_header};
+///
+/// let mut header = [0; 10];
+/// let len = encode_header(Opcode::Binary, 300, &mut header);
+/// assert_eq!(header[..len], [0x82, 126, 1, 44]);
+/// ```
 pub fn encode_header(opcode: Opcode, len: usize, out: &mut [u8; 10]) -> usize {
     out[0] = FIN | opcode.bits();
     match len {
@@ -88,6 +113,12 @@ pub fn encode_header(opcode: Opcode, len: usize, out: &mut [u8; 10]) -> usize {
 }
 
 /// An unmasked frame that is a whole message, as a server sends it.
+///
+/// ```
+/// use socketio_protocol::websocket::{Opcode, frame};
+///
+/// assert_eq!(frame(Opcode::Text, b"hi"), &b"\x81\x02hi"[..]);
+/// ```
 pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     let mut header = [0; 10];
     let header_len = encode_header(opcode, payload.len(), &mut header);
@@ -95,6 +126,12 @@ pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
 }
 
 /// A masked frame that is a whole message, as a client sends it. `mask` should be random.
+///
+/// ```
+/// use socketio_protocol::websocket::{Opcode, masked_frame};
+///
+/// assert_eq!(masked_frame(Opcode::Text, b"hi", [1, 2, 3, 4]), [0x81, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2]);
+/// ```
 pub fn masked_frame(opcode: Opcode, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let mut header = [0; 10];
     let header_len = encode_header(opcode, payload.len(), &mut header);
@@ -105,6 +142,13 @@ pub fn masked_frame(opcode: Opcode, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
 }
 
 /// The close frame of a server, empty without a `code`. A reason longer than fits is cut between two characters.
+///
+/// ```
+/// use socketio_protocol::websocket::close_frame;
+///
+/// assert_eq!(close_frame(Some(1000), "bye"), &b"\x88\x05\x03\xe8bye"[..]);
+/// assert_eq!(close_frame(None, ""), &b"\x88\x00"[..]);
+/// ```
 pub fn close_frame(code: Option<u16>, reason: &str) -> Bytes {
     let Some(code) = code else {
         return Bytes::from_static(&[FIN | 0x8, 0]);

@@ -9,6 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 ///
 /// Each of these is the client's doing. The request is answered with [`status`](UpgradeError::status), nothing else is
 /// touched.
+///
+/// ```
+/// use socketio_protocol::websocket::handshake::{UpgradeError, check};
+///
+/// let refused = check("POST", |_| []).unwrap_err();
+/// assert_eq!((refused, refused.status()), (UpgradeError::BadMethod, 405));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
@@ -47,6 +54,19 @@ impl UpgradeError {
 /// # Errors
 ///
 /// The first [`UpgradeError`] that applies, in the order of its variants.
+///
+/// ```
+/// use socketio_protocol::websocket::handshake::check;
+///
+/// let accept = check("GET", |name| match name {
+///     "connection" => Some("keep-alive, Upgrade"),
+///     "upgrade" => Some("websocket"),
+///     "sec-websocket-version" => Some("13"),
+///     "sec-websocket-key" => Some("dGhlIHNhbXBsZSBub25jZQ=="),
+///     _ => None,
+/// });
+/// assert_eq!(accept.as_deref(), Ok("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+/// ```
 pub fn check<'a, V>(method: &str, values: impl Fn(&'static str) -> V) -> Result<String, UpgradeError>
 where
     V: IntoIterator<Item = &'a str>,
@@ -70,6 +90,14 @@ where
 }
 
 /// What a server answers to `Sec-WebSocket-Key`, and a client compares.
+///
+/// The RFC's own example:
+///
+/// ```
+/// use socketio_protocol::websocket::handshake::accept_key;
+///
+/// assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
 pub fn accept_key(key: &str) -> String {
     let mut sha1 = sha1_smol::Sha1::new();
     sha1.update(key.as_bytes());
@@ -78,11 +106,23 @@ pub fn accept_key(key: &str) -> String {
 }
 
 /// The `Sec-WebSocket-Key` a client makes of 16 random bytes.
+///
+/// ```
+/// use socketio_protocol::websocket::handshake::client_key;
+///
+/// assert_eq!(client_key(*b"the sample nonce"), "dGhlIHNhbXBsZSBub25jZQ==");
+/// ```
 pub fn client_key(random: [u8; 16]) -> String {
     STANDARD.encode(random)
 }
 
 /// The first subprotocol that `Sec-WebSocket-Protocol` offers, which the reference server always takes.
+///
+/// ```
+/// use socketio_protocol::websocket::handshake::first_protocol;
+///
+/// assert_eq!(first_protocol(["chat, superchat"]), Some("chat"));
+/// ```
 pub fn first_protocol<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let is_token = |name: &&str| {
         let special = |byte| b"!#$%&'*+-.^_`|~".contains(&byte);

@@ -4,6 +4,7 @@ use super::WsError;
 
 /// Compresses and inflates messages, with the feature `deflate`. Without it there is none.
 #[derive(Debug)]
+#[doc(hidden)]
 pub enum Codec {}
 
 #[expect(missing_docs, reason = "cannot be called")]

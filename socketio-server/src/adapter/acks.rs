@@ -12,6 +12,22 @@ use socketio_protocol::socket::Args;
 use tokio::sync::mpsc;
 
 /// What comes of a client that was asked.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use socketio_server::adapter::{AckItem, Target};
+/// # let mut client = TestClient::connect(&io).await;
+///
+/// let question = Args::new_event("name?", &()).unwrap();
+/// let mut answers = io.adapter().broadcast_with_ack(question, Target::default());
+/// client.expect_event("name?").await;
+/// client.close();
+/// assert!(matches!(answers.next().await, Some(AckItem::Gone { id }) if id == client.id()));
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum AckItem {

@@ -103,6 +103,18 @@ impl Drop for Hearing {
 }
 
 /// How the way to the other servers of the cluster is, and what it was used for.
+///
+/// ```
+/// use socketio_server::{ClusterStats, Server};
+///
+/// /// Whether this server may be sent clients: it hears the others.
+/// fn is_ready(io: &Server) -> bool {
+///     let cluster: Option<ClusterStats> = io.stats().cluster;
+///     !io.is_draining() && cluster.is_none_or(|cluster| cluster.deaf_namespaces == 0)
+/// }
+///
+/// assert!(is_ready(&Server::new()), "it is alone");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterStats {

@@ -16,6 +16,19 @@ use crate::handshake::Handshake;
 
 /// One socket of a namespace, as an address: its id, the connection it is reached through, and a mailbox for what is to
 /// be done with it.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use socketio_server::adapter::{Adapter, Member};
+///
+/// fn id(member: &Member) -> &str {
+///     member.id()
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Member {
     id: ByteString,

@@ -26,6 +26,22 @@ use crate::parser::Parser;
 use std::time::Duration;
 
 /// This server's part of one namespace: its sockets and their rooms.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// let local = io.adapter().local();
+/// assert_eq!(local.len(), 1);
+/// local.join(client.id(), "red").unwrap();
+/// assert!(local.has_room("red"));
+/// assert_eq!(local.rooms_of(client.id()), [client.id(), "red"]);
+/// # assert_eq!(socket.rooms().len(), 2);
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct MemoryAdapter {
     nsp: ByteString,

@@ -47,6 +47,24 @@ pub use socketio_protocol::cluster::{Answers, MissingAnswers};
 /// What a namespace asks of its adapter. Membership is kept by the [`MemoryAdapter`] that each one is built on.
 ///
 /// Sends and orders never wait: they are done here at once and queued for other servers. Only questions wait.
+///
+/// Asked without the operators of a [`Namespace`](crate::Namespace):
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// use socketio_server::adapter::Target;
+///
+/// let adapter = io.adapter();
+/// adapter.sockets_join(&Target::socket(client.id()), &["red".into()]).unwrap();
+/// assert!(socket.rooms().iter().any(|room| room == "red"));
+/// assert_eq!(adapter.count(&Target::default()).await.unwrap().total(), 1);
+/// # }
+/// ```
 #[async_trait]
 pub trait Adapter: Send + Sync + 'static {
     /// This server's sockets.
@@ -179,6 +197,28 @@ impl Fields {
 }
 
 /// Makes the adapter of each namespace. Given to [`Builder::adapter`](crate::Builder::adapter).
+///
+/// A factory may choose by namespace, here one of which the other servers are to hear nothing:
+///
+/// ```
+/// use std::sync::Arc;
+/// use socketio_server::Server;
+/// use socketio_server::adapter::{Adapter, AdapterFactory, MemoryAdapter, ServerEvents, SingleServer};
+///
+/// struct AllBut<F>(&'static str, F);
+///
+/// impl<F: AdapterFactory> AdapterFactory for AllBut<F> {
+///     fn create(&self, local: Arc<MemoryAdapter>, events: ServerEvents) -> Arc<dyn Adapter> {
+///         match local.nsp() == self.0 {
+///             true => SingleServer.create(local, events),
+///             false => self.1.create(local, events),
+///         }
+///     }
+/// }
+///
+/// # let redis = SingleServer; // Stands for a `RedisAdapter`.
+/// let io = Server::builder().adapter(AllBut("/internal", redis)).build();
+/// ```
 pub trait AdapterFactory: Send + Sync + 'static {
     /// The adapter of one namespace; called when the namespace is made. Events that other servers send to this one
     /// go to `events`.
@@ -191,6 +231,12 @@ pub trait AdapterFactory: Send + Sync + 'static {
 }
 
 /// A single server: no others to tell.
+///
+/// ```
+/// use socketio_server::{Server, adapter::SingleServer};
+///
+/// let io = Server::builder().adapter(SingleServer).build(); // as without saying anything
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SingleServer;
 
@@ -215,6 +261,17 @@ impl<B: Bus> AdapterFactory for B {
 pub type ServerEvents = mpsc::Sender<ServerEvent>;
 
 /// An event that another server sent to this one.
+///
+/// ```
+/// use socketio_server::{Args, adapter::{ServerEvent, ServerEvents}};
+///
+/// /// What an adapter does with an event of another server that wants no answer.
+/// fn heard(events: &ServerEvents, args: Args) {
+///     if events.try_send(ServerEvent { args, answer: None }).is_err() {
+///         eprintln!("events come faster than handlers take them");
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ServerEvent {
     /// Its name and arguments.
@@ -301,6 +358,22 @@ impl Future for Emitted {
 }
 
 /// The answers of clients to one broadcast, as they come.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use socketio_server::adapter::{AckItem, Target};
+/// # let mut client = TestClient::connect(&io).await;
+///
+/// let question = Args::new_event("name?", &()).unwrap();
+/// let mut answers = io.adapter().broadcast_with_ack(question, Target::default());
+/// client.expect_event("name?").await.answer("Ana");
+/// let Some(AckItem::Answer { args, .. }) = answers.next().await else { panic!("an answer was given") };
+/// assert_eq!(args.to::<String>().unwrap(), "Ana");
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct AckSource {
     items: mpsc::UnboundedReceiver<AckItem>,
@@ -308,6 +381,25 @@ pub struct AckSource {
 }
 
 /// How far the answers to a broadcast are.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use socketio_server::adapter::Target;
+/// # let client = TestClient::connect(&io).await;
+///
+/// let question = Args::new_event("name?", &()).unwrap();
+/// let mut all = Target::default();
+/// all.timeout = Some(std::time::Duration::from_millis(10));
+/// let mut answers = io.adapter().broadcast_with_ack(question, all);
+/// assert!(answers.next().await.is_none(), "the time is over");
+/// let tally = answers.tally();
+/// assert_eq!((tally.clients, tally.silent_servers), (1, 0));
+/// assert_eq!(tally.unanswered, [client.id()]);
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AckTally {

@@ -11,6 +11,20 @@ use crate::engine::Frame;
 use crate::parser::{Parser, msgpack_args};
 
 /// One event of one namespace. Cloning shares the bytes.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// let tick = io.encode("tick", 1).unwrap();
+/// assert_eq!(tick.args().event().as_deref(), Some("tick"));
+/// io.everyone().emit_encoded(&tick).unwrap();
+/// io.volatile().emit_encoded(&tick).unwrap();
+/// assert_eq!(client.expect::<u32>("tick").await, 1);
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     frame: Frame,

@@ -7,6 +7,28 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytestring::ByteString;
 
 /// Something that happened to a room, on this server. See [`Namespace::on_room_event`](crate::Namespace::on_room_event).
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use std::sync::{Arc, Mutex};
+///
+/// let seen = Arc::new(Mutex::new(Vec::new()));
+/// # let log = seen.clone();
+/// io.on_room_event(move |event| match event {
+///     RoomEvent::Create { room } => log.lock().unwrap().push(format!("+{room}")),
+///     RoomEvent::Delete { room } => log.lock().unwrap().push(format!("-{room}")),
+///     _ => {}
+/// });
+/// # let client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// socket.join("red");
+/// socket.leave("red");
+/// assert!(seen.lock().unwrap().ends_with(&["+red".into(), "-red".into()]));
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoomEvent {

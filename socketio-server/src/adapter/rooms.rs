@@ -71,6 +71,19 @@ impl Default for RoomLimits {
 }
 
 /// Why a socket does not join a room.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// let io = Server::builder().max_rooms_per_socket(1).build();
+/// # let client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// socket.try_join("red").unwrap();
+/// assert!(matches!(socket.try_join("blue"), Err(JoinError::TooManyRooms { max: 1 })));
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {

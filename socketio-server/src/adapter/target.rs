@@ -8,6 +8,23 @@ use socketio_protocol::cluster::{Flags, Options};
 use super::rooms::Selection;
 
 /// Rooms, exceptions, and how to send.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// use socketio_server::adapter::Target;
+///
+/// let mut red = Target::default();
+/// red.add_rooms(["red".into()]);
+/// red.except = vec!["muted".into()];
+/// socket.join("red");
+/// assert_eq!(io.adapter().local().ids(&red), [client.id()]);
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Target {

@@ -27,6 +27,25 @@ const CHECKS: usize = 2;
 ///
 /// The reference's Redis store keeps the key `socket.io-admin#<id>` with the value `1` for 86400 seconds; with one that
 /// does the same, sessions are shared with Node.js servers.
+///
+/// ```
+/// use socketio_server::admin::{AdminOptions, AdminSessions};
+///
+/// /// Nobody is remembered: each page that is loaded asks for the password.
+/// #[derive(Debug)]
+/// struct Never;
+///
+/// #[async_trait::async_trait]
+/// impl AdminSessions for Never {
+///     async fn exists(&self, _id: &str) -> bool {
+///         false
+///     }
+///
+///     async fn save(&self, _id: &str) {}
+/// }
+///
+/// let options = AdminOptions::without_authentication().sessions(Never);
+/// ```
 #[async_trait]
 pub trait AdminSessions: std::fmt::Debug + Send + Sync + 'static {
     /// Whether there is this session. If that cannot be found out, it is as if there were none.
@@ -37,6 +56,16 @@ pub trait AdminSessions: std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// Sessions of this server alone: the last 10,000, each for a day.
+///
+/// ```
+/// use socketio_server::admin::{AdminSessions, MemorySessions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let sessions = MemorySessions::default();
+/// sessions.save("abc").await;
+/// assert!(sessions.exists("abc").await);
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct MemorySessions(Mutex<HashMap<Box<str>, Instant>>);
 

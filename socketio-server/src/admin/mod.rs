@@ -50,6 +50,22 @@ use crate::server::Server;
 use crate::socket::Socket;
 
 /// How a server is instrumented; see [`Server::instrument`].
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use socketio_server::admin::{AdminMode, AdminOptions};
+///
+/// let options = AdminOptions::without_authentication()
+///     .namespace_name("/watch")
+///     .mode(AdminMode::Production)
+///     .readonly(true);
+/// io.instrument(options).unwrap();
+/// TestClient::to(&io).namespace("/watch").connect().await;
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct AdminOptions {
     namespace_name: ByteString,
@@ -61,6 +77,16 @@ pub struct AdminOptions {
 }
 
 /// How much the Admin UI is told.
+///
+/// ```
+/// use socketio_server::{Server, admin::{AdminMode, AdminOptions}};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// let mode = if cfg!(debug_assertions) { AdminMode::Development } else { AdminMode::Production };
+/// io.instrument(AdminOptions::without_authentication().mode(mode)).unwrap();
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AdminMode {
     /// Each socket, room and event.
@@ -71,6 +97,13 @@ pub enum AdminMode {
 }
 
 /// Why a server is not instrumented.
+///
+/// ```
+/// use socketio_server::{Server, admin::{AdminError, AdminOptions}};
+///
+/// let error = Server::new().instrument(AdminOptions::basic("ana", "the password itself")).unwrap_err();
+/// assert_eq!(error, AdminError::InvalidHash);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {

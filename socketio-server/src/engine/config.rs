@@ -15,6 +15,20 @@ use super::origin::Origins;
 use super::proxies::TrustedProxies;
 
 /// How an [`Engine`](super::Engine) serves its clients.
+///
+/// ```
+/// use std::time::Duration;
+/// use socketio_server::engine::{Engine, EngineConfig, Incoming, Timing, TransportKind};
+///
+/// let config = EngineConfig {
+///     path: "/live".into(),
+///     transports: vec![TransportKind::WebSocket],
+///     timing: Timing { ping_interval: Duration::from_secs(10), ..Timing::default() },
+///     ..EngineConfig::default()
+/// };
+/// let engine = Engine::new(config, async |mut incoming: Incoming| while incoming.recv().await.is_some() {});
+/// assert!(engine.owns("/live/"));
+/// ```
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// Under which path the engine answers, without a slash at the end. Default `/engine.io`.

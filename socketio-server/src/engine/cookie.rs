@@ -3,6 +3,15 @@
 use http::HeaderValue;
 
 /// The cookie set by the answer of a handshake. Its value is the session id.
+///
+/// ```
+/// use socketio_server::{Server, engine::{Cookie, SameSite}};
+///
+/// let mut cookie = Cookie::new("chat-session");
+/// cookie.secure = true;
+/// cookie.same_site = Some(SameSite::Strict);
+/// let io = Server::builder().cookie(cookie).build();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cookie {
@@ -21,6 +30,15 @@ pub struct Cookie {
 }
 
 /// Which requests of other sites carry a cookie.
+///
+/// ```
+/// use socketio_server::engine::{Cookie, SameSite};
+///
+/// // For pages of other sites; browsers want the two together.
+/// let mut cookie = Cookie::default();
+/// cookie.same_site = Some(SameSite::None);
+/// cookie.secure = true;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {
     /// None.

@@ -13,6 +13,14 @@ use super::http::Body;
 use super::origin::Origins;
 
 /// Pages of which origins may talk to the server, and how.
+///
+/// ```
+/// use socketio_server::{Server, engine::Cors};
+///
+/// let cors = Cors::origins(["https://example.com"]).credentials(true);
+/// assert!(cors.allows("https://example.com") && !cors.allows("https://example.org"));
+/// let io = Server::builder().cors(cors).build();
+/// ```
 #[derive(Debug, Clone)]
 pub struct Cors {
     origins: Origins,
@@ -35,6 +43,12 @@ impl Cors {
     }
 
     /// Pages of the origins for which `allow` is true.
+    ///
+    /// ```
+    /// let cors = socketio_server::engine::Cors::matching(|origin| origin.ends_with(".example.com"));
+    /// assert!(cors.allows("https://chat.example.com"));
+    /// assert!(!cors.allows("https://example.org"));
+    /// ```
     pub fn matching(allow: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self::new(Origins::matching(allow))
     }

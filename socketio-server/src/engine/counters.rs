@@ -76,6 +76,18 @@ impl Busy {
 }
 
 /// Packets and bytes of one direction.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// let client = TestClient::connect(&io).await;
+/// client.try_emit_with_ack::<()>("nobody answers", (), std::time::Duration::from_millis(10)).await;
+/// let received = io.stats().received.web_socket;
+/// assert!(received.packets >= 2 && received.bytes > received.packets);
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {

@@ -33,6 +33,17 @@ impl Engine {
     /// Closes every session with the reason `server shutting down`, spread over `deadline` and each after what is
     /// queued for it has left, and refuses new ones from the beginning. What is left at the deadline is closed as
     /// [`close`](Engine::close) does it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use socketio_server::engine::{Engine, EngineConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let engine = Engine::new(EngineConfig::default(), async |mut incoming| { incoming.closed().await; });
+    /// engine.drain(Duration::from_secs(20)).await;
+    /// assert!(engine.is_draining());
+    /// # }
+    /// ```
     pub async fn drain(&self, deadline: Duration) {
         let end = Instant::now() + deadline;
         self.refuse_new();

@@ -27,6 +27,19 @@ use super::strangers::Strangers;
 use super::timers::Timers;
 
 /// Accepts Engine.IO clients and hands each to the application. Cheap to clone.
+///
+/// ```
+/// use socketio_server::engine::{Engine, EngineConfig, Incoming};
+///
+/// // Says back what it hears, in an application made with axum.
+/// let echo = Engine::new(EngineConfig::default(), async |mut incoming: Incoming| {
+///     while let Some(message) = incoming.recv().await {
+///         let _ = incoming.connection().send(message);
+///     }
+/// });
+/// assert_eq!(echo.clients_count(), 0);
+/// let app: axum::Router = axum::Router::new().layer(echo.layer());
+/// ```
 #[derive(Clone)]
 pub struct Engine {
     pub(super) shared: Arc<Shared>,
@@ -127,6 +140,14 @@ impl Engine {
 
     /// Has `hook` told of each request that is refused, with the code, message and context of the reference server's
     /// event `connection_error`. Each hook that was given is told.
+    ///
+    /// ```
+    /// use socketio_server::Server;
+    ///
+    /// Server::new().engine().on_connection_error(|refused| {
+    ///     eprintln!("{} {}: {}", refused.request.url(), refused.code(), refused.message());
+    /// });
+    /// ```
     #[doc(alias = "connection_error")]
     pub fn on_connection_error(&self, hook: impl Fn(&ConnectionError) + Send + Sync + 'static) -> &Self {
         self.shared.connection_errors.add(hook);

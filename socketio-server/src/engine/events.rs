@@ -12,6 +12,25 @@ use super::connection::{Connection, SendError};
 use super::frame::Frame;
 
 /// Something that happened to a connection. See [`Connection::events`].
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// use socketio_server::engine::{CloseReason, ConnectionEvent};
+///
+/// let mut events = socket.conn().events();
+/// client.close();
+/// while let Some(event) = events.next().await {
+///     if let ConnectionEvent::Close(reason) = event {
+///         assert_eq!(reason, CloseReason::TransportClose);
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionEvent {
@@ -30,6 +49,22 @@ pub enum ConnectionEvent {
 }
 
 /// What happens to a connection from now on. Made by [`Connection::events`].
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// use socketio_server::engine::ConnectionEvent;
+///
+/// let mut events = socket.conn().events();
+/// client.emit("hello", ());
+/// assert!(matches!(events.next().await, Some(ConnectionEvent::Packet(_))));
+/// assert_eq!(events.missed(), 0);
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ConnectionEvents {
     receiver: broadcast::Receiver<ConnectionEvent>,
@@ -229,6 +264,22 @@ impl Connection {
     /// # Errors
     ///
     /// [`SendError::Closed`] when the session ends, or has ended.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// # tokio::spawn(async move { loop { client.next_event(std::time::Duration::from_secs(1)).await; } });
+    /// // A long list, as fast as the client reads it.
+    /// for row in 0..1_000 {
+    ///     socket.conn().ready().await.unwrap();
+    ///     socket.emit("row", row).unwrap();
+    /// }
+    /// # }
+    /// ```
     #[doc(alias = "drain")]
     pub async fn ready(self: &Arc<Self>) -> Result<(), SendError> {
         loop {

@@ -18,6 +18,13 @@ use socketio_protocol::websocket::{self, Agreement, COMPRESSED, Codec, Opcode};
 const HEADROOM: usize = 10;
 
 /// A packet on its way to clients. Cloning shares the bytes.
+///
+/// ```
+/// use socketio_server::engine::{Frame, Message};
+///
+/// let frame = Frame::message(Message::Text("hello".into()));
+/// let for_another = frame.clone(); // The bytes are shared.
+/// ```
 #[derive(Clone, Debug)]
 pub struct Frame(Arc<Inner>);
 

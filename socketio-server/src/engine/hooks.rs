@@ -15,6 +15,16 @@ use super::request::Request;
 
 /// Looks at each handshake before it is accepted, whichever transport it asks for. Requests of a session that is open
 /// are not asked about again.
+///
+/// ```
+/// use socketio_server::engine::{AllowRequest, EngineConfig};
+///
+/// let allow = AllowRequest::new(async |request| match request.header("x-api-key") {
+///     Some("abc") => Ok(()),
+///     _ => Err("a key, please".to_owned()),
+/// });
+/// let config = EngineConfig { allow_request: Some(allow), ..EngineConfig::default() };
+/// ```
 #[derive(Clone)]
 pub struct AllowRequest(Asked<()>);
 
@@ -53,6 +63,14 @@ impl fmt::Debug for AllowRequest {
 
 /// Names each new session. Who knows the name of a polling session can speak for its client, so it must not be one that
 /// can be guessed; the ids that the engine makes itself are 120 random bits.
+///
+/// ```
+/// use socketio_server::engine::{EngineConfig, GenerateId, random_id};
+///
+/// // The ids say which server has the session.
+/// let generate = GenerateId::new(async |_| Ok(format!("eu-3.{}", random_id())));
+/// let config = EngineConfig { generate_id: Some(generate), ..EngineConfig::default() };
+/// ```
 #[derive(Clone)]
 #[doc(alias = "generateId")]
 pub struct GenerateId(Asked<String>);
@@ -97,6 +115,16 @@ impl fmt::Debug for GenerateId {
 
 /// Adds headers to answers: see [`initial_headers`](super::EngineConfig::initial_headers) and
 /// [`headers`](super::EngineConfig::headers).
+///
+/// ```
+/// use axum::http::HeaderValue;
+/// use socketio_server::engine::{AddHeaders, EngineConfig};
+///
+/// let add = AddHeaders::new(|headers, _request| {
+///     headers.insert("x-server", HeaderValue::from_static("eu-3"));
+/// });
+/// let config = EngineConfig { headers: Some(add), ..EngineConfig::default() };
+/// ```
 #[derive(Clone)]
 pub struct AddHeaders(Arc<Add>);
 
@@ -120,6 +148,23 @@ impl fmt::Debug for AddHeaders {
 }
 
 /// A request that was refused, as the reference server's event `connection_error` tells it.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use std::sync::{Arc, Mutex};
+/// use socketio_server::engine::ConnectionError;
+///
+/// let refusals = Arc::new(Mutex::new(Vec::new()));
+/// # let log = refusals.clone();
+/// io.engine().on_connection_error(move |refused: &ConnectionError| log.lock().unwrap().push(refused.code()));
+/// io.close().await;
+/// assert!(TestClient::to(&io).try_connect().await.is_err());
+/// assert_eq!(refusals.lock().unwrap().len(), 1);
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 #[doc(alias = "connection_error")]

@@ -54,6 +54,18 @@ impl Engine {
     }
 
     /// Answers one HTTP request for this engine, a request to upgrade to a WebSocket included.
+    ///
+    /// ```
+    /// use axum::http::Request;
+    /// use socketio_server::engine::{Body, Engine, EngineConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let engine = Engine::new(EngineConfig::default(), async |mut incoming| { incoming.closed().await; });
+    /// let handshake = Request::get("/engine.io/?EIO=4&transport=polling").body(Body::default()).unwrap();
+    /// assert_eq!(engine.respond(handshake).await.status(), 200);
+    /// assert_eq!(engine.clients_count(), 1);
+    /// # }
+    /// ```
     pub async fn respond<B>(&self, mut request: http::Request<B>) -> Response<Body>
     where
         B: HttpBody + Send + 'static,

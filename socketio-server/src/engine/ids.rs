@@ -10,6 +10,12 @@ use bytestring::ByteString;
 /// # Panics
 ///
 /// When the operating system has no random numbers to give; nothing can be served safely then.
+///
+/// ```
+/// let id = socketio_server::engine::random_id();
+/// assert_eq!(id.len(), 20);
+/// assert_ne!(id, socketio_server::engine::random_id());
+/// ```
 pub fn random_id() -> ByteString {
     let mut bytes = [0; 15];
     getrandom::fill(&mut bytes).expect("the operating system gives random numbers");

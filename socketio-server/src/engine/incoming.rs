@@ -19,6 +19,19 @@ use super::io::Reader;
 use super::write::Farewell;
 
 /// The receiving half of a [`Connection`]. Dropping it closes the connection.
+///
+/// ```
+/// use socketio_server::engine::{Engine, EngineConfig, Incoming, Message};
+///
+/// let engine = Engine::new(EngineConfig::default(), async |mut incoming: Incoming| {
+///     while let Some(message) = incoming.recv().await {
+///         if let Message::Text(text) = message {
+///             println!("{}: {text}", incoming.connection().id());
+///         }
+///     }
+///     println!("gone: {}", incoming.closed().await.as_str());
+/// });
+/// ```
 #[derive(Debug)]
 pub struct Incoming {
     connection: Arc<Connection>,

@@ -15,6 +15,14 @@ use super::config::EngineConfig;
 /// A set of origins, written as browsers do: `https://example.com`, with a port if it is not the usual one.
 ///
 /// A list of texts is one: `["https://example.com"]`. `*` among them stands for every origin.
+///
+/// ```
+/// use socketio_server::engine::Origins;
+///
+/// let ours = Origins::listed(["https://example.com"]);
+/// assert!(ours.contains("https://example.com") && !ours.contains("https://example.org"));
+/// assert!(Origins::matching(|origin| origin.ends_with(".example.com")).contains("https://a.example.com"));
+/// ```
 #[derive(Clone)]
 pub struct Origins(Kind);
 

@@ -33,6 +33,13 @@ pub struct TrustedProxies {
 }
 
 /// A text that names no proxies.
+///
+/// ```
+/// use socketio_server::TrustedProxies;
+///
+/// let error = "10.0.0.0/8, my proxy".parse::<TrustedProxies>().unwrap_err();
+/// assert!(error.to_string().starts_with("\"my proxy\" is no address"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no address, no network such as 10.0.0.0/8, and none of loopback, linklocal, uniquelocal, unix")]
 pub struct UnknownProxy(String);

@@ -20,6 +20,13 @@ use super::counters::bump;
 use super::request::Request;
 
 /// How often something may happen: so often for long, and so much at once.
+///
+/// ```
+/// use socketio_server::engine::{Excess, Rate, RateLimits};
+///
+/// // Two a second for long, and 20 at once by who was silent before.
+/// let limits = RateLimits::default().events(Rate::per_second(2).burst(20), Excess::Drop);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
     per_second: f64,
@@ -45,6 +52,24 @@ impl Rate {
 }
 
 /// What happens to an event that is too much.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use socketio_server::engine::{Excess, Rate, RateLimits};
+///
+/// let limits = RateLimits::default().event("say", Rate::per_minute(1), Excess::Drop);
+/// let io = Server::builder().rate_limits(limits).build();
+/// io.on("say", async || "said");
+///
+/// let client = TestClient::connect(&io).await;
+/// assert_eq!(client.emit_with_ack::<String>("say", ()).await, "said");
+/// let refused: serde_json::Value = client.emit_with_ack("say", ()).await;
+/// assert_eq!(refused["error"], "rate limit exceeded");
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Excess {
     /// It is dropped. If the client asked for an answer it is `{"error": "rate limit exceeded"}`.

@@ -12,6 +12,21 @@ use http::HeaderMap;
 use super::proxies::TrustedProxies;
 
 /// Method and path aside, all of the first HTTP request: headers, address, query. Cheap to clone.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.on("who am i", async |socket: Socket| {
+///     let request = socket.conn().request();
+///     (request.query("room"), request.header("user-agent").map(str::to_owned), request.remote())
+/// });
+///
+/// let client = TestClient::to(&io).query("room", "red").header("user-agent", "tests").connect().await;
+/// assert_eq!(client.emit_with_ack::<Vec<String>>("who am i", ()).await, ["red", "tests", "127.0.0.1:40000"]);
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Request(Arc<Inner>);
 
@@ -26,14 +41,48 @@ struct Inner {
 }
 
 /// Where a request comes from, in the extensions of an [`http::Request`]: a listener of ours puts it there.
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use axum::{extract::{ConnectInfo, Request}, middleware::Next, response::Response};
+/// use socketio_server::engine::RemoteAddress;
+///
+/// /// A middleware for axum, around the layer of a [`Server`](crate::Server): what axum knows of the client is told.
+/// async fn tell_address(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
+///     request.extensions_mut().insert(RemoteAddress(address));
+///     next.run(request).await
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoteAddress(pub SocketAddr);
 
 /// Marks a request that came over a unix socket, in the extensions of an [`http::Request`].
+///
+/// ```
+/// use axum::{extract::Request, middleware::Next, response::Response};
+/// use socketio_server::engine::UnixPeer;
+///
+/// /// For an application that axum serves on a unix socket, with `trust_proxy("unix")`.
+/// async fn over_unix(mut request: Request, next: Next) -> Response {
+///     request.extensions_mut().insert(UnixPeer);
+///     next.run(request).await
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnixPeer;
 
 /// Marks a request that came over TLS, in the extensions of an [`http::Request`].
+///
+/// ```
+/// use axum::{extract::Request, middleware::Next, response::Response};
+/// use socketio_server::engine::Secure;
+///
+/// /// For an application whose own listener has taken off the TLS.
+/// async fn over_tls(mut request: Request, next: Next) -> Response {
+///     request.extensions_mut().insert(Secure);
+///     next.run(request).await
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Secure;
 

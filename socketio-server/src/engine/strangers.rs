@@ -34,6 +34,15 @@ const WATCH: Duration = Duration::from_secs(1);
 const POLL_GRACE: Duration = Duration::from_secs(5);
 
 /// What carries requests between servers; see [`Builder::without_sticky_sessions`](crate::Builder::without_sticky_sessions).
+///
+/// ```
+/// use socketio_protocol::cluster::SessionBus;
+/// use socketio_server::engine::{EngineConfig, SessionBusOf};
+///
+/// fn config(redis: impl SessionBus) -> EngineConfig {
+///     EngineConfig { session_bus: Some(SessionBusOf::new(redis)), ..EngineConfig::default() }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct SessionBusOf(pub(crate) Arc<dyn SessionBus>);
 

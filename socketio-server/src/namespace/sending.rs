@@ -18,6 +18,22 @@ use crate::socket::Socket;
 
 impl Namespace {
     /// Every socket of the namespace.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// let mut audience = io.everyone();
+    /// # let night = true;
+    /// if night {
+    ///     audience = audience.except("asleep");
+    /// }
+    /// audience.emit("news", 1).unwrap();
+    /// assert_eq!(client.expect::<u32>("news").await, 1);
+    /// # }
+    /// ```
     pub fn everyone(&self) -> Broadcast {
         Broadcast::new(self.clone(), Target::default())
     }
@@ -87,6 +103,18 @@ impl Namespace {
     }
 
     /// Sends `event` to every socket and collects the answers; see [`Broadcast::emit_with_ack`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut ana = TestClient::connect(&io).await;
+    /// let names = io.emit_with_ack::<String>("name?", ());
+    /// ana.expect_event("name?").await.answer("Ana");
+    /// assert_eq!(names.await.unwrap().answers, ["Ana"]);
+    /// # }
+    /// ```
     pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> BroadcastAcks<R> {
         self.everyone().emit_with_ack(event, args)
     }
@@ -137,11 +165,31 @@ impl Namespace {
     }
 
     /// Everybody on this server.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// io.local().emit("restart", "this server, in a minute").unwrap();
+    /// assert_eq!(client.expect::<String>("restart").await, "this server, in a minute");
+    /// # }
+    /// ```
     pub fn local(&self) -> Broadcast {
         self.everyone().local()
     }
 
     /// Everybody who can take a packet at once.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.volatile().emit("position", (12.5, 3.0)).unwrap(); // the next one will do as well
+    /// # }
+    /// ```
     pub fn volatile(&self) -> Broadcast {
         self.everyone().volatile()
     }
@@ -152,6 +200,18 @@ impl Namespace {
     }
 
     /// Everybody, with a time limit for answers; see [`Broadcast::timeout`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let _silent = TestClient::connect(&io).await;
+    /// # use std::time::Duration;
+    /// let acks = io.timeout(Duration::from_millis(10)).emit_with_ack::<u32>("ping", ()).await.unwrap();
+    /// assert_eq!((acks.asked, acks.missing), (1, 1));
+    /// # }
+    /// ```
     pub fn timeout(&self, timeout: Duration) -> Broadcast {
         self.everyone().timeout(timeout)
     }
@@ -249,6 +309,19 @@ impl Namespace {
     /// # Errors
     ///
     /// As [`Broadcast::sockets_join`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.join("lobby");
+    /// io.sockets_leave("lobby").unwrap();
+    /// assert_eq!(io.to("lobby").count().await.unwrap().total(), 0);
+    /// # }
+    /// ```
     pub fn sockets_leave(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
         self.everyone().sockets_leave(rooms)
     }
@@ -304,6 +377,13 @@ impl Namespace {
     ///
     /// As [`server_side_emit`](Namespace::server_side_emit), and when an answer is no `R`. Servers that do not answer
     /// in time are counted in [`Answers::missing`].
+    ///
+    /// ```
+    /// # async fn example(io: socketio_server::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// let loads = io.server_side_emit_with_ack::<f64>("load?", ()).await?;
+    /// println!("{:?}, and {} servers did not answer", loads.received, loads.missing);
+    /// # Ok(()) }
+    /// ```
     pub async fn server_side_emit_with_ack<R: DeserializeOwned>(
         &self,
         event: &str,

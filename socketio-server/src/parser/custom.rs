@@ -71,6 +71,35 @@ pub trait PacketParser: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Reads the packets of one connection, for a [`PacketParser`].
+///
+/// A decoder that has to put packets together; the text announces that bytes follow:
+///
+/// ```
+/// use socketio_server::parser::{Args, Kind, Message, Packet, PacketDecoder};
+///
+/// #[derive(Debug, Default)]
+/// struct TextThenBytes {
+///     text: Option<String>,
+/// }
+///
+/// impl PacketDecoder for TextThenBytes {
+///     fn decode(&mut self, message: Message) -> Result<Option<Packet>, Box<dyn std::error::Error + Send + Sync>> {
+///         match (message, self.text.take()) {
+///             (Message::Text(text), None) => self.text = Some(text.to_string()),
+///             (Message::Binary(bytes), Some(name)) => {
+///                 return Ok(Some(Packet::new(Kind::Event, "/", Args::new_event(&name, &bytes)?)));
+///             }
+///             _ => return Err("out of turn".into()),
+///         }
+///         Ok(None)
+///     }
+/// }
+///
+/// let mut decoder = TextThenBytes::default();
+/// assert!(decoder.decode(Message::Text("photo".into())).unwrap().is_none());
+/// let packet = decoder.decode(Message::Binary(vec![1, 2].into())).unwrap().unwrap();
+/// assert_eq!(packet.data.event().as_deref(), Some("photo"));
+/// ```
 pub trait PacketDecoder: fmt::Debug + Send {
     /// The packet that `message` completes; `None` if more has to follow.
     ///
@@ -90,6 +119,13 @@ pub trait PacketDecoder: fmt::Debug + Send {
 }
 
 /// A packet as messages: a text, binary messages, or a text with binary messages behind it.
+///
+/// ```
+/// use socketio_server::parser::Encoded;
+///
+/// let with_attachment = Encoded::text(r#"["photo"]"#).and(vec![1, 2]);
+/// assert_ne!(with_attachment, Encoded::binary(vec![1, 2]));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Encoded {
     text: Option<ByteString>,

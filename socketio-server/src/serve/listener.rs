@@ -231,6 +231,14 @@ impl fmt::Debug for Admit {
 /// # Errors
 ///
 /// When none can.
+///
+/// ```
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let app = axum::Router::new();
+/// let listener = socketio_server::bind("127.0.0.1:0").await?;
+/// axum::serve(listener, app).await?;
+/// # Ok(()) }
+/// ```
 pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
     let mut last = None;
     for addr in lookup_host(addr).await? {
@@ -283,6 +291,15 @@ impl TryFrom<std::os::unix::net::UnixListener> for Listener {
 }
 
 /// One listener or several.
+///
+/// ```no_run
+/// use socketio_server::{Listener, Server, bind};
+///
+/// # async fn example(io: Server) -> std::io::Result<()> {
+/// io.serve(bind("0.0.0.0:80").await?).await; // a listener of Tokio's
+/// io.serve([Listener::bind("0.0.0.0:80").await?, Listener::bind_unix("/run/chat.sock")?]).await;
+/// # Ok(()) }
+/// ```
 pub trait IntoListeners {
     /// All of them.
     fn into_listeners(self) -> Vec<Listener>;

@@ -47,6 +47,13 @@ impl Server {
     /// # Errors
     ///
     /// When the address cannot be listened on.
+    ///
+    /// ```no_run
+    /// # #[tokio::main] async fn main() -> std::io::Result<()> {
+    /// let io = socketio_server::Server::new();
+    /// io.listen("127.0.0.1:3000").await
+    /// # }
+    /// ```
     pub async fn listen(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
         self.serve(Listener::bind(addr).await?).await;
         Ok(())
@@ -94,6 +101,16 @@ impl Server {
     }
 
     /// Serves the connections of listeners; requests that are not the server's own go to `inner`.
+    ///
+    /// ```no_run
+    /// use socketio_server::{Listener, Server};
+    ///
+    /// # async fn example(io: Server) -> std::io::Result<()> {
+    /// let app = axum::Router::new().route("/", axum::routing::get(async || "hello"));
+    /// let listener = Listener::bind("127.0.0.1:3000").await?.max_connections(10_000);
+    /// io.serve_with(listener, app).await;
+    /// # Ok(()) }
+    /// ```
     pub async fn serve_with<S, ResBody>(&self, listeners: impl IntoListeners, inner: S)
     where
         S: Service<Request<Incoming>, Response = Response<ResBody>, Error = Infallible> + Clone + Send + 'static,

@@ -53,6 +53,15 @@ struct Files {
 }
 
 /// Why there is no TLS with what was given. Whatever was used before stays in use.
+///
+/// ```
+/// use socketio_server::{TlsConfig, TlsError};
+///
+/// let missing = TlsConfig::from_pem_files("no such file", "nor this").unwrap_err();
+/// assert!(matches!(missing, TlsError::Read { .. }));
+/// let empty = TlsConfig::from_pem(b"", b"").unwrap_err();
+/// assert!(matches!(empty, TlsError::Pem { .. }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {

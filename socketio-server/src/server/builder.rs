@@ -63,6 +63,11 @@ impl Default for Builder {
 
 impl Builder {
     /// Under which path the server answers. Default `/socket.io`.
+    ///
+    /// ```
+    /// let io = socketio_server::Server::builder().path("/live").build();
+    /// assert!(io.engine().owns("/live/") && !io.engine().owns("/socket.io/"));
+    /// ```
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         self.engine.path = format!("/{}", path.trim_matches('/'));
@@ -379,6 +384,19 @@ impl Builder {
     /// # Panics
     ///
     /// When the options contradict themselves; see [`Cors::credentials`](crate::engine::Cors::credentials).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use std::time::Duration;
+    ///
+    /// let io = Server::builder().ping_interval(Duration::from_secs(10)).max_http_buffer_size(100_000).build();
+    /// assert_eq!(io.engine().config().max_http_buffer_size, 100_000);
+    /// TestClient::connect(&io).await;
+    /// # }
+    /// ```
     pub fn build(mut self) -> Server {
         if let Some((_, silence)) = &mut self.config.recovery {
             *silence = self.engine.timing.ping_interval + self.engine.timing.ping_timeout;

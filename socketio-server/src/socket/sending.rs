@@ -272,6 +272,19 @@ impl Socket {
     }
 
     /// As [`to`](Socket::to): Node's `in`, which is a keyword here.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let (ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// # let socket = io.local_socket(ana.id()).unwrap();
+    /// io.local_socket(bob.id()).unwrap().join("red");
+    /// socket.within("red").emit("move", "a2").unwrap();
+    /// assert_eq!(bob.expect::<String>("move").await, "a2");
+    /// # }
+    /// ```
     #[doc(alias = "in")]
     pub fn within(&self, rooms: impl IntoRooms) -> Broadcast {
         self.broadcast().to(rooms)

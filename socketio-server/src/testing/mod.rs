@@ -99,6 +99,20 @@ use crate::server::Server;
 /// A client of a [`Server`] in the same process, in one namespace; see the [module documentation](self).
 ///
 /// Dropping the last client of a connection closes it, as the end of a browser would.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.on("greet", async |Data(name): Data<String>| format!("hello {name}"));
+///
+/// let mut client = TestClient::connect(&io).await;
+/// assert_eq!(client.emit_with_ack::<String>("greet", "ana").await, "hello ana");
+/// io.emit("news", 1).unwrap();
+/// assert_eq!(client.expect::<u32>("news").await, 1);
+/// # }
+/// ```
 pub struct TestClient {
     link: Arc<Link>,
     nsp: ByteString,
@@ -110,6 +124,20 @@ pub struct TestClient {
 }
 
 /// How a [`TestClient`] connects.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// use socketio_server::engine::TransportKind;
+///
+/// io.on("lang?", async |socket: Socket| socket.handshake().query("lang"));
+///
+/// let client = TestClient::to(&io).query("lang", "de").transport(TransportKind::Polling).connect().await;
+/// assert_eq!(client.emit_with_ack::<String>("lang?", ()).await, "de");
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "it does not connect until `connect` is awaited"]
 pub struct Connecting {
@@ -124,6 +152,18 @@ pub struct Connecting {
 }
 
 /// Why a client was not let in.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// io.middleware(async |_: Socket| Err(ConnectError::new("not now")));
+///
+/// let refused = TestClient::to(&io).try_connect().await.unwrap_err();
+/// assert_eq!((refused.status, &*refused.message), (None, "not now"));
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Refused {
@@ -448,6 +488,20 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 /// An event that came.
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// let votes = io.emit_with_ack::<String>("vote", ("tea", "coffee"));
+/// let question = client.expect_event("vote").await;
+/// let (first, _second): (String, String) = question.args();
+/// question.answer(first);
+/// assert_eq!(votes.await.unwrap().answers, ["tea"]);
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ReceivedEvent {
     name: String,

@@ -15,6 +15,17 @@ use wtransport::tls::rustls::{self, version};
 use wtransport::tls::{Identity, WEBTRANSPORT_ALPN};
 
 /// A certificate and its key. Clones are the same one: what one is given anew, all use.
+///
+/// ```
+/// use socketio_server::webtransport::Certificate;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let certificate = Certificate::self_signed(["localhost"])?;
+/// let hash = certificate.sha256().expect("it was not made from rustls");
+/// println!("serverCertificateHashes: [{{ algorithm: 'sha-256', value: new Uint8Array({hash:?}) }}]");
+/// assert!(Certificate::from_pem_files("no such file", "nor this").is_err());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Certificate {
     tls: Arc<rustls::ServerConfig>,

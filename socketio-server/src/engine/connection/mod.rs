@@ -39,6 +39,21 @@ use super::request::Request;
 use super::write::Farewell;
 
 /// Why a packet was not queued for a client.
+///
+/// ```
+/// use socketio_server::engine::{Incoming, Message, SendError};
+///
+/// /// Sends a number a second, until the client goes.
+/// async fn clock(incoming: Incoming) {
+///     for second in 0.. {
+///         match incoming.connection().send(Message::Text(second.to_string().into())) {
+///             Ok(()) => tokio::time::sleep(std::time::Duration::from_secs(1)).await,
+///             Err(SendError::Full) => return eprintln!("it reads too slowly, and is closed for it"),
+///             Err(_) => return,
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -55,6 +70,23 @@ pub enum SendError {
 
 /// One client. Anyone may send to it, from any thread: what is sent is queued in order, within bounds, and leaves at the
 /// end of the turn. What it sends comes out of its [`Incoming`](super::Incoming).
+///
+/// ```
+/// # use socketio_server::*;
+/// # use socketio_server::testing::TestClient;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let io = Server::new();
+/// # let mut client = TestClient::connect(&io).await;
+/// # let socket = io.local_socket(client.id()).unwrap();
+/// use socketio_server::engine::TransportKind;
+///
+/// let connection = socket.conn();
+/// assert_eq!(connection.transport(), TransportKind::WebSocket);
+/// assert_eq!(connection.queued_packets(), 0);
+/// connection.close();
+/// assert_eq!(client.disconnected().await, "transport close");
+/// # }
+/// ```
 pub struct Connection {
     id: ByteString,
     version: Version,
