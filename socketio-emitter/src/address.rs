@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use socketio_redis_client::{Address, ConnectError, Link, TlsOptions};
-use tokio::io::{ReadHalf, WriteHalf};
-use tokio_util::codec::FramedRead;
+use tokio::io::WriteHalf;
 
-use crate::{EmitError, answer::AnswerCodec};
+use crate::{EmitError, answer::AnswerReader};
 
 /// A link to Redis: its answers, and the way for commands.
 pub(crate) struct Connection {
-    pub(crate) answers: FramedRead<ReadHalf<Box<dyn socketio_redis_client::Stream>>, AnswerCodec>,
+    pub(crate) answers: AnswerReader,
     pub(crate) commands: WriteHalf<Box<dyn socketio_redis_client::Stream>>,
 }
 
@@ -28,7 +27,7 @@ pub(crate) fn parse(url: &str, tls: TlsOptions) -> Result<Address, EmitError> {
 pub(crate) async fn connect(address: &Address, timeout: Duration) -> Result<Connection, EmitError> {
     let link = Link::open(address, env!("CARGO_PKG_NAME"), timeout).await.map_err(in_our_words)?;
     let (answers, commands) = tokio::io::split(link.stream);
-    Ok(Connection { answers: FramedRead::new(answers, AnswerCodec::default()), commands })
+    Ok(Connection { answers: AnswerReader::new(answers), commands })
 }
 
 pub(crate) fn in_our_words(error: ConnectError) -> EmitError {

@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use futures_util::{FutureExt, future::Shared};
-use redis::Value;
 use socketio_protocol::cluster::emitter::{Command, UID};
+use socketio_redis_client::resp::Reply;
 use tokio::sync::oneshot;
 
 use crate::{EmitError, EntryId, Receipt, emitted::Emitted};
@@ -95,6 +95,7 @@ impl Batch {
         Emitted::waiting(self.answer.clone(), place)
     }
 
+    #[inline]
     fn bulk(&mut self, bytes: &[u8]) {
         self.bytes.push(b'$');
         self.bytes.extend_from_slice(itoa::Buffer::new().format(bytes.len()).as_bytes());
@@ -156,19 +157,19 @@ impl Answers {
     }
 
     /// Redis, at `address`, has answered the next message.
-    pub(crate) fn push(&mut self, value: Value, address: &str) {
+    pub(crate) fn push(&mut self, reply: Reply, address: &str) {
         let place = self.receivers.len();
-        let error = match value {
-            Value::BulkString(id) if EntryId::read(&id).is_some() => {
+        let error = match reply {
+            Reply::Bulk(Some(id)) if EntryId::read(&id).is_some() => {
                 self.entries.extend(EntryId::read(&id).map(|id| (place, id)));
                 self.receivers.push(0);
                 return;
             }
-            Value::Int(receivers) => {
+            Reply::Integer(receivers) => {
                 self.receivers.push(u64::try_from(receivers).unwrap_or_default());
                 return;
             }
-            Value::ServerError(error) => EmitError::from_answer(address, &error),
+            Reply::Error(reason) => EmitError::from_words(address, reason),
             other => EmitError::Refused { reason: format!("the answer is not a number, but {other:?}") },
         };
         self.receivers.push(0);
@@ -217,9 +218,9 @@ mod tests {
     #[test]
     fn each_message_hears_its_own_answer_and_the_rest_the_failure() {
         let mut answers = Answers::default();
-        answers.push(Value::Int(3), "");
-        answers.push(Value::Okay, "");
-        answers.push(Value::BulkString(b"1700000000000-7".to_vec()), "");
+        answers.push(Reply::Integer(3), "");
+        answers.push(Reply::Status("OK".to_owned()), "");
+        answers.push(Reply::Bulk(Some("1700000000000-7".into())), "");
         answers.fail(EmitError::Closed);
         assert_eq!(answers.of(0).map(|receipt| receipt.receivers()), Ok(3));
         assert!(matches!(answers.of(1), Err(EmitError::Refused { .. })));

@@ -1,8 +1,7 @@
 //! Why an event did not go out, or may not have.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use redis::{RedisError, ServerError};
 use socketio_protocol::socket::EncodeError;
 
 /// Why an event did not go out, or is not known to have gone out.
@@ -154,16 +153,6 @@ impl EmitError {
         )
     }
 
-    /// What Redis answered instead of a number.
-    pub(crate) fn from_answer(address: &str, error: &ServerError) -> EmitError {
-        let code = error.code();
-        let reason = match error.details() {
-            Some(details) => format!("{code} {details}"),
-            None => code.to_owned(),
-        };
-        EmitError::from_words(address, reason)
-    }
-
     /// What Redis said, starting with its code.
     pub(crate) fn from_words(address: &str, reason: String) -> EmitError {
         match reason.split(' ').next().unwrap_or_default() {
@@ -177,7 +166,7 @@ impl EmitError {
     }
 
     /// What happened to the link while answers were due.
-    pub(crate) fn unanswered(error: &RedisError) -> EmitError {
+    pub(crate) fn unanswered(error: &io::Error) -> EmitError {
         EmitError::Unanswered { reason: error.to_string() }
     }
 }

@@ -12,9 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::StreamExt;
-use redis::{RedisError, Value};
-use socketio_redis_client::Address;
+use socketio_redis_client::{Address, resp::Reply};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
@@ -26,9 +24,6 @@ use crate::{
 
 /// So many batches may be on their way at a time.
 const BATCHES_ON_THE_WAY: usize = 16;
-
-/// So many answers are taken before something is sent again.
-const ANSWERS_AT_A_TIME: usize = 1_024;
 
 /// When so many messages have no answer, Redis needs about as long as a [`REST`] for them …
 const MANY: usize = 2_048;
@@ -103,9 +98,8 @@ enum Carried {
 
 /// Sends over `connection` until it breaks, or the queue is closed and all is answered.
 async fn carry(queue: &Queue, settings: &Settings, connection: Connection) -> Carried {
-    let Connection { answers, mut commands } = connection;
+    let Connection { mut answers, mut commands } = connection;
     let address = settings.address.to_string();
-    let mut answers = answers.ready_chunks(ANSWERS_AT_A_TIME);
     let mut sent = OnTheWay::default();
     let mut open = true;
     let mut rest = None;
@@ -116,17 +110,16 @@ async fn carry(queue: &Queue, settings: &Settings, connection: Connection) -> Ca
         tokio::select! {
             biased;
             () = until(rest), if rest.is_some() => rest = None,
-            values = answers.next(), if rest.is_none() => {
-                let values = values.unwrap_or_else(|| vec![Err(closed())]);
-                if let Err(error) = values.into_iter().try_for_each(|value| sent.answer(value?, queue, &address)) {
+            more = answers.more(), if rest.is_none() => {
+                if let Err(error) = more.and_then(|()| answers.each(|reply| sent.answer(reply, queue, &address))) {
                     break EmitError::unanswered(&error);
                 }
                 rest = (sent.due() >= MANY).then(|| Instant::now() + REST);
             }
             written = commands.write(sent.unwritten()), if !sent.unwritten().is_empty() => match written {
-                Ok(0) => break EmitError::unanswered(&closed()),
+                Ok(0) => break EmitError::unanswered(&io::ErrorKind::WriteZero.into()),
                 Ok(written) => sent.written += written,
-                Err(error) => break EmitError::Unanswered { reason: error.to_string() },
+                Err(error) => break EmitError::unanswered(&error),
             },
             more = queue.ready(), if open && sent.has_room() => match queue.take() {
                 Some(batch) => sent.begin(batch, settings.timeout),
@@ -178,12 +171,9 @@ impl OnTheWay {
     }
 
     /// Takes the next answer.
-    fn answer(&mut self, value: Value, queue: &Queue, address: &str) -> Result<(), RedisError> {
-        if matches!(value, Value::Push { .. }) {
-            return Ok(()); // It answers nothing.
-        }
-        let Some(sent) = self.batches.front_mut() else { return Err(unasked(&value)) };
-        sent.answers.push(value, address);
+    fn answer(&mut self, reply: Reply, queue: &Queue, address: &str) -> io::Result<()> {
+        let Some(sent) = self.batches.front_mut() else { return Err(unasked(&reply)) };
+        sent.answers.push(reply, address);
         if sent.answers.count() == sent.batch.count()
             && let Some(Sent { batch, answers, .. }) = self.batches.pop_front()
         {
@@ -208,13 +198,13 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-fn closed() -> RedisError {
-    RedisError::from(io::Error::new(io::ErrorKind::UnexpectedEof, "Redis has closed it"))
-}
-
 /// A server that is about to close the link says why, without having been asked.
-fn unasked(value: &Value) -> RedisError {
-    RedisError::from(io::Error::new(io::ErrorKind::InvalidData, format!("Redis said, without being asked: {value:?}")))
+fn unasked(reply: &Reply) -> io::Error {
+    let said = match reply {
+        Reply::Error(reason) => reason.clone(),
+        other => format!("{other:?}"),
+    };
+    io::Error::new(io::ErrorKind::InvalidData, format!("Redis said, without being asked: {said}"))
 }
 
 /// Connects, or gives up what waits and tells why. `None` when the next attempt needs a new message.

@@ -54,7 +54,13 @@ impl Channels {
     /// Where a broadcast to exactly one room goes, or, with `None`, any other broadcast.
     pub fn broadcast(&self, room: Option<&str>) -> Cow<'_, str> {
         match room {
-            Some(room) => format!("{}{room}#", self.broadcast).into(),
+            Some(room) => {
+                let mut channel = String::with_capacity(self.broadcast.len() + room.len() + 1);
+                channel.push_str(&self.broadcast);
+                channel.push_str(room);
+                channel.push('#');
+                channel.into()
+            }
             None => self.broadcast.as_str().into(),
         }
     }

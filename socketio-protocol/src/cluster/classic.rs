@@ -241,10 +241,7 @@ pub(super) fn encode_broadcast_of<E>(
 
 /// `{type: 2, data, nsp}`
 fn write_packet<E>(nsp: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
-    parts::write_map(out, 3);
-    parts::write_text(out, "type");
-    out.push(2);
-    parts::write_text(out, "data");
+    out.extend_from_slice(b"\x83\xa4type\x02\xa4data");
     write(out)?;
     parts::write_text(out, "nsp");
     parts::write_text(out, nsp);

@@ -28,9 +28,7 @@ pub(super) enum Order {
 
 // ---- MessagePack ----
 
-pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
-    rmp::encode::write_str(out, text).expect("a Vec takes every byte");
-}
+pub(super) use crate::socket::write_str as write_text;
 
 pub(super) fn write_map(out: &mut Vec<u8>, len: u32) {
     rmp::encode::write_map_len(out, len).expect("a Vec takes every byte");
@@ -45,7 +43,10 @@ pub(super) fn write_bool(out: &mut Vec<u8>, value: bool) {
 }
 
 pub(super) fn write_names(out: &mut Vec<u8>, names: &[String]) {
-    rmp::encode::write_array_len(out, names.len() as u32).expect("a Vec takes every byte");
+    match names.len() {
+        len @ ..=15 => out.push(0x90 | len as u8),
+        len => drop(rmp::encode::write_array_len(out, len as u32).expect("a Vec takes every byte")),
+    }
     for name in names {
         write_text(out, name);
     }
@@ -53,9 +54,12 @@ pub(super) fn write_names(out: &mut Vec<u8>, names: &[String]) {
 
 /// `{rooms, except, flags}`
 pub(super) fn write_options(out: &mut Vec<u8>, options: &Options, order: Order) {
-    write_map(out, 3);
-    write_text(out, "rooms");
+    out.extend_from_slice(b"\x83\xa5rooms");
     write_names(out, &options.rooms);
+    if order == Order::Emitter && options.except.is_empty() && options.flags == Flags::default() {
+        // What nearly every message of an emitter ends with.
+        return out.extend_from_slice(b"\xa5flags\x80\xa6except\x90");
+    }
     if order == Order::Server {
         write_text(out, "except");
         write_names(out, &options.except);

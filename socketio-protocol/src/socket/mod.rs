@@ -28,7 +28,9 @@ mod de;
 mod handover;
 mod json;
 pub mod msgpack;
+mod pack;
 mod packet;
+mod plain_text;
 mod ser;
 mod transcode;
 mod value;
@@ -39,8 +41,9 @@ pub use codec::{
     encode_connect_error, encode_disconnect, encode_event, encode_packet, split_query,
 };
 pub use msgpack::MsgpackError;
+pub use pack::write_event;
 pub use packet::{Kind, Packet, PacketType, RESERVED_EVENTS, is_reserved};
-pub use transcode::write_event;
+pub(crate) use transcode::write_str;
 pub use value::Value;
 
 /// The attachments of one packet, in the order they follow its text.

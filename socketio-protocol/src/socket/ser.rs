@@ -9,6 +9,7 @@ use serde::ser::{self, Serialize};
 use super::codec::EncodeError;
 use super::de::RAW;
 use super::json::{self, MAX_DEPTH, PLACEHOLDER, write_escaped, write_placeholder, write_plain, write_string};
+use super::plain_text::PlainText;
 use super::{Attachments, handover};
 
 /// Writes JSON behind what `out` holds and collects the attachments.
@@ -69,11 +70,6 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes what serde_json has written before, as it is.
-    fn raw<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
-        let text: String = serde_json::to_value(value).and_then(serde_json::from_value).map_err(ser::Error::custom)?;
-        self.splice(&text)
-    }
-
     fn splice(&mut self, text: &str) -> Result<(), EncodeError> {
         let place = json::check(text).map_err(|_| EncodeError::Serialize("raw value is not JSON".to_owned()))?;
         // No attachments are counted, so that any placeholder is one too many.
@@ -370,7 +366,11 @@ impl Compound<'_, '_> {
         self.separate();
         self.writer.out.push(b'"');
         let start = self.writer.out.len();
-        key.serialize(KeyWriter(self.writer.out))?;
+        let out = &mut *self.writer.out;
+        key.serialize(PlainText(|text: &str| {
+            write_escaped(out, text);
+            Ok(())
+        }))?;
         let marked = self.writer.out.get(start..) == Some(PLACEHOLDER.as_bytes());
         self.writer.out.extend_from_slice(b"\":");
         self.mark = marked.then_some(self.writer.out.len());
@@ -388,7 +388,7 @@ impl Compound<'_, '_> {
     #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), EncodeError> {
         if self.close == Close::Raw {
-            return self.writer.raw(value);
+            return value.serialize(PlainText(|text: &str| self.writer.splice(text)));
         }
         self.separate();
         write_string(self.writer.out, key);
@@ -456,99 +456,6 @@ impl ser::SerializeMap for Compound<'_, '_> {
     fn end(self) -> Result<(), EncodeError> {
         self.finish();
         Ok(())
-    }
-}
-
-/// Writes a key, without the quotes around it: text as it is, other plain types as their text.
-struct KeyWriter<'k>(&'k mut Vec<u8>);
-
-macro_rules! plain_key {
-    ($($method:ident($type:ty))*) => {$(
-        fn $method(self, value: $type) -> Result<(), EncodeError> {
-            write_plain(self.0, &value);
-            Ok(())
-        }
-    )*};
-}
-
-macro_rules! no_key {
-    ($($method:ident($($type:ty),*) $result:ident;)*) => {$(
-        fn $method(self, $(_: $type),*) -> Result<Self::$result, EncodeError> {
-            Err(EncodeError::KeyNotText)
-        }
-    )*};
-}
-
-impl ser::Serializer for KeyWriter<'_> {
-    type Ok = ();
-    type Error = EncodeError;
-    type SerializeSeq = ser::Impossible<(), EncodeError>;
-    type SerializeTuple = ser::Impossible<(), EncodeError>;
-    type SerializeTupleStruct = ser::Impossible<(), EncodeError>;
-    type SerializeTupleVariant = ser::Impossible<(), EncodeError>;
-    type SerializeMap = ser::Impossible<(), EncodeError>;
-    type SerializeStruct = ser::Impossible<(), EncodeError>;
-    type SerializeStructVariant = ser::Impossible<(), EncodeError>;
-
-    plain_key! {
-        serialize_bool(bool)
-        serialize_i8(i8) serialize_i16(i16) serialize_i32(i32) serialize_i64(i64) serialize_i128(i128)
-        serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64) serialize_u128(u128)
-        serialize_f32(f32) serialize_f64(f64)
-    }
-
-    fn serialize_char(self, value: char) -> Result<(), EncodeError> {
-        self.serialize_str(value.encode_utf8(&mut [0; 4]))
-    }
-
-    fn serialize_str(self, value: &str) -> Result<(), EncodeError> {
-        write_escaped(self.0, value);
-        Ok(())
-    }
-
-    fn serialize_unit_variant(
-        self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-    ) -> Result<(), EncodeError> {
-        self.serialize_str(variant)
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _name: &'static str,
-        value: &T,
-    ) -> Result<(), EncodeError> {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _name: &'static str,
-        _index: u32,
-        _variant: &'static str,
-        _value: &T,
-    ) -> Result<(), EncodeError> {
-        Err(EncodeError::KeyNotText)
-    }
-
-    no_key! {
-        serialize_bytes(&[u8]) Ok;
-        serialize_none() Ok;
-        serialize_unit() Ok;
-        serialize_unit_struct(&'static str) Ok;
-        serialize_seq(Option<usize>) SerializeSeq;
-        serialize_tuple(usize) SerializeTuple;
-        serialize_tuple_struct(&'static str, usize) SerializeTupleStruct;
-        serialize_tuple_variant(&'static str, u32, &'static str, usize) SerializeTupleVariant;
-        serialize_map(Option<usize>) SerializeMap;
-        serialize_struct(&'static str, usize) SerializeStruct;
-        serialize_struct_variant(&'static str, u32, &'static str, usize) SerializeStructVariant;
     }
 }
 

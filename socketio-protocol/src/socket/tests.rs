@@ -96,6 +96,15 @@ fn use_up(packet: &Packet) {
 
 proptest! {
     #[test]
+    fn an_event_in_messagepack_needs_no_json_in_between(values in prop::collection::vec(value(), 0..3)) {
+        for args in [Value::Array(values.clone()), Value::from(vec![values])] {
+            let expected = Args::new_event("event", &args).map(|args| args.to_msgpack());
+            let mut written = Vec::new();
+            prop_assert_eq!(write_event("event", &args, &mut written).map(|()| written), expected);
+        }
+    }
+
+    #[test]
     fn values_go_through_text_unchanged(values in prop::collection::vec(value(), 0..4), name in text()) {
         prop_assume!(!is_reserved(&name));
         let args = Args::from_values(&values).unwrap();

@@ -7,15 +7,11 @@
 //!
 //! Lengths in the input are believed only as far as there is input, and never reserve memory.
 
-use std::cell::Cell;
-
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::de::{ListReader, ValueReader};
 use super::json::{Fault, MAX_DEPTH, Number, PLACEHOLDER, Reader, write_placeholder, write_plain, write_string};
-use super::ser::Writer;
-use super::{Args, ArgsError, Attachments, EncodeError, MsgpackError, Value};
+use super::{Args, ArgsError, Attachments, MsgpackError, Value};
 
 /// Appends checked JSON as MessagePack.
 pub(super) fn write_json(out: &mut Vec<u8>, json: &str, attachments: &[Bytes]) {
@@ -28,61 +24,27 @@ pub(super) fn write_json(out: &mut Vec<u8>, json: &str, attachments: &[Bytes]) {
     }
 }
 
-/// Appends an event's name and its arguments as an array, as [`Args::new_event`] and [`Args::write_msgpack`] do together.
-/// What stands between the two is nobody's, and takes no memory of its own.
-///
-/// # Errors
-///
-/// [`EncodeError`] when `args` cannot be written; nothing has been appended then.
-///
-/// ```
-/// use socketio_protocol::socket::{Args, write_event};
-///
-/// let mut out = Vec::new();
-/// write_event("move", &(3, "left"), &mut out)?;
-/// assert_eq!(out, Args::new_event("move", &(3, "left"))?.to_msgpack());
-/// # Ok::<_, socketio_protocol::socket::EncodeError>(())
-/// ```
-pub fn write_event<T: Serialize + ?Sized>(event: &str, args: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let mut json = SCRATCH.take();
-    json.clear();
-    let mut writer = Writer::new(&mut json);
-    let written = writer.list(Some(event), args).and_then(|()| writer.finish());
-    let written = written.map(|attachments| {
-        let text = std::str::from_utf8(&json).expect("JSON is written from str and ASCII");
-        write_json(out, text, &attachments);
-    });
-    if json.capacity() <= LARGEST_SCRATCH {
-        SCRATCH.set(json);
-    }
-    written
-}
-
-thread_local! {
-    /// Where [`write_event`] writes JSON.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// A buffer that became larger is given back to the system.
-const LARGEST_SCRATCH: usize = 64 * 1_024;
-
 /// Appends the arguments of `list` as an array.
-pub(super) fn write_list(out: &mut Vec<u8>, mut list: ListReader<'_>) {
+pub(super) fn write_list(out: &mut Vec<u8>, list: ListReader<'_>) {
     let start = out.len();
     out.push(0);
-    let mut count = 0;
-    let mut convert_all = || -> Result<(), ArgsError> {
-        while let Some(value) = list.next()? {
-            convert(out, value)?;
-            count += 1;
+    match append_list(out, list) {
+        Ok(count) => put_array_header(out, start, count),
+        Err(_) => {
+            out.truncate(start);
+            write_nil(out);
         }
-        Ok(())
-    };
-    if convert_all().is_err() {
-        out.truncate(start);
-        return write_nil(out);
     }
-    put_header(out, start, 0x90, 0xdc, count);
+}
+
+/// Appends the arguments of `list`, one behind the other, and says how many there are.
+pub(super) fn append_list(out: &mut Vec<u8>, mut list: ListReader<'_>) -> Result<usize, ArgsError> {
+    let mut count = 0;
+    while let Some(value) = list.next()? {
+        convert(out, value)?;
+        count += 1;
+    }
+    Ok(count)
 }
 
 fn convert(out: &mut Vec<u8>, value: &mut ValueReader<'_>) -> Result<(), Fault> {
@@ -107,8 +69,8 @@ fn convert(out: &mut Vec<u8>, value: &mut ValueReader<'_>) -> Result<(), Fault> 
                 count += 1;
             }
             match open {
-                b'{' => put_header(out, start, 0x80, 0xde, count),
-                _ => put_header(out, start, 0x90, 0xdc, count),
+                b'{' => put_map_header(out, start, count),
+                _ => put_array_header(out, start, count),
             }
         }
         b't' => {
@@ -125,6 +87,14 @@ fn convert(out: &mut Vec<u8>, value: &mut ValueReader<'_>) -> Result<(), Fault> 
         }
     }
     Ok(())
+}
+
+pub(super) fn put_array_header(out: &mut Vec<u8>, start: usize, count: usize) {
+    put_header(out, start, 0x90, 0xdc, count);
+}
+
+pub(super) fn put_map_header(out: &mut Vec<u8>, start: usize, count: usize) {
+    put_header(out, start, 0x80, 0xde, count);
 }
 
 /// Puts the header of `count` elements where one byte was left for it at `start`.
@@ -188,7 +158,7 @@ pub(super) fn write_map_header(out: &mut Vec<u8>, members: usize) {
     write_header(out, 0x80, 0xde, members);
 }
 
-fn write_number(out: &mut Vec<u8>, number: Number) {
+pub(super) fn write_number(out: &mut Vec<u8>, number: Number) {
     match number {
         Number::Unsigned(number) => write_uint(out, number),
         Number::Negative(number) => write_negative(out, number),
@@ -244,7 +214,8 @@ fn write_negative(out: &mut Vec<u8>, number: i64) {
     }
 }
 
-pub(super) fn write_str(out: &mut Vec<u8>, text: &str) {
+#[inline]
+pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
     match text.len() {
         len @ ..0x20 => out.push(0xa0 | len as u8),
         len => write_length(out, 0xd9, len),
@@ -252,7 +223,7 @@ pub(super) fn write_str(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
     write_length(out, 0xc4, bytes.len());
     out.extend_from_slice(bytes);
 }
