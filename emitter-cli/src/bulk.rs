@@ -4,30 +4,34 @@
 //! of its line, and the others go on. Ctrl-C ends the reading; what was sent is still answered and counted.
 
 use std::{
-    borrow::Cow,
     collections::VecDeque,
     fmt::{Display, Write},
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use serde::Deserialize;
-use socketio_emitter::{EmitError, Emitted, Emitter, Receipt};
-use socketio_protocol::socket::Value;
+use serde::Serialize;
+use socketio_emitter::{Broadcast, EmitError, Emitted, Emitter, Receipt};
 
 use crate::{
     args::{Adapter, Emit, Settings, Target},
     connect::{Patience, connect},
     failure::{Failure, code},
-    message::{self, Delivery, Event, Message},
+    message::{self, List, Message},
     nobody, once, output,
     payload::Payload,
     template::Template,
 };
 
 pub(crate) mod input;
+pub(crate) mod line;
 
 use input::{Input, Item};
+use line::{Line, Whom};
 
 /// So many messages may be without an answer. They leave in batches, and large ones cost less.
 const IN_FLIGHT: usize = 4_096;
@@ -43,10 +47,10 @@ pub(crate) async fn run(settings: &Settings, emit: &Emit) -> Result<u8, Failure>
         false => Some(connect(settings, &mut Patience::new(settings)).await?),
     };
     if let Some(emitter) = &emitter {
-        maker.io = emitter.of(&settings.nsp);
+        maker.turn_to(emitter.of(&settings.nsp));
     }
     let mut input = Input::new(emit);
-    let mut run = Run::new(settings, emit);
+    let mut run = Run::new(settings, emit, emitter.as_ref());
     if let Some(emitter) = emitter.as_ref().filter(|_| settings.adapter == Adapter::Streams) {
         run.readers = Some(emitter.of(&settings.nsp).server_count().await? as u64);
     }
@@ -63,14 +67,15 @@ pub(crate) async fn run(settings: &Settings, emit: &Emit) -> Result<u8, Failure>
                 run.deadline = Some(tokio::time::Instant::now() + LAST_WORDS);
             }
             () = until(run.deadline) => break,
-            (number, outcome) = first(&mut run.flying) => run.land(number, outcome).await,
-            item = input.next(), if !ended && run.flying.len() < IN_FLIGHT => match item {
-                None => ended = true,
-                Some(Item { number, line }) => match line.and_then(|line| maker.message(number, line)) {
-                    Ok(None) => {}
-                    Ok(Some((name, event))) => run.send(number, name, event, emitter.as_ref()),
-                    Err(failure) => run.fail(number, &failure),
-                },
+            landed = landed(&mut run.flying), if !run.flying.is_empty() => run.land(landed).await,
+            more = input.wait(), if !ended && run.flying.len() < IN_FLIGHT => {
+                ended = !more;
+                // All that is there leaves without looking around: a look costs as much as a message.
+                while run.flying.len() < IN_FLIGHT && let Some(Item { number, line }) = input.take() {
+                    if let Err(failure) = line.and_then(|line| maker.make(number, line, &mut run)) {
+                        run.fail(number, &failure);
+                    }
+                }
             },
         }
     }
@@ -82,89 +87,60 @@ struct Maker<'a> {
     emit: &'a Emit,
     io: Emitter,
     payload: Payload,
-}
-
-/// What a line of `--ndjson` may say.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    event: Option<String>,
-    #[serde(default)]
-    args: Value,
-    to: Option<Names>,
-    except: Option<Names>,
-    nsp: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "neither a room nor a list of rooms")]
-enum Names {
-    One(String),
-    Some(Vec<String>),
-}
-
-impl From<Names> for Vec<String> {
-    fn from(names: Names) -> Self {
-        match names {
-            Names::One(name) => vec![name],
-            Names::Some(names) => names,
-        }
-    }
+    /// Whom the command line names.
+    usual: Rc<Broadcast>,
+    /// Whom the last line named that named somebody else, and in which words.
+    last: Option<([Option<String>; 3], Rc<Broadcast>)>,
 }
 
 impl<'a> Maker<'a> {
     fn new(settings: &Settings, emit: &'a Emit) -> Result<Self, Failure> {
         let io = message::planner(settings, &settings.nsp)?;
-        Ok(Maker { emit, io, payload: Payload::read(&emit.arguments, emit.lines || emit.ndjson)? })
+        let payload = Payload::read(&emit.arguments, emit.lines || emit.ndjson)?;
+        let usual = Rc::new(message::broadcast(&io, &emit.target, emit.into()));
+        Ok(Maker { emit, io, payload, usual, last: None })
     }
 
-    /// The event of this number and its name; `None` for an empty line where that means nothing.
-    fn message(&self, number: u64, line: Option<String>) -> Result<Option<(Cow<'a, str>, Event)>, Failure> {
+    /// Makes messages for this one from now on.
+    fn turn_to(&mut self, io: Emitter) {
+        self.usual = Rc::new(message::broadcast(&io, &self.emit.target, self.emit.into()));
+        self.io = io;
+    }
+
+    /// Gives `run` the event of this number. An empty line is none where that means nothing.
+    fn make(&mut self, number: u64, line: Option<&str>, run: &mut Run<'_>) -> Result<(), Failure> {
         let emit = self.emit;
         if emit.ndjson {
             let line = line.unwrap_or_default();
-            return if line.trim().is_empty() { Ok(None) } else { self.of_json(&line).map(Some) };
+            return if line.trim_ascii().is_empty() { Ok(()) } else { self.make_of_json(number, line, run) };
         }
         let template = emit.template.then(|| Template { count: number, now: SystemTime::now() });
-        let values = self.payload.values(template.as_ref(), line.as_deref())?;
-        let event = emit.event.as_deref().unwrap_or_default();
-        let made = Event::new(&self.io, &emit.target, Delivery::from(emit), event, &values)?;
-        Ok(Some((event.into(), made)))
+        let values = self.payload.values(template.as_ref(), line)?;
+        run.send(number, emit.event.as_deref().unwrap_or_default(), &self.usual, &List(&values))
     }
 
-    fn of_json(&self, line: &str) -> Result<(Cow<'a, str>, Event), Failure> {
-        let Line { event, args, to, except, nsp } =
-            serde_json::from_str(line).map_err(|error| Failure::usage("not an event").cause(in_line(&error)))?;
-        let Some(event) = event.or_else(|| self.emit.event.clone()) else {
-            return Err(Failure::usage(r#"not an event: "event" is missing"#));
-        };
-        let values = match args {
-            Value::Null => Vec::new(),
-            Value::Array(values) => values,
-            value => vec![value],
-        };
-        let to = to.map(Vec::from);
-        if to.as_ref().is_some_and(Vec::is_empty) {
-            return Err(Failure::usage(r#""to" names no room; leave it out for everybody"#));
+    fn make_of_json(&mut self, number: u64, line: &str, run: &mut Run<'_>) -> Result<(), Failure> {
+        let mut line = Line::read(line)?;
+        let event = line.event(self.emit.event.as_deref())?;
+        let args = line.args()?;
+        run.send(number, &event, self.whom(line.whom())?, &args)
+    }
+
+    fn whom(&mut self, whom: Whom<'_>) -> Result<&Rc<Broadcast>, Failure> {
+        if whom == Whom::default() {
+            return Ok(&self.usual);
         }
-        let target = Target {
-            to: to.unwrap_or_else(|| self.emit.target.to.clone()),
-            except: except.map_or_else(|| self.emit.target.except.clone(), Vec::from),
-        };
-        let other = nsp.map(|nsp| self.io.of(&nsp));
-        let io = other.as_ref().unwrap_or(&self.io);
-        let made = Event::new(io, &target, Delivery::from(self.emit), &event, &values)?;
-        Ok((event.into(), made))
-    }
-}
-
-/// What is wrong with a line of JSON. That it is line 1 of itself would confuse.
-fn in_line(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    match text.strip_suffix(&place) {
-        Some(what) => format!("{what} at column {}", error.column()),
-        None => text,
+        if self.last.as_ref().is_none_or(|(last, _)| Whom::of(last) != whom) {
+            let target = Target {
+                to: whom.to()?.unwrap_or_else(|| self.emit.target.to.clone()),
+                except: whom.except()?.unwrap_or_else(|| self.emit.target.except.clone()),
+            };
+            let other = whom.nsp()?.map(|nsp| self.io.of(&nsp));
+            let io = other.as_ref().unwrap_or(&self.io);
+            let broadcast = message::broadcast(io, &target, self.emit.into());
+            self.last = Some((whom.into_owned(), Rc::new(broadcast)));
+        }
+        Ok(self.last.as_ref().map_or(&self.usual, |(_, broadcast)| broadcast))
     }
 }
 
@@ -172,6 +148,8 @@ fn in_line(error: &serde_json::Error) -> String {
 struct Run<'a> {
     settings: &'a Settings,
     emit: &'a Emit,
+    /// `None` if messages are only to be shown.
+    emitter: Option<&'a Emitter>,
     flying: VecDeque<Flight>,
     bar: ProgressBar,
     /// When to stop waiting for answers.
@@ -191,99 +169,73 @@ struct Run<'a> {
 
 struct Flight {
     number: u64,
-    name: String,
-    sent: Sent,
+    whom: Rc<Broadcast>,
+    /// What was sent, if it will be reported.
+    message: Option<Box<Message>>,
     emitted: Emitted,
 }
 
-/// What is kept of what was sent.
-enum Sent {
-    /// It will be reported.
-    Message(Message),
-    Event(Event),
-}
-
-impl Flight {
-    fn channel(&self) -> String {
-        match &self.sent {
-            Sent::Message(message) => message.plan.channel.clone(),
-            Sent::Event(event) => event.channel(&self.name),
-        }
-    }
-}
+/// A message with its answer.
+type Landed = (Flight, Result<Receipt, EmitError>);
 
 impl<'a> Run<'a> {
-    fn new(settings: &'a Settings, emit: &'a Emit) -> Self {
-        let quiet = settings.quiet || settings.json || settings.dry_run || emit.count.is_some_and(|count| count <= 20);
-        let bar = match emit.count {
-            _ if quiet => ProgressBar::hidden(),
-            Some(count) => ProgressBar::new(count).with_style(style("{bar:40} {pos}/{len}  {rate}  {eta} left")),
-            None => ProgressBar::new_spinner().with_style(style("{spinner} {pos}  {rate}")),
-        };
+    fn new(settings: &'a Settings, emit: &'a Emit, emitter: Option<&'a Emitter>) -> Self {
         let flying = VecDeque::with_capacity(IN_FLIGHT);
-        let (deadline, heard, warned) = (None, None, false);
-        Run {
-            settings,
-            emit,
-            flying,
-            bar,
-            deadline,
-            sent: 0,
-            failed: 0,
-            unheard: 0,
-            heard,
-            readers: None,
-            last_code: 0,
-            warned,
+        let (deadline, heard, readers, warned) = (None, None, None, false);
+        let (sent, failed, unheard, last_code) = (0, 0, 0, 0);
+        let bar = bar(settings, emit);
+        Run { settings, emit, emitter, flying, bar, deadline, sent, failed, unheard, heard, readers, last_code, warned }
+    }
+
+    fn send(&mut self, number: u64, event: &str, whom: &Rc<Broadcast>, args: &impl Serialize) -> Result<(), Failure> {
+        let (message, emitted) = match self.emitter {
+            None => {
+                let message = message::plan(whom, event, args)?;
+                self.sent += 1;
+                once::dry(self.settings, &message);
+                return Ok(());
+            }
+            Some(emitter) if self.settings.json => {
+                let message = message::plan(whom, event, args)?;
+                let emitted = emitter.publish(&message.plan);
+                (Some(Box::new(message)), emitted)
+            }
+            Some(_) => (None, whom.emit(event, args)),
+        };
+        // What is wrong with it is known now.
+        emitted.queued()?;
+        self.flying.push_back(Flight { number, whom: whom.clone(), message, emitted });
+        Ok(())
+    }
+
+    /// These have their answers.
+    async fn land(&mut self, landed: Vec<Landed>) {
+        self.bar.inc(landed.len() as u64);
+        for (flight, outcome) in landed {
+            match outcome {
+                Ok(receipt) => self.count(&flight, receipt).await,
+                Err(error) => self.fail(flight.number, &error.into()),
+            }
         }
     }
 
-    fn send(&mut self, number: u64, name: Cow<'_, str>, event: Event, emitter: Option<&Emitter>) {
-        let planned = match emitter {
-            Some(_) if !self.settings.json => None,
-            _ => Some(event.plan(&name)),
-        };
-        let (sent, emitted) = match (planned, emitter) {
-            (Some(Err(failure)), _) => return self.fail(number, &failure),
-            (Some(Ok(message)), Some(emitter)) => {
-                let emitted = emitter.publish(&message.plan);
-                (Sent::Message(message), emitted)
-            }
-            (Some(Ok(message)), None) => {
-                self.sent += 1;
-                return once::dry(self.settings, &message);
-            }
-            (None, _) => {
-                let emitted = event.emit(&name);
-                (Sent::Event(event), emitted)
-            }
-        };
-        self.flying.push_back(Flight { number, name: name.into_owned(), sent, emitted });
-    }
-
-    /// The oldest message has its answer.
-    async fn land(&mut self, number: u64, outcome: Result<Receipt, EmitError>) {
-        let Some(flight) = self.flying.pop_front() else { return };
-        let receipt = match outcome {
-            Ok(receipt) => receipt,
-            Err(error) => return self.fail(number, &error.into()),
-        };
+    async fn count(&mut self, flight: &Flight, receipt: Receipt) {
         let receivers = self.readers.unwrap_or(receipt.receivers());
         self.sent += 1;
-        self.bar.inc(1);
         let (fewest, most) = self.heard.unwrap_or((receivers, receivers));
         self.heard = Some((fewest.min(receivers), most.max(receivers)));
-        if let Sent::Message(message) = &flight.sent {
+        if let Some(message) = &flight.message {
             message.report(self.settings, receivers, receipt.entry());
         }
         if receivers == 0 && !self.settings.quiet && !std::mem::replace(&mut self.warned, true) {
-            let nobody = nobody::find(self.settings, &flight.channel(), self.settings.timeout).await;
+            let channel = flight.whom.plan_emit("event", ()).ok().flatten().map(|plan| plan.channel);
+            let nobody = nobody::find(self.settings, &channel.unwrap_or_default(), self.settings.timeout).await;
             self.bar.suspend(|| nobody.print());
         }
         let required = self.emit.require_receivers.unwrap_or_default();
         if receivers < required {
             self.unheard += 1;
-            self.complain(number, &once::too_few(receivers, required));
+            self.complain(flight.number, &once::too_few(receivers, required));
         }
     }
 
@@ -336,18 +288,34 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The number and the outcome of the oldest message.
-async fn first(flying: &mut VecDeque<Flight>) -> (u64, Result<Receipt, EmitError>) {
-    match flying.front_mut() {
-        Some(flight) => (flight.number, (&mut flight.emitted).await),
-        None => std::future::pending().await,
-    }
+/// Waits for the answer to the oldest message, and takes all that have theirs.
+async fn landed(flying: &mut VecDeque<Flight>) -> Vec<Landed> {
+    poll_fn(|context| {
+        let mut landed = Vec::new();
+        while let Some(flight) = flying.front_mut()
+            && let Poll::Ready(outcome) = Pin::new(&mut flight.emitted).poll(context)
+        {
+            landed.extend(flying.pop_front().map(|flight| (flight, outcome)));
+        }
+        if landed.is_empty() { Poll::Pending } else { Poll::Ready(landed) }
+    })
+    .await
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+/// A bar on stderr for those who watch: with a count how far it is, else how many there were.
+pub(crate) fn bar(settings: &Settings, emit: &Emit) -> ProgressBar {
+    let quiet = settings.quiet || settings.json || settings.dry_run || emit.count.is_some_and(|count| count <= 20);
+    match emit.count {
+        _ if quiet => ProgressBar::hidden(),
+        Some(count) => ProgressBar::new(count).with_style(style("{bar:40} {pos}/{len}  {rate}  {eta} left")),
+        None => ProgressBar::new_spinner().with_style(style("{spinner} {pos}  {rate}")),
     }
 }
 

@@ -131,6 +131,12 @@ impl Questions {
         link.map(Questions).map_err(|error| in_our_words(error).into())
     }
 
+    /// At the server, or at each node of a cluster that answers.
+    pub(crate) async fn of_each(redis: &Redis) -> Result<Vec<Questions>, Failure> {
+        let links = redis.open_each(env!("CARGO_PKG_NAME")).await.map_err(in_our_words)?;
+        Ok(links.into_iter().map(Questions).collect())
+    }
+
     /// What Redis answers to a command.
     pub(crate) async fn ask(&mut self, words: &[&str]) -> Result<Reply, Failure> {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();

@@ -13,23 +13,23 @@ use socketio_protocol::socket::{Args, Value};
 use tokio::task::JoinSet;
 
 use crate::{
-    args::{Command, Emit, Settings, Target},
+    args::{Command, Settings, Target},
     bench::{Bench, Measured},
-    bulk::input::{Input, Item},
     failure::{Failure, code},
     output,
     payload::Payload,
     request::Request,
     show,
-    template::Template,
     told::Told,
     watch::{self, Watch},
 };
 
+mod emit;
+
 /// Carries out a command at the server `url`.
 pub(crate) async fn run(settings: &Settings, url: &str, command: &Command) -> Result<u8, Failure> {
     match command {
-        Command::Emit(command) => emit(settings, url, command).await,
+        Command::Emit(command) => emit::run(settings, url, command).await,
         Command::Request(command) => request(settings, url, command).await,
         Command::Watch(command) => watch(settings, url, command).await,
         Command::Bench(command) => bench(settings, url, command).await,
@@ -123,87 +123,6 @@ fn no_rooms(target: &Target) -> Result<(), Failure> {
     }
     Err(Failure::usage("a client cannot say who hears an event")
         .tip("only through Redis: leave --server out, or leave --to and --except out"))
-}
-
-async fn emit(settings: &Settings, url: &str, emit: &Emit) -> Result<u8, Failure> {
-    no_rooms(&emit.target)?;
-    if emit.ndjson || emit.require_receivers.is_some() {
-        return Err(Failure::usage("--ndjson and --require-receivers are for Redis")
-            .tip("use --lines or --count with --server"));
-    }
-    let event = emit.event.as_deref().unwrap_or_default();
-    let payload = Payload::read(&emit.arguments, emit.lines)?;
-    let template = |count| emit.template.then(|| Template { count, now: SystemTime::now() });
-    if settings.dry_run {
-        let values = payload.values(template(1).as_ref(), None)?;
-        output::line(format!("would emit {event:?} {} to {url}", show::values(&values)));
-        return Ok(code::DONE);
-    }
-    if !emit.is_bulk() {
-        let event_args = args(event, payload.values(template(1).as_ref(), None)?)?;
-        let client = connect(settings, url).await?;
-        client.emit_args(event_args).await?;
-        client.close().await;
-        report(settings, url, event, None);
-        return Ok(code::DONE);
-    }
-    let client = connect(settings, url).await?;
-    let mut input = Input::new(emit);
-    let (mut sent, mut failed) = (0u64, 0u64);
-    let mut interrupted = false;
-    loop {
-        let Item { number, line } = tokio::select! {
-            _ = tokio::signal::ctrl_c() => {
-                interrupted = true;
-                break;
-            }
-            item = input.next() => match item {
-                Some(item) => item,
-                None => break,
-            },
-        };
-        let event_args = line.and_then(|line| args(event, payload.values(template(number).as_ref(), line.as_deref())?));
-        match event_args {
-            Ok(event_args) => {
-                client.emit_args(event_args).await?;
-                sent += 1;
-            }
-            Err(failure) => {
-                failed += 1;
-                output::error(&format!("line {number}: {}", failure.in_a_line()));
-            }
-        }
-    }
-    client.close().await;
-    report(settings, url, event, Some(sent));
-    if failed > 0 {
-        output::error(&format!("{failed} of {} failed", failed + sent));
-    }
-    Ok(match (interrupted, failed, sent) {
-        (true, _, _) => code::INTERRUPTED,
-        (_, 0, _) => code::DONE,
-        (_, _, 0) => code::USAGE,
-        _ => code::PARTLY,
-    })
-}
-
-fn report(settings: &Settings, url: &str, event: &str, times: Option<u64>) {
-    if settings.json {
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        output::line(format!(
-            r#"{{"event":{},"server":{},"count":{}}}"#,
-            quoted(event),
-            quoted(url),
-            times.unwrap_or(1)
-        ));
-    } else if !settings.quiet {
-        let times = match times {
-            None => String::new(),
-            Some(1) => " 1 time".to_owned(),
-            Some(times) => format!(" {times} times"),
-        };
-        output::line(format!("emitted {event:?}{times} to the server {url}"));
-    }
 }
 
 /// Emits, and prints what the server answers: a line of JSON, the list of the answer's values.

@@ -62,6 +62,11 @@ pub(crate) fn servers_channel(settings: &Settings) -> String {
     }
 }
 
+/// Whether rooms have sharded channels of their own.
+pub(crate) fn rooms_have_channels(settings: &Settings) -> bool {
+    settings.adapter == Adapter::Sharded && settings.family.mode != Mode::Static
+}
+
 /// The streams that servers read: that of the namespace, or of all of them.
 pub(crate) fn streams(settings: &Settings, all: bool) -> Vec<String> {
     let name = settings.family.stream.as_ref().unwrap_or(&settings.key);

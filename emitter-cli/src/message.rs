@@ -1,8 +1,8 @@
 //! What is published for a command, and how it is called when it is reported.
 
-use serde::Serialize;
-use socketio_emitter::{Broadcast, EmitError, Emitted, Emitter, EntryId, Plan};
-use socketio_protocol::socket::{Args, Value, is_reserved};
+use serde::{Serialize, Serializer, ser::SerializeTuple};
+use socketio_emitter::{Broadcast, EmitError, Emitter, EntryId, Plan};
+use socketio_protocol::socket::{Args, Value};
 
 use crate::{
     args::{Disconnect, Emit, Membership, ServerEmit, Settings, Target},
@@ -91,51 +91,35 @@ pub(crate) fn event(
     event: &str,
     values: &[Value],
 ) -> Result<Message, Failure> {
-    Event::new(io, target, delivery, event, values)?.plan(event)
+    plan(&broadcast(io, target, delivery), event, &List(values))
 }
 
-/// An event for clients that may be one of many: nothing is made of it that costs time and may not be wanted.
-pub(crate) struct Event {
-    broadcast: Broadcast,
-    args: Args,
+/// Whom an event goes to, and how.
+pub(crate) fn broadcast(io: &Emitter, target: &Target, delivery: Delivery) -> Broadcast {
+    let mut broadcast = select(io, target);
+    if delivery.volatile {
+        broadcast = broadcast.volatile();
+    }
+    if delivery.no_compress {
+        broadcast = broadcast.compress(false);
+    }
+    broadcast
 }
 
-impl Event {
-    pub(crate) fn new(
-        io: &Emitter,
-        target: &Target,
-        delivery: Delivery,
-        event: &str,
-        values: &[Value],
-    ) -> Result<Event, Failure> {
-        if is_reserved(event) {
-            return Err(EmitError::Reserved { event: event.to_owned() }.into());
-        }
-        let args = Args::from_values(values).map_err(EmitError::from)?;
-        let mut broadcast = select(io, target);
-        if delivery.volatile {
-            broadcast = broadcast.volatile();
-        }
-        if delivery.no_compress {
-            broadcast = broadcast.compress(false);
-        }
-        Ok(Event { broadcast, args })
-    }
+/// An event as a message that can be shown.
+pub(crate) fn plan(broadcast: &Broadcast, event: &str, args: &impl Serialize) -> Result<Message, Failure> {
+    let plan = somebody(broadcast.plan_emit(event, args)?)?;
+    Ok(Message { plan, done: String::new(), about: ("event", event.to_owned()) })
+}
 
-    /// As a message that can be shown.
-    pub(crate) fn plan(&self, event: &str) -> Result<Message, Failure> {
-        let plan = somebody(self.broadcast.plan_emit(event, &self.args)?)?;
-        Ok(Message { plan, done: String::new(), about: ("event", event.to_owned()) })
-    }
+/// The arguments of an event, one for each value.
+pub(crate) struct List<'a>(pub(crate) &'a [Value]);
 
-    /// Sends it.
-    pub(crate) fn emit(&self, event: &str) -> Emitted {
-        self.broadcast.emit(event, &self.args)
-    }
-
-    /// Where it goes.
-    pub(crate) fn channel(&self, event: &str) -> String {
-        self.plan(event).map(|message| message.plan.channel).unwrap_or_default()
+impl Serialize for List<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_tuple(self.0.len())?;
+        self.0.iter().try_for_each(|value| list.serialize_element(value))?;
+        list.end()
     }
 }
 

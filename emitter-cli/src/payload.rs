@@ -73,6 +73,11 @@ impl Payload {
 
 /// What a text is: the value that it is in JSON, or itself.
 pub(crate) fn value(text: &str, strict: bool) -> Result<Value, Failure> {
+    let may_be_json =
+        text.trim_ascii_start().starts_with(|first: char| "{[\"-tfn".contains(first) || first.is_ascii_digit());
+    if !may_be_json && !strict {
+        return Ok(Value::String(text.to_owned()));
+    }
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
         // How an error is called is looked at only where it can be this one: most texts are no JSON at all.

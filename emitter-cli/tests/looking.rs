@@ -162,6 +162,28 @@ fn watch_sees_servers_of_the_other_families() {
 }
 
 #[test]
+fn watch_follows_the_sharded_channels_of_rooms_that_come_and_go() {
+    let redis = Redis::start();
+    let mut watching = Watching::start(&redis, &["--adapter", "sharded"]);
+    // Somebody listens as a server does that has sockets in the room, then is gone, then is there again.
+    for round in 0..2 {
+        let mut server = Command::new("redis-cli");
+        server.args(["-p", &redis.port.to_string(), "SSUBSCRIBE", "socket.io#/#new#"]);
+        let mut server = server.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let subscribers = |count| {
+            while !redis.cli(&["PUBSUB", "SHARDNUMSUB", "socket.io#/#new#"]).contains(&format!("\n{count}\n")) {}
+        };
+        subscribers(2);
+        let emit = ["emit", "log", &round.to_string(), "--to", "new", "--adapter", "sharded", "-q"];
+        assert_eq!(run(&redis.url(), &emit, "").code, 0);
+        assert!(watching.next().starts_with(&format!(r#"/ room:new "log" [{round}]  (uid emitter"#)));
+        server.kill().unwrap();
+        server.wait().unwrap();
+        subscribers(0);
+    }
+}
+
+#[test]
 fn decode_explains_and_refuses() {
     let ended = run("", &["decode", r#"42/admin,7["hello",{"a":1}]"#], "");
     let out = "Socket.IO packet in an Engine.IO message\n  type        EVENT\n  namespace   /admin\n  event       \"hello\"\n  \

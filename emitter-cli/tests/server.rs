@@ -67,6 +67,16 @@ fn emit_request_and_bench_reach_a_server() {
     let lines = node.run(&["emit", "log", "--lines", "--json"], "1\ntwo\n");
     assert_eq!(lines, Ended::new(0, &format!("{{\"event\":\"log\",\"server\":\"{url}\",\"count\":2}}\n"), ""));
     assert_eq!([node.hears(), node.hears()], ["Number(Number(1))", r#"String("two")"#]);
+    let input =
+        "{\"event\":\"log\",\"args\":[3]}\n\n{\"args\":\"four\",\"nsp\":\"/\"}\nnonsense\n{\"args\":5,\"to\":\"r\"}\n";
+    let ndjson = node.run(&["emit", "log", "--ndjson"], input);
+    let err = "error: line 4: not an event: expected ident at column 2\n\
+        error: line 5: a client sends to its server only, in one namespace: \"to\", \"except\" and another \"nsp\" are for Redis\n\
+        error: 2 of 4 failed\n";
+    assert_eq!(ndjson, Ended::new(5, &format!("emitted 2 events to the server {url}\n"), err));
+    assert_eq!([node.hears(), node.hears()], ["Number(Number(3))", r#"String("four")"#]);
+    let dry = node.run(&["-N", "emit", "log", "-c", "2"], "");
+    assert_eq!(dry, Ended::new(0, &format!("would emit \"log\" [] to {url}\n").repeat(2), ""));
     assert_eq!(node.run(&["request", "sum", "1", "2"], ""), Ended::new(0, "[3]\n", ""));
     let silent = node.run(&["request", "no such event", "--timeout", "200ms"], "");
     assert_eq!((silent.code, silent.out.as_str()), (3, ""), "{}", silent.err);

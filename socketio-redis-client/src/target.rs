@@ -47,6 +47,18 @@ impl Redis {
         }
     }
 
+    /// A link to the server, or to each node of a cluster that answers: what each knows of itself, only it tells.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when none answers.
+    pub async fn open_each(&self, name: &str) -> Result<Vec<Link>, ConnectError> {
+        match &self.topology {
+            None => Ok(vec![Link::open(&self.address, name, CONNECT_TIMEOUT).await?]),
+            Some(topology) => topology.open_each(name).await,
+        }
+    }
+
     /// A server has refused a command with this error: perhaps the key is elsewhere now.
     pub fn refused(&self, error: &str) {
         if let Some(topology) = &self.topology {

@@ -114,21 +114,43 @@ impl Topology {
         *self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A link to each node that answers.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when none does.
+    pub(crate) async fn open_each(&self, name: &str) -> Result<Vec<Link>, ConnectError> {
+        if !self.is_known().await {
+            return Err(self.unknown());
+        }
+        let mut links = Vec::new();
+        for server in self.nodes() {
+            links.extend(Link::open(&server, name, ANSWER).await.ok());
+        }
+        if links.is_empty() { Err(self.unknown()) } else { Ok(links) }
+    }
+
+    /// Waits until a node has said where what is.
+    async fn is_known(&self) -> bool {
+        let known = async { self.changes().wait_for(|changes| *changes > 0).await.is_ok() };
+        timeout(CONNECT_TIMEOUT, known).await == Ok(true)
+    }
+
+    fn unknown(&self) -> ConnectError {
+        let reason = "no node of the cluster says where it is".to_owned();
+        ConnectError::Unreachable { address: self.address().to_string(), reason }
+    }
+
     /// A link to the master that serves `key`.
     ///
     /// # Errors
     ///
     /// [`ConnectError`]; the next attempt may lead elsewhere.
     pub(crate) async fn open(&self, key: &[u8], name: &str) -> Result<Link, ConnectError> {
-        let known = async { self.changes().wait_for(|changes| *changes > 0).await.is_ok() };
-        let owner = match timeout(CONNECT_TIMEOUT, known).await {
-            Ok(true) => self.owner(key),
-            _ => None,
-        };
+        let owner = if self.is_known().await { self.owner(key) } else { None };
         let Some(owner) = owner else {
             self.doubt();
-            let reason = "no node of the cluster says where it is".to_owned();
-            return Err(ConnectError::Unreachable { address: self.address().to_string(), reason });
+            return Err(self.unknown());
         };
         let link = Link::open(&owner, name, CONNECT_TIMEOUT).await;
         if link.is_err() {

@@ -1,10 +1,10 @@
 //! What passes on channels, classic and sharded.
 //!
-//! Sharded channels have no patterns. The rooms that have one of their own are looked up every second: the first
+//! Sharded channels have no patterns. The rooms that have one of their own are looked up several times a second: the first
 //! messages of a new room may be missing here, and so is what is for a room that nobody is in, unless it is named.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -13,41 +13,44 @@ use socketio_protocol::{
     Bytes,
     cluster::{BusStatus, classic::Channels},
 };
-use socketio_redis_client::{Listener, Redis, Sink, Subscriber, Topics};
+use socketio_redis_client::{Listener, Redis, Sink, Subscriber, Topics, resp::Reply};
 
 use super::{Desk, News, Passed, Watch};
 use crate::{
     args::{Adapter, Settings},
-    connect::{self, Questions},
+    connect::{self, Questions, text},
     failure::Failure,
-    told,
+    family, told,
 };
 
 /// So many bytes of messages may wait in the subscriber.
 const BUFFER: usize = 64 << 20;
 
 /// How often new sharded channels are looked for.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) async fn start(settings: &Settings, watch: &Watch, desk: Arc<Desk>) -> Result<String, Failure> {
     // It tells in good words why there is no way.
-    let mut redis = Questions::open(settings, settings.timeout).await?;
-    let subscriber = Subscriber::start(&Redis::at(connect::address(settings)?), BUFFER);
+    Questions::open(settings, settings.timeout).await?;
+    let redis = Redis::at(connect::address(settings)?);
+    let subscriber = Subscriber::start(&redis, BUFFER);
     let channels = Channels::new(&settings.key, &settings.nsp);
     let sink = Arc::new(Channel { key: settings.key.clone(), desk });
     let sharded = settings.adapter == Adapter::Sharded;
-    let looks = Looks {
-        pattern: if watch.all_namespaces { format!("{}#/*", escaped(&settings.key)) } else { channels.pattern() },
-    };
+    let pattern = if watch.all_namespaces { format!("{}#/*", escaped(&settings.key)) } else { channels.pattern() };
+    let mut looks = Looks { redis, pattern, links: Vec::new() };
     let mut topics = Topics::default();
     let place = match (sharded, watch.all_namespaces) {
         (true, _) => {
-            topics.shards = looks.channels(&mut redis).await.into_iter().collect();
+            topics.shards = looks.channels().await.unwrap_or_default().into_iter().collect();
             if !watch.all_namespaces {
                 topics.shards.insert(channels.broadcast(None).into_owned());
                 topics.shards.extend(watch.rooms.iter().map(|room| channels.broadcast(Some(room)).into_owned()));
             }
-            format!("{} (sharded)", looks.pattern)
+            match family::rooms_have_channels(settings) {
+                true => format!("{} (sharded): rooms that somebody is in; name others with --to", looks.pattern),
+                false => format!("{} (sharded)", looks.pattern),
+            }
         }
         (false, true) => {
             let key = escaped(&settings.key);
@@ -76,7 +79,7 @@ pub(super) async fn start(settings: &Settings, watch: &Watch, desk: Arc<Desk>) -
     }
     // They end with the program.
     let task = Following { _subscriber: subscriber, listener, sharded, held, looks };
-    tokio::spawn(task.run(redis));
+    tokio::spawn(task.run());
     Ok(place)
 }
 
@@ -85,14 +88,56 @@ fn refused(error: &str, key: &str) -> Failure {
     Failure::new(crate::failure::code::FAILED, "Redis refuses to let us listen").cause(error).tip(tip)
 }
 
-/// Where sharded channels are found.
+/// Where sharded channels are found: each node of a cluster knows its own.
 struct Looks {
+    redis: Redis,
     pattern: String,
+    /// Made again when one of them has broken.
+    links: Vec<Questions>,
 }
 
 impl Looks {
-    async fn channels(&self, redis: &mut Questions) -> Vec<String> {
-        redis.list(&["PUBSUB", "SHARDCHANNELS", &self.pattern]).await
+    /// The channels that somebody listens on, we or others. `None` if that is not known now.
+    async fn channels(&mut self) -> Option<BTreeSet<String>> {
+        let pattern = self.pattern.clone();
+        let lists = self.ask(&["PUBSUB", "SHARDCHANNELS", &pattern]).await?;
+        Some(lists.iter().flatten().filter_map(text).collect())
+    }
+
+    /// Those of `channels` on which nobody but us listens.
+    async fn lonely(&mut self, channels: &BTreeSet<String>) -> Option<Vec<String>> {
+        if channels.is_empty() {
+            return Some(Vec::new());
+        }
+        let mut words = vec!["PUBSUB", "SHARDNUMSUB"];
+        words.extend(channels.iter().map(String::as_str));
+        let mut listeners: BTreeMap<String, i64> = BTreeMap::new();
+        for list in self.ask(&words).await? {
+            for pair in list.chunks_exact(2) {
+                if let [channel, Reply::Integer(count)] = pair {
+                    *listeners.entry(text(channel)?).or_default() += count;
+                }
+            }
+        }
+        Some(listeners.into_iter().filter(|(_, count)| *count <= 1).map(|(channel, _)| channel).collect())
+    }
+
+    /// The list that each node answers with.
+    async fn ask(&mut self, words: &[&str]) -> Option<Vec<Vec<Reply>>> {
+        if self.links.is_empty() {
+            self.links = Questions::of_each(&self.redis).await.ok()?;
+        }
+        let mut lists = Vec::new();
+        for link in &mut self.links {
+            match link.ask(words).await {
+                Ok(Reply::Array(list)) => lists.push(list),
+                _ => {
+                    self.links.clear();
+                    return None;
+                }
+            }
+        }
+        Some(lists)
     }
 }
 
@@ -105,25 +150,24 @@ struct Following {
 }
 
 impl Following {
-    async fn run(mut self, mut redis: Questions) {
+    async fn run(mut self) {
         if !self.sharded {
             return std::future::pending().await;
         }
         let base = self.held.clone();
         loop {
             tokio::time::sleep(LOOK).await;
-            let found: BTreeSet<String> = self.looks.channels(&mut redis).await.into_iter().collect();
+            // Where only we listen, the room has gone. Those that are new are counted next time, when we listen, too.
+            let rooms: BTreeSet<String> = self.held.difference(&base).cloned().collect();
+            let left = self.looks.lonely(&rooms).await.unwrap_or_default();
+            let found = self.looks.channels().await.unwrap_or_default();
             for channel in found.difference(&self.held) {
                 self.listener.add(channel.clone());
             }
             self.held.extend(found);
-            // Where only we listen, the room has gone.
-            let rooms: Vec<String> = self.held.difference(&base).cloned().collect();
-            for room in rooms {
-                if redis.subscribers("SHARDNUMSUB", &room).await <= 1 {
-                    self.listener.remove(room.clone());
-                    self.held.remove(&room);
-                }
+            for room in left {
+                self.held.remove(&room);
+                self.listener.remove(room);
             }
         }
     }
