@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn answers_are_read_alike_however_they_are_cut() {
         let text = ":0\r\n:12\r\n+OK\r\n:-1\r\n-ERR no\r\n:99999999999999999\r\n:123456789012345678\r\n$2\r\n:1\r\n:1\r\n\
-            *2\r\n:1\r\n:2\r\n:3\r\n";
+            >2\r\n$3\r\nnew\r\n:7\r\n*2\r\n:1\r\n:2\r\n:3\r\n";
         let number = Reply::Integer;
         let expected = [
             number(0),
