@@ -132,9 +132,11 @@ async fn server(report: &mut Report<'_>, redis: &mut Questions) {
     let clustered = of("cluster_enabled") == Some("1");
     let role = of("role").unwrap_or("master");
     let place = if clustered { "of a cluster" } else { "alone" };
-    let clients = of("connected_clients").unwrap_or("?");
+    let clients = of("connected_clients")
+        .and_then(|count| count.parse().ok())
+        .map_or_else(|| "? clients".to_owned(), output::clients);
     let memory = of("used_memory_human").unwrap_or("?");
-    report.ok("redis", format!("{name}, {role} {place}, {clients} clients, {memory} used"));
+    report.ok("redis", format!("{name}, {role} {place}, {clients}, {memory} used"));
     if role != "master" {
         report.say(
             Verdict::Warn,

@@ -31,7 +31,7 @@ pub(crate) struct Input {
 }
 
 enum Source {
-    Stdin(Lines),
+    Stdin(Box<Lines>),
     Count(u64),
 }
 
@@ -47,7 +47,7 @@ impl Input {
     pub(crate) fn new(emit: &Emit) -> Input {
         let source = match emit.count {
             Some(count) => Source::Count(count),
-            None => Source::Stdin(Lines::new()),
+            None => Source::Stdin(Box::new(Lines::new())),
         };
         Input { source, number: 0, interval: emit.interval, due: None }
     }

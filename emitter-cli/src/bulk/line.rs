@@ -158,7 +158,9 @@ mod tests {
             let wrong = Line::read(line).and_then(|mut line| {
                 line.event(None)?;
                 let whom = line.whom();
-                (whom.to()?, whom.except()?, whom.nsp()?);
+                whom.to()?;
+                whom.except()?;
+                whom.nsp()?;
                 line.args().map(drop)
             });
             let told = wrong.expect_err(line).in_a_line();
