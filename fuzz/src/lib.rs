@@ -7,6 +7,7 @@ pub mod cluster_streams;
 pub mod engine_payload_v3;
 pub mod engine_payload_v4;
 pub mod engine_webtransport;
+pub mod http1_head;
 pub mod socket_msgpack;
 pub mod socket_sequence;
 pub mod socket_text;

@@ -4,12 +4,13 @@
 //! open in time (heartbeats, upgrades, deadlines) is decided by state machines that are told what time it is.
 //!
 //! - [`engine`]: Engine.IO, the connection underneath: packets, polling payloads, the handshake, the session.
-//! - [`websocket`]: the frames of RFC 6455.
+//! - [`websocket`]: the frames of RFC 6455; [`http1`]: the head of the request in front of them, and of polls.
 //! - [`socket`]: Socket.IO packets and their typed arguments.
 //! - [`cluster`]: what servers and emitters tell each other through Redis.
 
 pub mod cluster;
 pub mod engine;
+pub mod http1;
 pub mod socket;
 pub mod websocket;
 

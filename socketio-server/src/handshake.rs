@@ -174,7 +174,7 @@ mod tests {
             .body(())
             .unwrap();
         let auth = Args::new_single(&json!({ "token": 1 })).unwrap();
-        let handshake = Handshake::new(Request::new(&request, None), auth);
+        let handshake = Handshake::new(Request::new(&crate::engine::Head::of(&request), None), auth);
         assert_eq!(handshake.headers().collect::<Vec<_>>(), [("origin", "http://page.example")]);
         assert_eq!(handshake.query("a").as_deref(), Some("2"));
         assert_eq!(handshake.query_pairs().len(), 3);

@@ -144,7 +144,8 @@ fn client_file<B>(server: &Server, request: &Request<B>) -> Option<Response<Body
     }
     let mut file = crate::client_files::answer(request, &config.path)?;
     if let Some(cors) = &config.cors {
-        cors.add_headers(request.headers().get(http::header::ORIGIN), file.headers_mut());
+        let origin = request.headers().get(http::header::ORIGIN);
+        cors.add_headers(origin.map(|origin| origin.as_bytes()), file.headers_mut());
     }
     Some(file)
 }

@@ -106,7 +106,7 @@ macro_rules! play {
 }
 
 play! {
-    engine_payload_v3 engine_payload_v4 engine_webtransport websocket_frames websocket_deflate
+    engine_payload_v3 engine_payload_v4 engine_webtransport http1_head websocket_frames websocket_deflate
     socket_text socket_sequence socket_msgpack
     cluster_classic cluster_sharded cluster_streams cluster_sessions
 }

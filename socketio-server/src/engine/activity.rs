@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clock::coarse;
@@ -50,6 +51,21 @@ impl Activity {
         Answering(self.clone())
     }
 
+    /// A request has come, of a connection that has one at a time; [`end`](Activity::end) says that it is answered.
+    pub(crate) fn begin(&self) {
+        self.requests.store(1, Ordering::Relaxed);
+        self.head.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self) {
+        self.requests.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether nothing would be cut off by its end.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0 && !self.full.load(Ordering::Relaxed)
+    }
+
     /// Until when the connection may go on as it is: `head` is how long the head of a request may take, `idle` how long
     /// nothing may happen between requests. `None` while a request is answered.
     pub(crate) fn deadline(&self, head: Duration, idle: Duration) -> Option<Instant> {
@@ -69,14 +85,15 @@ impl Activity {
         coarse().saturating_sub(self.coarse_start).as_millis() as u64
     }
 
-    fn read(&self) {
+    /// Bytes have come that are no whole head yet.
+    pub(crate) fn read(&self) {
         if self.requests.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed) == 0 {
             self.head.store(self.now() + 1, Ordering::Relaxed);
         }
     }
 
     /// An answer that a slow client takes in is no idleness, although it was given long ago.
-    fn wrote(&self, full: bool) {
+    pub(crate) fn wrote(&self, full: bool) {
         self.full.store(full, Ordering::Relaxed);
         if !full {
             self.last.store(self.now(), Ordering::Relaxed);
@@ -105,15 +122,19 @@ pub(crate) struct Observed<S> {
     activity: Arc<Activity>,
     /// Whether bytes that come begin the head of a request: in HTTP/2 they may be anything.
     heads: bool,
+    /// What comes before all that the stream still brings.
+    ahead: Bytes,
 }
 
 impl<S> Observed<S> {
-    pub(crate) fn new(stream: S, activity: Arc<Activity>, heads: bool) -> Self {
-        Self { stream, activity, heads }
+    /// `ahead` was read from it already.
+    pub(crate) fn new(stream: S, ahead: Bytes, activity: Arc<Activity>, heads: bool) -> Self {
+        Self { stream, activity, heads, ahead }
     }
 
-    pub(crate) fn into_inner(self) -> S {
-        self.stream
+    /// The stream, and what of `ahead` is left.
+    pub(crate) fn into_parts(self) -> (S, Bytes) {
+        (self.stream, self.ahead)
     }
 
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -126,7 +147,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let read = if this.ahead.is_empty() {
+            Pin::new(&mut this.stream).poll_read(cx, buf)
+        } else {
+            let n = this.ahead.len().min(buf.remaining());
+            buf.put_slice(&this.ahead.split_to(n));
+            Poll::Ready(Ok(()))
+        };
         if this.heads && buf.filled().len() > before {
             this.activity.read();
         }

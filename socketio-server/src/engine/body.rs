@@ -10,9 +10,43 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body as HttpBody;
+use socketio_protocol::engine::TransportKind;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::config::EngineConfig;
+use super::http::BoxError;
+
+/// The body of a POST, before it is known whole.
+pub(crate) trait ReadBody: Send {
+    /// The whole body, if it is neither too long nor too slow; else with which status to refuse it.
+    fn read(self, config: &EngineConfig) -> impl Future<Output = Result<Bytes, StatusCode>> + Send;
+}
+
+/// A body as hyper hands it over.
+pub(super) struct Streamed<B>(pub(super) B);
+
+impl<B> ReadBody for Streamed<B>
+where
+    B: HttpBody + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    async fn read(self, config: &EngineConfig) -> Result<Bytes, StatusCode> {
+        let max = config.max_payload(TransportKind::Polling);
+        if self.0.size_hint().lower() > max as u64 {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        BodyReader::new(config, max).read(self.0).await
+    }
+}
+
+/// A body that has come with its head.
+impl ReadBody for Bytes {
+    async fn read(self, config: &EngineConfig) -> Result<Bytes, StatusCode> {
+        let fits = self.len() <= config.max_payload(TransportKind::Polling);
+        if fits { Ok(self) } else { Err(StatusCode::PAYLOAD_TOO_LARGE) }
+    }
+}
 
 /// Reads one body within its limits.
 pub(super) struct BodyReader {

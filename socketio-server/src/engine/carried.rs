@@ -2,31 +2,28 @@
 
 use bytes::Bytes;
 use futures_util::future::OptionFuture;
-use http::{Method, Response, StatusCode};
-use http_body::Body as HttpBody;
+use http::{Method, StatusCode};
 use socketio_protocol::engine::{HandshakeError, Packet, PayloadEncoder, Query, Version, decode_payload, jsonp};
 
+use super::answer::Answer;
+use super::body::ReadBody;
 use super::connection::PollBody;
 use super::engine::Shared;
 use super::frame::Frame;
-use super::http::{Body, BoxError, HTML, empty, poll_response, response};
+use super::head::Head;
+use super::http::{HTML, poll_answer};
 
 impl Shared {
     /// Carries a request of a client whose session another server has.
-    pub(super) async fn carry<B>(
+    pub(super) async fn carry(
         &self,
-        request: &http::Request<()>,
-        body: B,
+        head: &Head<'_>,
+        body: impl ReadBody,
         sid: String,
         query: &Query<'_>,
-    ) -> Result<Response<Body>, HandshakeError>
-    where
-        B: HttpBody + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    ) -> Result<Answer, HandshakeError> {
         let Some(strangers) = self.strangers.get() else { return Err(HandshakeError::UnknownSid { sid }) };
-        if *request.method() == Method::GET {
+        if head.method == Method::GET {
             let Some(packets) = strangers.poll(&sid).await else { return Err(HandshakeError::UnknownSid { sid }) };
             let mut payload = PayloadEncoder::new(Version::V4, query.b64());
             for packet in packets {
@@ -36,12 +33,12 @@ impl Shared {
                 }
             }
             let body = PollBody { body: payload.finish(), compress: true };
-            return Ok(poll_response(&self.config, body, query.j(), request).await);
+            return Ok(poll_answer(&self.config, body, query.j(), head).await);
         }
         let Some(post) = strangers.post(&sid).await else { return Err(HandshakeError::UnknownSid { sid }) };
-        let body = match self.read_body(body).await {
+        let body = match body.read(&self.config).await {
             Ok(body) => body,
-            Err(status) => return Ok(empty(status)),
+            Err(status) => return Ok(Answer::empty(status)),
         };
         let body = if query.j().is_some() { jsonp::unwrap(&body).map(Bytes::from) } else { Some(body) };
         let mut sent = Vec::new();
@@ -51,15 +48,15 @@ impl Shared {
         {
             match packet {
                 Ok(packet) => sent.push(post.send(packet)),
-                Err(_) => return Ok(empty(StatusCode::BAD_REQUEST)),
+                Err(_) => return Ok(Answer::empty(StatusCode::BAD_REQUEST)),
             }
         }
         // What the client sends next may come by another server, and must not overtake this.
         for sent in sent {
             let Some(Ok(())) = OptionFuture::from(sent).await else {
-                return Ok(empty(StatusCode::SERVICE_UNAVAILABLE));
+                return Ok(Answer::empty(StatusCode::SERVICE_UNAVAILABLE));
             };
         }
-        Ok(response(&HTML, Bytes::from_static(b"ok")))
+        Ok(Answer::content(&HTML, Bytes::from_static(b"ok")))
     }
 }

@@ -11,22 +11,23 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::Response;
 use socketio_protocol::cluster::sessions::NoticeBody;
 use socketio_protocol::engine::{HandshakeError, Message, Packet, TransportKind, Version};
 use socketio_protocol::websocket::{self, Event, Opcode};
 use tokio::io::AsyncReadExt;
 
 use super::Connection;
+use super::answer::Answer;
 use super::clock::now;
 use super::codec::Codec;
 use super::engine::Shared;
 use super::frame::Terms;
-use super::http::{Body, write_all};
+use super::head::Head;
 use super::incoming::{Incoming, drain};
-use super::io::{Reader, Upgrade, Writer};
+use super::io::{Reader, Writer};
 use super::lent::{UNCONFIRMED, client_frame};
 use super::links::{Ear, Mouth, Said};
+use super::opening::{Opening, Stream, write_all};
 use super::request::Request;
 use super::strangers::Strangers;
 
@@ -37,31 +38,22 @@ impl Shared {
     /// Takes a WebSocket for a session of another server, if that server lets it probe.
     pub(super) async fn carry_web_socket(
         self: &Arc<Self>,
-        request: &http::Request<()>,
-        head: &Request,
+        head: &Head<'_>,
         sid: String,
         base64: bool,
-        upgrade: Upgrade,
-    ) -> Result<Response<Body>, HandshakeError> {
+    ) -> Result<Answer, HandshakeError> {
         let unknown = || HandshakeError::UnknownSid { sid: sid.clone() };
         let strangers = self.strangers.get().ok_or_else(unknown)?.clone();
-        let (response, terms) = self.switch_protocols(request, base64)?;
+        let (mut answer, terms) = self.switch_protocols(head, base64)?;
         let owner = strangers.owner_of_web_socket(&sid).await.ok_or_else(unknown)?;
-        let (shared, head) = (self.clone(), head.clone());
-        tokio::spawn(async move {
-            let gone = (owner.clone(), sid.clone());
-            let Ok((reader, writer, ahead)) = upgrade.split().await else {
-                return strangers.not_upgraded(gone.0, gone.1);
-            };
-            let incoming = From { codec: Codec::of(&reader, &shared, terms), reader, buffer: BytesMut::from(ahead) };
-            let carried = Carried { shared, strangers, owner, sid, head, terms };
-            carried.run(incoming, writer).await;
-        });
-        Ok(response)
+        let (shared, head) = (self.clone(), head.copy(self).clone());
+        let carried = Carried { shared, strangers, owner, sid, head, terms };
+        answer.opening = Some(Box::new(Opening::Carried(carried)));
+        Ok(answer)
     }
 }
 
-struct Carried {
+pub(crate) struct Carried {
     shared: Arc<Shared>,
     strangers: Arc<Strangers>,
     owner: String,
@@ -71,6 +63,15 @@ struct Carried {
 }
 
 impl Carried {
+    /// Begins on a stream; `None` is one that has broken meanwhile.
+    pub(super) async fn begin(self, stream: Option<Stream>) {
+        let Some((reader, writer, ahead)) = stream else {
+            return self.strangers.not_upgraded(self.owner, self.sid);
+        };
+        let codec = Codec::of(&reader, &self.shared, self.terms);
+        self.run(From { codec, reader, buffer: BytesMut::from(ahead) }, writer).await;
+    }
+
     async fn run(self, mut from: From, mut writer: Writer) {
         let closing = self.shared.closing().clone();
         let probed = tokio::select! {

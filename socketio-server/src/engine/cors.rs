@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Response, StatusCode};
-use http_body_util::Full;
+use http::{Method, StatusCode};
 
-use super::http::Body;
+use super::answer::Answer;
+use super::head::{Head, text};
 use super::origin::Origins;
 
 /// Pages of which origins may talk to the server, and how.
@@ -128,16 +128,16 @@ impl Cors {
     }
 
     /// Adds to an answer what browsers want to see, given the `Origin` of the request.
-    pub(crate) fn add_headers(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    pub(crate) fn add_headers(&self, origin: Option<&[u8]>, headers: &mut HeaderMap) {
         let any = self.origins.is_any();
         if !any {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
-        let allowed = match origin.filter(|origin| origin.to_str().is_ok_and(|origin| self.allows(origin))) {
+        let allowed = match origin.and_then(text).filter(|origin| self.allows(origin)).map(HeaderValue::from_str) {
             // Without an origin too: the answer is the same for all, and may come from a cache.
             _ if any => HeaderValue::from_static("*"),
-            Some(origin) => origin.clone(),
-            None => return,
+            Some(Ok(origin)) => origin,
+            _ => return,
         };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         if self.credentials {
@@ -149,16 +149,15 @@ impl Cors {
     }
 
     /// The answer to a preflight; `None` if the request is none.
-    pub(crate) fn preflight<B>(&self, request: &http::Request<B>) -> Option<Response<Body>> {
-        if request.method() != Method::OPTIONS {
+    pub(crate) fn preflight(&self, head: &Head<'_>) -> Option<Answer> {
+        if head.method != Method::OPTIONS {
             return None;
         }
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        let headers = response.headers_mut();
-        self.add_headers(request.headers().get(header::ORIGIN), headers);
+        let mut answer = Answer::empty(StatusCode::NO_CONTENT);
+        let headers = answer.headers_mut();
+        self.add_headers(head.headers.get(&header::ORIGIN), headers);
         if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
-            return Some(response);
+            return Some(answer);
         }
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, self.methods.clone());
         if let Some(names) = &self.allowed_headers {
@@ -166,14 +165,14 @@ impl Cors {
         } else {
             let asked: &HeaderName = &header::ACCESS_CONTROL_REQUEST_HEADERS;
             headers.append(header::VARY, HeaderValue::from(asked.clone()));
-            if let Some(names) = request.headers().get(asked) {
-                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+            if let Some(Ok(names)) = head.headers.get(asked).map(HeaderValue::from_bytes) {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
             }
         }
         if let Some(max_age) = self.max_age {
             headers.insert(header::ACCESS_CONTROL_MAX_AGE, max_age.as_secs().into());
         }
-        Some(response)
+        Some(answer)
     }
 }
 
@@ -189,8 +188,7 @@ mod tests {
     /// The two headers that an answer to a request of `origin` has.
     fn answer(cors: &Cors, origin: Option<&str>) -> (Option<String>, bool) {
         let mut headers = HeaderMap::new();
-        let origin = origin.map(|origin| HeaderValue::from_str(origin).unwrap());
-        cors.add_headers(origin.as_ref(), &mut headers);
+        cors.add_headers(origin.map(str::as_bytes), &mut headers);
         let allowed = headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
         let credentials = headers.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
         (allowed.map(|value| value.to_str().unwrap().to_owned()), credentials)
@@ -227,7 +225,7 @@ mod tests {
                 .header("access-control-request-headers", "x-custom,content-type")
                 .body(())
                 .unwrap();
-            cors.preflight(&request)
+            cors.preflight(&Head::of(&request)).map(Answer::into_response)
         };
         let response = ask(Method::OPTIONS, "http://a.test").unwrap();
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
@@ -249,7 +247,7 @@ mod tests {
     fn what_is_named_takes_the_place_of_what_was_asked_for() {
         let cors = Cors::any().methods(["GET", "POST", "PUT"]).allowed_headers(["x-a", "x-b"]).exposed_headers(["x-c"]);
         let request = http::Request::options("/").header("origin", "http://a.test").body(()).unwrap();
-        let response = cors.preflight(&request).unwrap();
+        let response = cors.preflight(&Head::of(&request)).unwrap().into_response();
         for (name, value) in [
             ("access-control-allow-origin", "*"),
             ("access-control-allow-methods", "GET,POST,PUT"),

@@ -3,6 +3,7 @@
 //! A plain TCP stream or unix socket is split without a lock, so that any thread can write to it at once; every other
 //! stream (TLS, a test's pipe) is written by the connection's own task.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -86,36 +87,87 @@ impl Upgrade {
     }
 }
 
+/// A stream that can be split into the halves of a WebSocket.
+pub(crate) trait Halves {
+    fn halves(self) -> (Reader, Writer);
+}
+
+impl Halves for TcpStream {
+    fn halves(self) -> (Reader, Writer) {
+        let (reader, writer) = self.into_split();
+        (Reader::Tcp(reader), Writer::Tcp(writer))
+    }
+}
+
+#[cfg(unix)]
+impl Halves for UnixStream {
+    fn halves(self) -> (Reader, Writer) {
+        let (reader, writer) = self.into_split();
+        (Reader::Unix(reader), Writer::Unix(writer))
+    }
+}
+
+/// A stream of the system, which may have TLS on it.
+#[cfg(feature = "tls")]
+pub(crate) trait UnderTls: Halves + Sized {
+    fn encrypted_halves(stream: TlsStream<Self>) -> (Reader, Writer);
+}
+
+#[cfg(feature = "tls")]
+impl<S: UnderTls> Halves for TlsStream<S> {
+    fn halves(self) -> (Reader, Writer) {
+        S::encrypted_halves(self)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl UnderTls for TcpStream {
+    fn encrypted_halves(stream: TlsStream<Self>) -> (Reader, Writer) {
+        let (reader, writer) = tokio::io::split(stream);
+        (Reader::Tls(reader), Writer::Tls(writer))
+    }
+}
+
+#[cfg(all(feature = "tls", unix))]
+impl UnderTls for UnixStream {
+    fn encrypted_halves(stream: TlsStream<Self>) -> (Reader, Writer) {
+        Held { stream: Box::new(stream), _hold: None }.halves()
+    }
+}
+
+impl Halves for Held {
+    fn halves(self) -> (Reader, Writer) {
+        let (reader, writer) = tokio::io::split(self);
+        (Reader::Other(reader), Writer::Other(writer))
+    }
+}
+
 /// Takes the stream out of hyper's hands, with what hyper had read ahead. The read-ahead buffer is dropped when it is
 /// empty, since even an empty one holds 16 KiB.
 fn split(upgraded: Upgraded, hold: Option<Hold>) -> (Reader, Writer, Bytes) {
+    fn whole(stream: impl Halves, ahead: &Bytes) -> (Reader, Writer, Bytes) {
+        let (reader, writer) = stream.halves();
+        (reader, writer, own(ahead))
+    }
     let upgraded = match bare_tcp(upgraded) {
         Ok((stream, read_ahead)) => {
             // Fails only on a stream that is broken already, which the first read will say.
             let _ = stream.set_nodelay(true);
-            let (reader, writer) = stream.into_split();
-            return (Reader::Tcp(reader), Writer::Tcp(writer), own(&read_ahead));
+            return whole(stream, &read_ahead);
         }
         Err(upgraded) => upgraded,
     };
     #[cfg(unix)]
     let upgraded = match bare::<UnixStream>(upgraded) {
-        Ok((stream, read_ahead)) => {
-            let (reader, writer) = stream.into_split();
-            return (Reader::Unix(reader), Writer::Unix(writer), own(&read_ahead));
-        }
+        Ok((stream, read_ahead)) => return whole(stream, &read_ahead),
         Err(upgraded) => upgraded,
     };
     #[cfg(feature = "tls")]
     let upgraded = match bare::<TlsStream<TcpStream>>(upgraded) {
-        Ok((stream, read_ahead)) => {
-            let (reader, writer) = tokio::io::split(stream);
-            return (Reader::Tls(reader), Writer::Tls(writer), own(&read_ahead));
-        }
+        Ok((stream, read_ahead)) => return whole(stream, &read_ahead),
         Err(upgraded) => upgraded,
     };
-    let (reader, writer) = tokio::io::split(Held { stream: TokioIo::new(upgraded), _hold: hold });
-    (Reader::Other(reader), Writer::Other(writer), Bytes::new())
+    whole(Held { stream: Box::new(TokioIo::new(upgraded)), _hold: hold }, &Bytes::new())
 }
 
 /// The TCP stream itself: as our own listener or plain hyper has it, or as hyper-util's builder that tells HTTP/1 from
@@ -132,7 +184,10 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     match upgraded.downcast::<TokioIo<Observed<S>>>() {
-        Ok(Parts { io, read_buf, .. }) => Ok((io.into_inner().into_inner(), read_buf)),
+        Ok(Parts { io, read_buf, .. }) => match io.into_inner().into_parts() {
+            (stream, rest) if rest.is_empty() => Ok((stream, read_buf)),
+            (stream, rest) => Ok((stream, [read_buf, rest].concat().into())),
+        },
         Err(upgraded) => {
             let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>()?;
             Ok((io.into_inner(), read_buf))
@@ -255,9 +310,13 @@ impl AsyncRead for Reader {
 /// A stream with what holds its connection.
 #[derive(Debug)]
 pub(crate) struct Held {
-    stream: TokioIo<Upgraded>,
+    stream: Box<dyn Duplex>,
     _hold: Option<Hold>,
 }
+
+trait Duplex: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Duplex for S {}
 
 impl AsyncRead for Held {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut tokio::io::ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -16,9 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 
 use super::Connection;
 use super::frame::Terms;
-use super::http::probe;
 use super::io::{Reader, Writer};
 use super::links::{Ear, Said};
+use super::opening::probe;
 use super::strangers::Strangers;
 
 /// So many bytes are on the way inside a pipe.

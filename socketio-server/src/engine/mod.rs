@@ -5,6 +5,7 @@
 //! receives. Namespaces, rooms and events are unknown here.
 
 mod activity;
+mod answer;
 mod body;
 mod carried;
 mod carried_web_socket;
@@ -25,6 +26,7 @@ mod engine;
 mod events;
 mod flusher;
 mod frame;
+mod head;
 mod hooks;
 mod http;
 mod ids;
@@ -32,6 +34,7 @@ mod incoming;
 mod io;
 mod lent;
 mod links;
+mod opening;
 mod origin;
 mod proxies;
 #[cfg(feature = "rate-limit")]
@@ -68,14 +71,19 @@ pub use socketio_protocol::engine::{
 pub use socketio_protocol::websocket::PerMessageDeflate;
 
 pub(crate) use self::activity::{Activity, Answering, Observed};
+pub(crate) use self::answer::{Answer, Fixed};
 pub(crate) use self::clock::now;
 pub(crate) use self::drain::Busy;
 #[cfg(feature = "client-bundle")]
 pub(crate) use self::encoding::{Encoding, ZLIB_HEADER, zlib_trailer};
 #[cfg(feature = "admin")]
 pub(crate) use self::events::Meter;
+pub(crate) use self::head::{Head, Peer};
 pub(crate) use self::http::not_found;
 pub(crate) use self::incoming::Received;
-pub(crate) use self::io::Hold;
+#[cfg(feature = "tls")]
+pub(crate) use self::io::UnderTls;
+pub(crate) use self::io::{Halves, Hold};
+pub(crate) use self::opening::{Life, Opening};
 #[cfg(feature = "rate-limit")]
 pub(crate) use self::rate_limit::SocketLimits;

@@ -7,10 +7,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderName};
 use socketio_protocol::engine::{BadRequest, HandshakeError};
 
 use super::config::EngineConfig;
+use super::head::{Head, text};
 
 /// A set of origins, written as browsers do: `https://example.com`, with a port if it is not the usual one.
 ///
@@ -90,16 +91,16 @@ impl fmt::Debug for Origins {
 }
 
 /// Refuses a request of a page that is not let in.
-pub(super) fn check<B>(config: &EngineConfig, request: &http::Request<B>) -> Result<(), HandshakeError> {
-    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+pub(super) fn check(config: &EngineConfig, head: &Head<'_>) -> Result<(), HandshakeError> {
+    let mut origins = head.headers.all(&header::ORIGIN);
     let Some(origin) = origins.next() else { return Ok(()) };
-    let origin = match origin.to_str() {
-        Ok(origin) if origins.next().is_none() => origin,
+    let origin = match text(origin) {
+        Some(origin) if origins.next().is_none() => origin,
         _ => return Err(BadRequest::InvalidOrigin.into()),
     };
     let allowed = match &config.allowed_origins {
         Some(allowed) => allowed.contains(origin),
-        None => config.cors.as_ref().is_some_and(|cors| cors.allows(origin)) || is_own_page(origin, request),
+        None => config.cors.as_ref().is_some_and(|cors| cors.allows(origin)) || is_own_page(origin, head),
     };
     if allowed {
         return Ok(());
@@ -110,25 +111,26 @@ pub(super) fn check<B>(config: &EngineConfig, request: &http::Request<B>) -> Res
 
 /// Whether the page came from this server. Browsers say so themselves, where they trust the network; else the host of
 /// the origin is compared with the one asked for, or with the one that a proxy was asked for. Pages cannot set either.
-fn is_own_page<B>(origin: &str, request: &http::Request<B>) -> bool {
-    let headers = request.headers();
-    if let Some(site) = text(headers, "sec-fetch-site") {
+fn is_own_page(origin: &str, head: &Head<'_>) -> bool {
+    let headers = &head.headers;
+    if let Some(site) = headers.text(&SEC_FETCH_SITE) {
         return site == "same-origin";
     }
     let Some((scheme, host)) = origin.split_once("://") else { return false };
     let port = if scheme == "https" { ":443" } else { ":80" };
     let plain = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
-    let asked = text(headers, "host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-    let by_proxy = text(headers, "x-forwarded-host").and_then(|hosts| hosts.split(',').next()).map(str::trim);
+    let asked = headers.text(&header::HOST).or(head.authority);
+    let by_proxy = headers.text(&X_FORWARDED_HOST).and_then(|hosts| hosts.split(',').next()).map(str::trim);
     asked.into_iter().chain(by_proxy).any(|asked| plain(asked) == plain(host))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).map(HeaderValue::to_str)?.ok()
-}
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::engine::Cors;
 
@@ -137,7 +139,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        check(config, &request.body(()).unwrap()).err().map(|error| error.code())
+        check(config, &Head::of(&request.body(()).unwrap())).err().map(|error| error.code())
     }
 
     #[test]

@@ -8,8 +8,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
+
+use super::head::{Headers, text};
 
 /// The proxies between clients and the server, whose headers are believed.
 ///
@@ -95,7 +96,7 @@ impl TrustedProxies {
     /// the headers do not say stays as it is.
     pub(super) fn client(
         &self,
-        headers: &HeaderMap,
+        headers: &Headers<'_>,
         mut remote: Option<SocketAddr>,
         mut secure: bool,
     ) -> (Option<SocketAddr>, bool) {
@@ -126,7 +127,7 @@ struct Hop {
 
 /// `X-Forwarded-For: client, proxy` and `X-Forwarded-Proto`. Proxies overwrite the latter, or add to it as to the former;
 /// if its entries are not as many, the last is all that is known, and said by the last proxy.
-fn x_forwarded(headers: &HeaderMap) -> Vec<Hop> {
+fn x_forwarded(headers: &Headers<'_>) -> Vec<Hop> {
     let mut hops: Vec<_> = entries(headers, &X_FORWARDED_FOR)
         .map(|entry| Hop { address: entry.and_then(address), secure: None })
         .collect();
@@ -143,19 +144,19 @@ fn x_forwarded(headers: &HeaderMap) -> Vec<Hop> {
 }
 
 /// The entries of a list that may stand in several lines. `None` for those of a line that is no text.
-fn entries<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = Option<&'a str>> {
-    headers.get_all(name).iter().flat_map(|line| {
-        let text = line.to_str().ok();
+fn entries<'a>(headers: &Headers<'a>, name: &HeaderName) -> impl Iterator<Item = Option<&'a str>> {
+    headers.all(name).flat_map(|line| {
+        let text = text(line);
         text.unwrap_or_default().split(',').map(move |entry| text.map(|_| entry.trim()))
     })
 }
 
 /// `Forwarded: for=client;proto=https, for="[2001:db8::1]:80"`. `None` when it is malformed, since then it is unclear where
 /// an entry ends.
-fn forwarded(headers: &HeaderMap) -> Option<Vec<Hop>> {
+fn forwarded(headers: &Headers<'_>) -> Option<Vec<Hop>> {
     let mut hops = Vec::new();
-    for line in headers.get_all(FORWARDED) {
-        let mut rest = line.to_str().ok()?;
+    for line in headers.all(&FORWARDED) {
+        let mut rest = text(line)?;
         let mut hop = Hop::default();
         loop {
             let (name, after) = rest.split_once('=')?;
@@ -253,7 +254,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
 
@@ -264,7 +265,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        let (remote, secure) = proxies.client(&headers, PEER.parse().ok(), false);
+        let (remote, secure) = proxies.client(&Headers::Map(&headers), PEER.parse().ok(), false);
         (remote.unwrap().to_string(), secure)
     }
 

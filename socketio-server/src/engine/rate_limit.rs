@@ -493,7 +493,7 @@ mod tests {
         let gate = Arc::new(Gate::default());
         let from = |ip: &str| {
             let request = http::Request::get(format!("/?ip={ip}")).body(()).unwrap();
-            gate.admit(&limits, &Request::new(&request, None))
+            gate.admit(&limits, &Request::new(&crate::engine::Head::of(&request), None))
         };
         for i in 0..10 {
             drop(from(&format!("10.0.0.{i}")).unwrap());

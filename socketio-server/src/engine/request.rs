@@ -7,8 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::HeaderMap;
-
+use super::head::{Head, Peer};
 use super::proxies::TrustedProxies;
 
 /// Method and path aside, all of the first HTTP request: headers, address, query. Cheap to clone.
@@ -88,21 +87,18 @@ pub struct Secure;
 
 impl Request {
     /// Where it comes from is what the listener says, and what `proxies` say if it comes from one of them.
-    pub(crate) fn new<B>(request: &http::Request<B>, proxies: Option<&TrustedProxies>) -> Self {
-        let extensions = request.extensions();
-        let mut remote = extensions.get::<RemoteAddress>().map(|remote| remote.0);
-        let mut secure = extensions.get::<Secure>().is_some();
-        let known = remote.is_some() || extensions.get::<UnixPeer>().is_some();
+    pub(crate) fn new(head: &Head<'_>, proxies: Option<&TrustedProxies>) -> Self {
+        let Peer { mut remote, known, mut secure } = head.peer;
         if let Some(proxies) = proxies.filter(|proxies| known && proxies.trusts(remote)) {
-            (remote, secure) = proxies.client(request.headers(), remote, secure);
+            (remote, secure) = proxies.client(&head.headers, remote, secure);
         }
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let headers = request.headers();
-        let len: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();
-        let mut text = String::with_capacity(target.len() + len);
-        text.push_str(target);
-        push_headers(&mut text, headers);
-        Self(Arc::new(Inner { target_len: target.len(), text: text.into(), remote, secure, time: SystemTime::now() }))
+        let mut len = head.target.len();
+        head.headers.each(|name, value| len += name.len() + value.len() + 2);
+        let mut text = String::with_capacity(len);
+        text.push_str(head.target);
+        head.headers.each(|name, value| push_header(&mut text, name, value));
+        let target_len = head.target.len();
+        Self(Arc::new(Inner { target_len, text: text.into(), remote, secure, time: SystemTime::now() }))
     }
 
     /// Path and query, as they came.
@@ -162,17 +158,15 @@ impl Request {
     }
 }
 
-/// Header values cannot hold a line feed, so one ends each part.
-fn push_headers(text: &mut String, headers: &HeaderMap) {
-    for (name, value) in headers {
-        text.push_str(name.as_str());
-        text.push('\n');
-        match value.to_str() {
-            Ok(ascii) => text.push_str(ascii),
-            Err(_) => text.push_str(&String::from_utf8_lossy(value.as_bytes())),
-        }
-        text.push('\n');
+/// Header values cannot hold a line feed, so one ends each part. Names are kept in lower case.
+fn push_header(text: &mut String, name: &[u8], value: &[u8]) {
+    text.extend(name.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
+    text.push('\n');
+    match str::from_utf8(value) {
+        Ok(value) => text.push_str(value),
+        Err(_) => text.push_str(&String::from_utf8_lossy(value)),
     }
+    text.push('\n');
 }
 
 #[cfg(test)]
@@ -187,7 +181,7 @@ mod tests {
             .header("cookie", "a=b")
             .body(())
             .unwrap();
-        let request = Request::new(&request, None);
+        let request = Request::new(&Head::of(&request), None);
         assert_eq!(request.url(), "/socket.io/?EIO=4&a=1&a=%C3%A9+x");
         assert_eq!(request.path(), "/socket.io/");
         assert_eq!(request.query("a").as_deref(), Some("é x"));

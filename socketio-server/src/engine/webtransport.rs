@@ -23,9 +23,11 @@ use super::clock::now;
 use super::connection::Connection;
 use super::engine::{Engine, NewId, Shared};
 use super::frame::{Frame, Terms};
-use super::http::{Pass, mismatch, probe};
+use super::head::Head;
+use super::http::{Pass, mismatch};
 use super::incoming::Incoming;
 use super::io::{Reader, Writer};
+use super::opening::probe;
 use super::origin;
 use super::request::{RemoteAddress, Request, Secure};
 
@@ -86,7 +88,7 @@ impl Engine {
             let _ = timeout(patience, request.not_found()).await;
             return None;
         };
-        let head = Request::new(&http, None); // No proxy writes into a QUIC connection.
+        let head = Request::new(&Head::of(&http), None); // No proxy writes into a QUIC connection.
         let named = match self.shared.look_at(&http, &head) {
             Ok(named) => named,
             Err(error) => {
@@ -125,7 +127,7 @@ impl Shared {
             Some(other) if query.transport() != Some(TransportKind::WebTransport) => {
                 return Err(HandshakeError::UnknownTransport { transport: Some(other.to_owned()) });
             }
-            _ => origin::check(&self.config, http)?,
+            _ => origin::check(&self.config, &Head::of(http))?,
         }
         if query.eio().is_some() && query.version() != Some(Version::V4) {
             return Err(HandshakeError::UnsupportedVersion { protocol: 3 });

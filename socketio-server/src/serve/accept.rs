@@ -20,7 +20,7 @@ use tower_service::Service;
 use super::BoxError;
 use super::connection;
 use super::listener::{Listener, Settings, Source};
-use crate::engine::{RemoteAddress, Secure, UnixPeer};
+use crate::engine::{Engine, Life, Peer, RemoteAddress, Secure, UnixPeer};
 
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,11 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    /// What the engine wants to know of it.
+    pub(super) fn peer(self) -> Peer {
+        Peer { remote: self.remote, known: true, secure: self.secure }
+    }
+
     /// Notes it where the engine looks.
     pub(super) fn note(&self, extensions: &mut Extensions) {
         match self.remote {
@@ -67,8 +72,12 @@ impl Source {
 }
 
 /// Takes connections in, each with a task of its own, until `closing` is cancelled.
-pub(super) async fn run<S, ResBody>(listener: Listener, service: S, closing: &CancellationToken)
-where
+pub(super) async fn run<S, ResBody>(
+    listener: Listener,
+    service: S,
+    engine: Option<&Engine>,
+    closing: &CancellationToken,
+) where
     S: Service<Request<Incoming>, Response = Response<ResBody>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
@@ -97,25 +106,35 @@ where
             continue;
         };
         let (settings, service, closing) = (settings.clone(), service.clone(), closing.clone());
+        let engine = engine.cloned();
         match stream {
             Stream::Tcp(stream) => {
                 // Fails only on a stream that is broken already, which the first read will say.
                 let _ = stream.set_nodelay(true);
-                // Boxed: a task is copied several times on its way to the heap, and hyper's connection has some kilobytes.
-                tokio::spawn(Box::pin(async move {
-                    let _place = place;
-                    connection::receive(stream, origin, &settings, service, &closing).await;
-                }));
+                spawn(place, async move {
+                    connection::receive(stream, origin, &settings, service, engine.as_ref(), &closing).await
+                });
             }
             #[cfg(unix)]
-            Stream::Unix(stream) => {
-                tokio::spawn(Box::pin(async move {
-                    let _place = place;
-                    connection::receive(stream, origin, &settings, service, &closing).await;
-                }));
-            }
+            Stream::Unix(stream) => spawn(place, async move {
+                connection::receive(stream, origin, &settings, service, engine.as_ref(), &closing).await
+            }),
         }
     }
+}
+
+/// A task for a connection: as HTTP it has a place and needs some memory, which it gives back when it becomes something else.
+fn spawn(place: Place, http: impl Future<Output = Option<Life>> + Send + 'static) {
+    // Boxed also because a task is copied several times on its way to the heap.
+    let http = Box::pin(async move {
+        let _place = place;
+        http.await
+    });
+    tokio::spawn(async move {
+        if let Some(life) = http.await {
+            life.await;
+        }
+    });
 }
 
 /// Whether it was only the one connection that could not be accepted.

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use http::{Method, Request, Response, Version};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -27,12 +27,17 @@ use tower_service::Service;
 
 use super::BoxError;
 use super::accept::Origin;
+use super::http1::{self, End};
 use super::listener::Settings;
 use super::proxy_protocol;
-use crate::engine::{Activity, Answering, Hold, Observed};
+#[cfg(not(feature = "tls"))]
+use crate::engine::Halves as Bare;
+#[cfg(feature = "tls")]
+use crate::engine::UnderTls as Bare;
+use crate::engine::{Activity, Answering, Engine, Halves, Hold, Life, Observed};
 
 /// A stream as it comes from a listener.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
+pub(super) trait Stream: Bare + AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
     /// Its first bytes, which stay in it. None where the system cannot tell.
     fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
 }
@@ -56,8 +61,10 @@ pub(super) async fn receive<I, S, ResBody>(
     mut origin: Origin,
     settings: &Settings,
     service: S,
+    engine: Option<&Engine>,
     closing: &CancellationToken,
-) where
+) -> Option<Life>
+where
     I: Stream,
     S: Service<Request<Incoming>, Response = Response<ResBody>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -72,19 +79,25 @@ pub(super) async fn receive<I, S, ResBody>(
                 origin.remote = header.source.or(origin.remote);
                 origin.secure |= header.secure;
             }
-            Ok(Err(error)) => return tracing::debug!(remote = ?origin.remote, %error, "no PROXY header"),
-            Err(_) => return tracing::debug!(remote = ?origin.remote, "a PROXY header was too slow"),
+            Ok(Err(error)) => {
+                tracing::debug!(remote = ?origin.remote, %error, "no PROXY header");
+                return None;
+            }
+            Err(_) => {
+                tracing::debug!(remote = ?origin.remote, "a PROXY header was too slow");
+                return None;
+            }
         }
     }
     #[cfg(feature = "tls")]
     if let Some(tls) = &settings.tls {
-        let Some(stream) = Box::pin(tls.accept(stream)).await else { return };
+        let stream = Box::pin(tls.accept(stream)).await?;
         origin.secure = true;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        return Box::pin(speak(stream, http2, origin, settings, service, closing)).await;
+        return Box::pin(speak(stream, http2, origin, settings, service, engine, closing)).await;
     }
     let http2 = settings.http2_prior_knowledge && Box::pin(begins_http2(&stream, settings)).await;
-    speak(stream, http2, origin, settings, service, closing).await;
+    speak(stream, http2, origin, settings, service, engine, closing).await
 }
 
 /// Whether the client begins as one that knows it may speak HTTP/2 (RFC 9113, section 3.3).
@@ -108,10 +121,70 @@ async fn begins_http2(stream: &impl Stream, settings: &Settings) -> bool {
 /// `PRI` alone would do: no method of HTTP/1.1 is called so.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Speaks HTTP/1.1 by ourselves for as long as its requests are plain ones for `engine`, and HTTP by hyper from there on.
 async fn speak<I, S, ResBody>(
     stream: I,
     http2: bool,
     origin: Origin,
+    settings: &Settings,
+    service: S,
+    engine: Option<&Engine>,
+    closing: &CancellationToken,
+) -> Option<Life>
+where
+    I: AsyncRead + AsyncWrite + Halves + Send + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<ResBody>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let activity = Activity::new();
+    let (stream, ahead) = match engine.filter(|_| !http2) {
+        Some(engine) => match plain(stream, origin, engine, &activity, settings, closing).await {
+            End::Closed => return None,
+            End::Opened(opening, stream, ahead) => {
+                let (reader, writer) = stream.halves();
+                return Some(opening.begin(Some((reader, writer, ahead))));
+            }
+            End::Other(stream, ahead) => (stream, ahead),
+        },
+        None => (stream, Bytes::new()),
+    };
+    let stream = Observed::new(stream, ahead, activity.clone(), !http2);
+    // Boxed: it has some kilobytes, and most connections never need it.
+    Box::pin(speak_by_hyper(stream, http2, origin, activity, settings, service, closing)).await;
+    None
+}
+
+/// Speaks HTTP/1.1 by ourselves until there is something that is not plain, the connection is idle or the server closed.
+async fn plain<I: AsyncRead + AsyncWrite + Unpin>(
+    stream: I,
+    origin: Origin,
+    engine: &Engine,
+    activity: &Activity,
+    settings: &Settings,
+    closing: &CancellationToken,
+) -> End<I> {
+    let mut serving = pin!(http1::serve(stream, origin.peer(), engine, activity, closing));
+    tokio::select! {
+        end = serving.as_mut() => return end,
+        () = idled(activity, settings) => {
+            tracing::debug!("an HTTP connection was idle, or its request too slow");
+            return End::Closed;
+        }
+        () = closing.cancelled() => {}
+    }
+    if activity.is_idle() {
+        return End::Closed;
+    }
+    tokio::time::timeout(GOODBYE, serving).await.unwrap_or(End::Closed)
+}
+
+async fn speak_by_hyper<I, S, ResBody>(
+    stream: Observed<I>,
+    http2: bool,
+    origin: Origin,
+    activity: Arc<Activity>,
     settings: &Settings,
     service: S,
     closing: &CancellationToken,
@@ -122,8 +195,7 @@ async fn speak<I, S, ResBody>(
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let activity = Activity::new();
-    let stream = TokioIo::new(Observed::new(stream, activity.clone(), !http2));
+    let stream = TokioIo::new(stream);
     let seen = activity.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         origin.note(request.extensions_mut());
@@ -144,15 +216,15 @@ async fn speak<I, S, ResBody>(
         )
         .await;
     }
-    let mut builder = http1::Builder::new();
+    let mut builder = conn::http1::Builder::new();
     // Times are kept by `Activity`: hyper's own would run while a slow client takes in an answer.
     builder.header_read_timeout(None).max_buf_size(settings.max_header_size);
-    let connection = std::pin::pin!(builder.serve_connection(stream, service).with_upgrades());
+    let connection = pin!(builder.serve_connection(stream, service).with_upgrades());
     drive(connection, |connection| connection.graceful_shutdown(), false, &activity, settings, closing).await;
 }
 
-fn http2_builder(settings: &Settings) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2_builder(settings: &Settings) -> conn::http2::Builder<TokioExecutor> {
+    let mut builder = conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .enable_connect_protocol()

@@ -5,7 +5,9 @@
 //! An application that has a server of its own needs none of this; see [`Server::layer`].
 
 mod accept;
+mod answer;
 mod connection;
+mod http1;
 mod listener;
 mod proxy_protocol;
 #[cfg(feature = "tls")]
@@ -118,7 +120,7 @@ impl Server {
         ResBody: HttpBody<Data = Bytes> + Send + 'static,
         ResBody::Error: Into<BoxError>,
     {
-        serve_until(listeners, self.layer().layer(inner), self.engine().closing()).await;
+        serve_until(listeners, self.layer().layer(inner), Some(self.engine()), self.engine().closing()).await;
     }
 }
 
@@ -135,7 +137,7 @@ impl Engine {
 
     /// Serves the connections of listeners until the engine is [closed](Engine::close).
     pub async fn serve(&self, listeners: impl IntoListeners) {
-        serve_until(listeners, self.service(), self.closing()).await;
+        serve_until(listeners, self.service(), Some(self), self.closing()).await;
     }
 }
 
@@ -156,17 +158,22 @@ where
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    serve_until(listeners, service, &CancellationToken::new()).await;
+    serve_until(listeners, service, None, &CancellationToken::new()).await;
 }
 
-/// Serves the connections of listeners until `closing` is cancelled.
-async fn serve_until<S, ResBody>(listeners: impl IntoListeners, service: S, closing: &CancellationToken)
-where
+/// Serves the connections of listeners until `closing` is cancelled. Plain requests for `engine` need not go through
+/// `service`, which would answer them alike.
+async fn serve_until<S, ResBody>(
+    listeners: impl IntoListeners,
+    service: S,
+    engine: Option<&Engine>,
+    closing: &CancellationToken,
+) where
     S: Service<Request<Incoming>, Response = Response<ResBody>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
     let listeners = listeners.into_listeners().into_iter();
-    join_all(listeners.map(|listener| accept::run(listener, service.clone(), closing))).await;
+    join_all(listeners.map(|listener| accept::run(listener, service.clone(), engine, closing))).await;
 }

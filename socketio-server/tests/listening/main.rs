@@ -4,6 +4,7 @@ mod http2;
 mod kit;
 mod limits;
 mod listeners;
+mod plain;
 mod proxies;
 #[cfg(feature = "tls")]
 mod tls;
