@@ -49,6 +49,11 @@ impl TestRedis {
         self.port
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.running().pid()
+    }
+
     /// Ends it at once: connections break, and new ones are refused.
     pub fn kill(&mut self) {
         self.program = None;
