@@ -135,7 +135,9 @@ impl Carrier {
             Way::Cluster(nodes) => {
                 // One node that lets us in shows that the cluster is there and what it is asked for.
                 drop(link::connect(address, *timeout, retries, &mut Pause::new()).await?);
-                nodes.publisher(&self.settings).map(drop)
+                // It is tried for ever; what matters here is that it knows which node has what.
+                let _ = nodes.publisher(&self.settings)?.connected().await;
+                Ok(())
             }
         }
     }

@@ -123,8 +123,9 @@ impl RoundTrips {
 /// What has been sent and is not answered, and since when.
 type Due = VecDeque<(Answers, Instant)>;
 
-/// Takes a command that was refused with these words to where it belongs. `false` if it does not belong elsewhere.
-pub(crate) type Detour = Arc<dyn Fn(&str, Vec<u8>) -> bool + Send + Sync>;
+/// Takes a command that was refused with these words to where it belongs, and says what becomes of it there. `None` if it
+/// does not belong elsewhere.
+pub(crate) type Detour = Arc<dyn Fn(&str, Vec<u8>) -> Option<Published> + Send + Sync>;
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -246,13 +247,13 @@ impl LinkPublisher {
         Ok(published)
     }
 
-    /// Queues a command that comes from elsewhere, whatever the queue's size: nobody waits for its answer.
-    pub(crate) fn send_raw(&self, command: Vec<u8>) {
+    /// Queues a command that comes from elsewhere, whatever the queue's size. Its answer goes to `receipts`.
+    pub(crate) fn send_raw(&self, command: Vec<u8>, receipts: Receipts) {
         let shared = self.shared();
         let mut state = shared.lock();
         state.messages += 1;
         state.bytes += command.len();
-        let answers = Answers::Messages { receipts: Receipts::new(), sent: 1, answered: 0, commands: None };
+        let answers = Answers::Messages { receipts, sent: 1, answered: 0, commands: None };
         state.queue.push_back(Batch { commands: command, answers, since: Instant::now(), sealed: true });
         shared.wake_if_idle(state);
     }
@@ -279,15 +280,18 @@ impl LinkPublisher {
         matches!(*self.shared().link.borrow(), LinkState::Down(_))
     }
 
-    /// Takes back the messages that wait to be sent. Their senders hear that they were taken.
-    pub(crate) fn take_back(&self) -> Vec<Vec<u8>> {
+    /// Takes back the messages that wait to be sent, each with where its answer goes.
+    pub(crate) fn take_back(&self) -> Vec<(Vec<u8>, Receipts)> {
         let batches: Vec<Batch> = std::iter::from_fn(|| self.shared().lock().take()).collect();
         let mut taken = Vec::new();
         for batch in batches {
             match &batch.answers {
-                Answers::Messages { receipts, sent, .. } => {
-                    receipts.answer(std::iter::repeat_n(Ok(0), *sent));
-                    taken.extend(resp::commands(&batch.commands).map(<[u8]>::to_vec));
+                Answers::Messages { receipts, .. } => {
+                    taken.extend(resp::commands(&batch.commands).map(|command| {
+                        let elsewhere = Receipts::new();
+                        receipts.answer_elsewhere(elsewhere.published(0));
+                        (command.to_vec(), elsewhere)
+                    }));
                 }
                 _ => batch.answers.fail(&BusError::Closed),
             }
@@ -604,20 +608,20 @@ fn answer(received: &[u8], due: &mut Due, shared: &Shared, complained: &mut bool
                         Some(Token::Error(reason)) => {
                             let reason = String::from_utf8_lossy(&received[reason]).into_owned();
                             let command = commands.as_ref().and_then(|sent| resp::commands(sent).nth(*answered));
-                            let gone = shared
-                                .detour
-                                .as_ref()
-                                .zip(command)
-                                .is_some_and(|(take, command)| take(&reason, command.to_vec()));
-                            if gone {
-                                Ok(0)
-                            } else {
-                                if !std::mem::replace(complained, true) {
-                                    tracing::warn!(target: "socketio::redis", %reason, "Redis refuses messages; said once for each connection");
-                                }
-                                shared.losses.failed(1);
-                                Err(BusError::Refused { reason })
+                            let detour = shared.detour.as_ref().zip(command);
+                            if let Some(elsewhere) = detour.and_then(|(take, command)| take(&reason, command.to_vec()))
+                            {
+                                receipts.answer(std::mem::take(&mut run));
+                                receipts.answer_elsewhere(elsewhere);
+                                used = scanner.position();
+                                *answered += 1;
+                                continue;
                             }
+                            if !std::mem::replace(complained, true) {
+                                tracing::warn!(target: "socketio::redis", %reason, "Redis refuses messages; said once for each connection");
+                            }
+                            shared.losses.failed(1);
+                            Err(BusError::Refused { reason })
                         }
                         Some(_) => return Err(bad()),
                         None => break,

@@ -7,11 +7,14 @@
 use std::{
     collections::HashMap,
     ops::Add,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use socketio_protocol::cluster::{BusError, BusStats, Published};
-use tokio::time::{Duration, sleep};
+use socketio_protocol::cluster::{BusError, BusStats, Published, Receipts};
+use tokio::time::{Duration, sleep, timeout};
 
 use crate::{
     Address, ConnectError, Redis,
@@ -21,6 +24,9 @@ use crate::{
     resp::{self, Reply},
     topology::Topology,
 };
+
+/// How long is waited for the map of a cluster that can be reached.
+const KNOWN: Duration = Duration::from_secs(1);
 
 /// How long a slot that is being moved is left alone.
 const MOVING: Duration = Duration::from_millis(100);
@@ -153,10 +159,15 @@ impl Publisher {
     pub async fn settled(&self) {
         match &self.way {
             Way::Server(link) => link.settled().await,
-            Way::Cluster(nodes) => {
+            Way::Cluster(nodes) => loop {
+                let sent_on = nodes.sent_on.load(Ordering::Relaxed);
                 let links: Vec<LinkPublisher> = nodes.lock().links.values().cloned().collect();
                 futures_util::future::join_all(links.iter().map(LinkPublisher::settled)).await;
-            }
+                // What one node has refused waits at another now.
+                if nodes.sent_on.load(Ordering::Relaxed) == sent_on {
+                    return;
+                }
+            },
         }
     }
 
@@ -207,6 +218,8 @@ struct Nodes {
     limits: QueueLimits,
     losses: Arc<Losses>,
     detour: Detour,
+    /// How many messages were sent on.
+    sent_on: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -222,11 +235,8 @@ impl Nodes {
         Arc::new_cyclic(|this: &Weak<Nodes>| {
             tokio::spawn(follow(this.clone(), topology.clone()));
             let this = this.clone();
-            let detour: Detour = Arc::new(move |reason, command| match this.upgrade() {
-                Some(nodes) => nodes.detour(reason, command),
-                None => false,
-            });
-            Nodes { topology, name, limits, losses, detour, state: Mutex::default() }
+            let detour: Detour = Arc::new(move |reason, command| this.upgrade()?.detour(reason, command));
+            Nodes { topology, name, limits, losses, detour, sent_on: AtomicU64::new(0), state: Mutex::default() }
         })
     }
 
@@ -275,7 +285,7 @@ impl Nodes {
         let waiting = left.and_then(|host| state.links.get(&host)).map(LinkPublisher::take_back).unwrap_or_default();
         let link = self.link(&mut state, &server);
         drop(state);
-        waiting.into_iter().for_each(|command| self.send_again(command));
+        waiting.into_iter().for_each(|(command, receipts)| self.send_again(command, receipts));
         link
     }
 
@@ -289,6 +299,8 @@ impl Nodes {
         for link in self.all() {
             outcome = link.connected().await;
             if outcome.is_ok() {
+                // What is sent next need not take a detour. A node that does not say who has which slot still answers.
+                let _ = timeout(KNOWN, self.topology.changes().wait_for(|changes| *changes > 0)).await;
                 break;
             }
         }
@@ -307,24 +319,27 @@ impl Nodes {
     }
 
     /// A node is not the right one for this command.
-    fn detour(self: &Arc<Self>, reason: &str, command: Vec<u8>) -> bool {
+    fn detour(self: &Arc<Self>, reason: &str, command: Vec<u8>) -> Option<Published> {
+        let receipts = Receipts::new();
+        let elsewhere = receipts.published(0);
         if self.topology.moved(reason) {
-            self.send_again(command);
-            return true;
+            self.send_again(command, receipts);
+            return Some(elsewhere);
         }
         if is_moving(reason) {
             let nodes = self.clone();
             tokio::spawn(async move {
                 sleep(MOVING).await;
-                nodes.send_again(command);
+                nodes.send_again(command, receipts);
             });
-            return true;
+            return Some(elsewhere);
         }
-        false
+        None
     }
 
-    fn send_again(&self, command: Vec<u8>) {
-        self.way_of(resp::parts(&command)).send_raw(command.clone());
+    fn send_again(&self, command: Vec<u8>, receipts: Receipts) {
+        self.sent_on.fetch_add(1, Ordering::Relaxed);
+        self.way_of(resp::parts(&command)).send_raw(command.clone(), receipts);
     }
 }
 
@@ -347,6 +362,8 @@ async fn follow(nodes: Weak<Nodes>, topology: Arc<Topology>) {
             let is_known = |host: &Host| known.iter().any(|server| server.host() == Some(host));
             nodes.lock().links.extract_if(|host, _| !is_known(host)).map(|(_, link)| link).collect()
         };
-        gone.iter().flat_map(LinkPublisher::take_back).for_each(|command| nodes.send_again(command));
+        gone.iter()
+            .flat_map(LinkPublisher::take_back)
+            .for_each(|(command, receipts)| nodes.send_again(command, receipts));
     }
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use socketio_emitter::{Emitter, SubscriptionMode, Value};
 use socketio_redis_adapter::RedisAdapter;
-use socketio_server::{Data, Server};
+use socketio_server::testing::TestClient;
+use socketio_server::{Data, Server, Socket};
 use support::{RedisCluster, until};
 
 /// How servers and emitter are told the family, and the key or channel that decides on the node.
@@ -97,4 +98,39 @@ async fn ask(emitter: &Emitter, family: &str) {
     assert_eq!(emitter.rooms().await.expect(family).received, Vec::<String>::new(), "{family}");
     let acks = emitter.request::<Value>("question", ()).await.expect(family);
     assert!(acks.answers.is_empty() && acks.summary.is_complete() && acks.summary.servers == 2, "{family}: {acks:?}");
+}
+
+/// Rooms enough that each of three nodes serves some.
+const ROOMS: u32 = 12;
+
+#[tokio::test]
+async fn the_first_message_of_an_emitter_reaches_rooms_of_every_node() {
+    let cluster = RedisCluster::start(3, 0);
+    let url = cluster.url();
+    for family in &FAMILIES {
+        let (io, _) = server(&url, family).await;
+        io.on("join", async |socket: Socket, Data(rooms): Data<Vec<String>>| {
+            rooms.iter().for_each(|room| socket.join(room));
+            rooms.len()
+        });
+        let mut client = TestClient::connect(&io).await;
+        let rooms: Vec<String> = (0..ROOMS).map(|number| format!("room {number}")).collect();
+        assert_eq!(client.emit_with_ack::<usize>("join", (&rooms,)).await, rooms.len());
+        io.ready().await.expect("the rooms are subscribed to");
+        for (number, room) in rooms.iter().enumerate() {
+            let (emitter, (url, text)) = (family.2, (url.clone(), room.clone()));
+            // A program that ends with its first message; every other one has not connected before.
+            let program = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let sent: Result<_, Box<dyn std::error::Error + Send + Sync>> = runtime.block_on(async {
+                    let builder = emitter(Emitter::builder(&url));
+                    let emitter = if number % 2 == 0 { builder.lazy()? } else { builder.connect().await? };
+                    Ok(emitter.to(text.as_str()).emit("hello", &text).await?)
+                });
+                sent
+            };
+            tokio::task::spawn_blocking(program).await.expect("it does not panic").expect(family.0);
+            assert_eq!(client.expect::<String>("hello").await, *room, "{}", family.0);
+        }
+    }
 }

@@ -56,20 +56,28 @@ impl Published {
     }
 
     fn poll_receivers(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64, BusError>> {
-        match &mut self.state {
-            State::Settled(outcome) => Poll::Ready(outcome.take().expect("a finished future is not polled again")),
-            State::Waiting { receipts, place, registered } => {
-                let mut answers = receipts.lock();
-                let outcome = answers.outcome(*place);
-                *registered = outcome.is_none();
-                match outcome {
-                    Some(outcome) => Poll::Ready(outcome),
-                    None => {
-                        answers.wakers.insert(*place, cx.waker().clone());
-                        Poll::Pending
+        loop {
+            let elsewhere = match &mut self.state {
+                State::Settled(outcome) => {
+                    return Poll::Ready(outcome.take().expect("a finished future is not polled again"));
+                }
+                State::Waiting { receipts, place, registered } => {
+                    let mut answers = receipts.lock();
+                    *registered = false;
+                    match answers.elsewhere.remove(place) {
+                        Some(elsewhere) => elsewhere,
+                        None => match answers.outcome(*place) {
+                            Some(outcome) => return Poll::Ready(outcome),
+                            None => {
+                                *registered = true;
+                                answers.wakers.insert(*place, cx.waker().clone());
+                                return Poll::Pending;
+                            }
+                        },
                     }
                 }
-            }
+            };
+            *self = elsewhere;
         }
     }
 }
@@ -180,6 +188,16 @@ impl Receipts {
         awake.into_values().for_each(Waker::wake);
     }
 
+    /// The next message of the batch was sent on, and `elsewhere` says what becomes of it.
+    pub fn answer_elsewhere(&self, elsewhere: Published) {
+        {
+            let mut answers = self.lock();
+            let place = answers.receivers.len();
+            answers.elsewhere.insert(place, elsewhere);
+        }
+        self.answer([Ok(0)]);
+    }
+
     /// No more answers will come: all messages not answered yet have failed so.
     pub fn fail(&self, error: BusError) {
         let awake = {
@@ -207,6 +225,8 @@ struct Answers {
     receivers: Vec<u32>,
     /// Those among them that were answered with an error.
     refused: BTreeMap<usize, BusError>,
+    /// Those that were sent on.
+    elsewhere: BTreeMap<usize, Published>,
     /// What became of all the others.
     failed: Option<BusError>,
     wakers: BTreeMap<usize, Waker>,
@@ -246,6 +266,22 @@ mod tests {
         receipts.fail(gone());
         let ends: Vec<_> = handles.iter_mut().map(poll).collect();
         assert_eq!(ends, [Ok(3), Err(refused), Ok(0), Err(gone())].map(Poll::Ready));
+    }
+
+    #[test]
+    fn a_message_that_is_sent_on_hears_what_became_of_it_there() {
+        let (here, there, beyond) = (Receipts::new(), Receipts::new(), Receipts::new());
+        let mut handles: Vec<_> = (0..3).map(|place| here.published(place).receivers()).collect();
+        assert!(poll(&mut handles[1]).is_pending());
+        here.answer([Ok(1)]);
+        here.answer_elsewhere(there.published(0));
+        here.answer([Ok(2)]);
+        assert!(poll(&mut handles[1]).is_pending());
+        there.answer_elsewhere(beyond.published(0));
+        assert!(poll(&mut handles[1]).is_pending());
+        beyond.answer([Ok(7)]);
+        let ends: Vec<_> = handles.iter_mut().map(poll).collect();
+        assert_eq!(ends, [1, 7, 2].map(|receivers| Poll::Ready(Ok(receivers))));
     }
 
     #[test]
