@@ -6,6 +6,15 @@
 use std::ops::Range;
 
 /// What the bytes that a client has sent so far begin with.
+///
+/// ```
+/// use socketio_protocol::http1::{Head, Verdict};
+///
+/// assert_eq!(Head::read(b"GET /socket.io/?EIO=4 HT"), Verdict::Partial);
+/// // Two lengths can be understood in two ways.
+/// let odd = b"POST /socket.io/ HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n";
+/// assert_eq!(Head::read(odd), Verdict::Other);
+/// ```
 #[expect(clippy::large_enum_variant, reason = "it is looked at where it is made, for each request")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -18,6 +27,16 @@ pub enum Verdict {
 }
 
 /// A plain request: GET without a body, or POST with a `Content-Length`.
+///
+/// ```
+/// use socketio_protocol::http1::{Head, Verdict};
+///
+/// let bytes = b"POST /socket.io/?EIO=4 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n40";
+/// let Verdict::Plain(head) = Head::read(bytes) else { panic!("it is plain") };
+/// assert_eq!(&bytes[head.target.clone()], b"/socket.io/?EIO=4");
+/// assert_eq!(&bytes[head.len..head.len + head.body], b"40");
+/// assert_eq!(head.lines(bytes).next(), Some((&b"Host"[..], &b"a"[..])));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Whether it is a POST.
