@@ -78,6 +78,15 @@ impl Listener {
     /// # Errors
     ///
     /// When none can, or the certificate is of no use for QUIC.
+    ///
+    /// ```
+    /// use socketio_server::webtransport::{Certificate, Listener};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+    /// let listener = Listener::bind("127.0.0.1:0", Certificate::self_signed(["localhost"])?).await?;
+    /// assert_ne!(listener.local_addr()?.port(), 0);
+    /// # Ok(()) }
+    /// ```
     pub async fn bind(addr: impl ToSocketAddrs, certificate: Certificate) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for addr in lookup_host(addr).await? {
@@ -98,6 +107,15 @@ impl Listener {
     /// # Errors
     ///
     /// When the socket does not know.
+    ///
+    /// ```
+    /// use socketio_server::webtransport::{Certificate, Listener};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+    /// let listener = Listener::bind("127.0.0.1:0", Certificate::self_signed(["localhost"])?).await?;
+    /// assert!(listener.local_addr()?.ip().is_loopback());
+    /// # Ok(()) }
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.endpoint.local_addr()
     }
@@ -117,6 +135,14 @@ impl Server {
     ///
     /// When the address cannot be listened on, the certificate is of no use, or WebTransport is not among the
     /// [`transports`](crate::Builder::transports) of the server.
+    ///
+    /// ```no_run
+    /// use socketio_server::webtransport::{Certificate};
+    ///
+    /// # async fn example(io: socketio_server::Server) -> std::io::Result<()> {
+    /// io.listen_webtransport("0.0.0.0:3000", Certificate::from_pem_files("cert.pem", "key.pem")?).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn listen_webtransport(&self, addr: impl ToSocketAddrs, certificate: Certificate) -> io::Result<()> {
         self.engine().listen_webtransport(addr, certificate).await
     }
@@ -126,6 +152,16 @@ impl Server {
     /// # Errors
     ///
     /// When WebTransport is not among the [`transports`](crate::Builder::transports) of the server.
+    ///
+    /// ```no_run
+    /// use socketio_server::webtransport::{Certificate, Listener};
+    ///
+    /// # async fn example(io: socketio_server::Server) -> std::io::Result<()> {
+    /// let listener = Listener::bind("127.0.0.1:0", Certificate::self_signed(["localhost"])?).await?;
+    /// println!("listening on {}", listener.local_addr()?);
+    /// io.serve_webtransport(listener).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn serve_webtransport(&self, listener: Listener) -> io::Result<()> {
         self.engine().serve_webtransport(listener).await
     }

@@ -103,6 +103,15 @@ impl MemoryAdapter {
     }
 
     /// The namespace, with its slash.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// assert_eq!(*io.of("/chat").adapter().local().nsp(), "/chat");
+    /// # }
+    /// ```
     pub fn nsp(&self) -> &ByteString {
         &self.nsp
     }
@@ -201,6 +210,18 @@ impl MemoryAdapter {
     /// # Errors
     ///
     /// [`JoinError`] when the socket is in too many rooms, or the name is too long.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// let local = io.adapter().local();
+    /// local.join(client.id(), "red").unwrap();
+    /// assert!(local.has_room("red"));
+    /// # }
+    /// ```
     pub fn join(&self, id: &str, room: &str) -> Result<(), JoinError> {
         let joined = self.write().join_within(self.limits, id, room)?;
         self.session_changed(id);
@@ -221,6 +242,19 @@ impl MemoryAdapter {
     }
 
     /// Takes a socket of this server out of a room.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// let local = io.adapter().local();
+    /// local.join(client.id(), "red").unwrap();
+    /// local.leave(client.id(), "red");
+    /// assert!(!local.has_room("red"));
+    /// # }
+    /// ```
     pub fn leave(&self, id: &str, room: &str) {
         let left = self.write().leave(id, room);
         self.session_changed(id);
@@ -233,26 +267,86 @@ impl MemoryAdapter {
     }
 
     /// The rooms a socket of this server is in, its own first.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.join("red");
+    /// let rooms = io.adapter().local().rooms_of(client.id());
+    /// assert!(rooms.iter().any(|room| room == "red"));
+    /// # }
+    /// ```
     pub fn rooms_of(&self, id: &str) -> Vec<ByteString> {
         self.read().rooms_of(id)
     }
 
     /// All rooms with a socket of this server.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.join("red");
+    /// let rooms = io.adapter().local().all_rooms();
+    /// assert!(rooms.iter().any(|room| room == "red"));
+    /// # }
+    /// ```
     pub fn all_rooms(&self) -> Vec<ByteString> {
         self.read().all_rooms()
     }
 
     /// Whether a socket of this server is in a room.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.join("red");
+    /// assert!(io.adapter().local().has_room("red"));
+    /// assert!(!io.adapter().local().has_room("blue"));
+    /// # }
+    /// ```
     pub fn has_room(&self, room: &str) -> bool {
         self.read().has_room(room)
     }
 
     /// How many sockets of this server are in the namespace.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let _client = TestClient::connect(&io).await;
+    /// assert_eq!(io.adapter().local().len(), 1);
+    /// # }
+    /// ```
     pub fn len(&self) -> usize {
         self.read().len()
     }
 
     /// Whether this server has no socket in the namespace.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// assert!(io.adapter().local().is_empty());
+    /// let _client = TestClient::connect(&io).await;
+    /// assert!(!io.adapter().local().is_empty());
+    /// # }
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -267,6 +361,18 @@ impl MemoryAdapter {
     }
 
     /// The ids of the selected sockets of this server.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// assert_eq!(io.adapter().local().ids(&Target::default()), [client.id()]);
+    /// # }
+    /// ```
     pub fn ids(&self, target: &Target) -> Vec<ByteString> {
         let mut ids = Vec::new();
         self.read().each(target.selection(), |id, _| ids.push(id.clone()));
@@ -282,6 +388,20 @@ impl MemoryAdapter {
     // ---- sends and orders -------------------------------------------------------------------------------------
 
     /// Queues an event for the selected sockets of this server.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// let tick = io.encode("tick", 1).unwrap();
+    /// io.adapter().local().deliver(&tick, &Target::default());
+    /// assert_eq!(client.expect::<u32>("tick").await, 1);
+    /// # }
+    /// ```
     pub fn deliver(&self, packet: &Outgoing, target: &Target) {
         self.deliver_as(packet, target, |packet, send| match &self.history {
             None => self.queue(packet, target),
@@ -401,6 +521,20 @@ impl MemoryAdapter {
     }
 
     /// Has the selected sockets of this server join rooms.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// use socketio_server::adapter::Target;
+    ///
+    /// io.adapter().local().join_all(&Target::default(), &["red".into()]);
+    /// assert!(socket.rooms().iter().any(|room| room == "red"));
+    /// # }
+    /// ```
     pub fn join_all(&self, target: &Target, rooms: &[ByteString]) {
         for id in self.ids(target) {
             rooms.iter().for_each(|room| self.order_join(&id, room));
@@ -408,6 +542,21 @@ impl MemoryAdapter {
     }
 
     /// Has the selected sockets of this server leave rooms.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// use socketio_server::adapter::Target;
+    ///
+    /// socket.join("red");
+    /// io.adapter().local().leave_all(&Target::default(), &["red".into()]);
+    /// assert!(!socket.rooms().iter().any(|room| room == "red"));
+    /// # }
+    /// ```
     pub fn leave_all(&self, target: &Target, rooms: &[ByteString]) {
         for id in self.ids(target) {
             rooms.iter().for_each(|room| self.leave(&id, room));
@@ -415,6 +564,19 @@ impl MemoryAdapter {
     }
 
     /// Disconnects the selected sockets of this server.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// io.adapter().local().disconnect(&Target::default(), false);
+    /// assert_eq!(client.disconnected().await, "io server disconnect");
+    /// # }
+    /// ```
     pub fn disconnect(&self, target: &Target, close: bool) {
         for member in self.members(target) {
             member.order(Command::Disconnect { close });
@@ -422,6 +584,19 @@ impl MemoryAdapter {
     }
 
     /// What others are told about the selected sockets of this server.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// let told = io.adapter().local().describe(&Target::default(), Fields::default().rooms());
+    /// assert_eq!(told[0].rooms, [client.id()]);
+    /// # }
+    /// ```
     pub fn describe(&self, target: &Target, fields: Fields) -> Vec<RemoteSocket> {
         self.members(target).iter().map(|member| self.describe_one(member, fields)).collect()
     }
@@ -439,6 +614,18 @@ impl MemoryAdapter {
     }
 
     /// How many sockets of this server are selected.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// assert_eq!(io.adapter().local().count(&Target::socket(client.id())), 1);
+    /// # }
+    /// ```
     pub fn count(&self, target: &Target) -> u64 {
         let mut count = 0;
         self.read().each(target.selection(), |_, _| count += 1);
@@ -446,6 +633,20 @@ impl MemoryAdapter {
     }
 
     /// How many of the selected sockets of this server are in each room, without the rooms of single sockets.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// use socketio_server::adapter::Target;
+    ///
+    /// socket.join("red");
+    /// assert_eq!(io.adapter().local().room_sizes(&Target::default())["red"], 1);
+    /// # }
+    /// ```
     pub fn room_sizes(&self, target: &Target) -> HashMap<String, u64> {
         let rooms = self.read();
         let mut sizes = HashMap::new();
@@ -458,6 +659,23 @@ impl MemoryAdapter {
     }
 
     /// Changes what is kept with the selected sockets of this server.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// use socketio_server::adapter::Target;
+    ///
+    /// socket.set_data(serde_json::json!({ "name": "ana" }));
+    /// let patch = Args::new_single(&serde_json::json!({ "age": 30 })).unwrap().value().unwrap().unwrap();
+    /// io.adapter().local().patch_data(&Target::default(), &patch);
+    /// let told = io.adapter().local().describe(&Target::default(), Fields::ALL);
+    /// assert_eq!(serde_json::to_value(&told[0].data).unwrap()["age"], 30);
+    /// # }
+    /// ```
     pub fn patch_data(&self, target: &Target, patch: &Value) {
         for member in self.members(target) {
             member.patch_data(patch);

@@ -68,6 +68,17 @@ pub use socketio_protocol::cluster::{Answers, MissingAnswers};
 #[async_trait]
 pub trait Adapter: Send + Sync + 'static {
     /// This server's sockets.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// assert_eq!(io.adapter().local().len(), 1);
+    /// assert_eq!(io.adapter().local().rooms_of(client.id()), [client.id()]);
+    /// # }
+    /// ```
     fn local(&self) -> &Arc<MemoryAdapter>;
 
     /// Sends an event to every socket of the target, here and on the other servers.
@@ -75,9 +86,38 @@ pub trait Adapter: Send + Sync + 'static {
     /// # Errors
     ///
     /// When the other servers cannot be told; sockets of this one have been sent to all the same.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// let tick = io.encode("tick", 1).unwrap();
+    /// io.adapter().broadcast(&tick, &Target::socket(client.id())).unwrap();
+    /// assert_eq!(client.expect::<u32>("tick").await, 1);
+    /// # }
+    /// ```
     fn broadcast(&self, packet: &Outgoing, target: &Target) -> Result<Emitted, BusError>;
 
     /// Sends an event to every socket of the target and collects what the clients answer.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// let question = Args::new_event("name?", &()).unwrap();
+    /// let mut answers = io.adapter().broadcast_with_ack(question, Target::socket(client.id()));
+    /// client.expect_event("name?").await.answer("Ana");
+    /// assert!(answers.next().await.is_some());
+    /// # }
+    /// ```
     fn broadcast_with_ack(&self, args: Args, target: Target) -> AckSource;
 
     /// Has every socket of the target join rooms.
@@ -85,6 +125,19 @@ pub trait Adapter: Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`broadcast`](Adapter::broadcast).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// io.adapter().sockets_join(&Target::default(), &["red".into(), "blue".into()]).unwrap();
+    /// assert!(io.adapter().local().has_room("red"));
+    /// # }
+    /// ```
     fn sockets_join(&self, target: &Target, rooms: &[bytestring::ByteString]) -> Result<Emitted, BusError>;
 
     /// Has every socket of the target leave rooms.
@@ -92,6 +145,21 @@ pub trait Adapter: Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`broadcast`](Adapter::broadcast).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// use socketio_server::adapter::Target;
+    ///
+    /// socket.join("red");
+    /// io.adapter().sockets_leave(&Target::default(), &["red".into()]).unwrap();
+    /// assert!(!io.adapter().local().has_room("red"));
+    /// # }
+    /// ```
     fn sockets_leave(&self, target: &Target, rooms: &[bytestring::ByteString]) -> Result<Emitted, BusError>;
 
     /// Disconnects every socket of the target, with `close` their connections too.
@@ -99,15 +167,69 @@ pub trait Adapter: Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`broadcast`](Adapter::broadcast).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// io.adapter().disconnect_sockets(&Target::socket(client.id()), false).unwrap();
+    /// assert_eq!(client.disconnected().await, "io server disconnect");
+    /// # }
+    /// ```
     fn disconnect_sockets(&self, target: &Target, close: bool) -> Result<Emitted, BusError>;
 
     /// The sockets of the target, on all servers, with the `fields` that are wanted.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// let found = io.adapter().fetch_sockets(&Target::default(), Fields::NONE).await.unwrap();
+    /// assert_eq!(found.received[0].id, client.id());
+    /// # }
+    /// ```
     async fn fetch_sockets(&self, target: &Target, fields: Fields) -> Result<Answers<RemoteSocket>, BusError>;
 
     /// How many sockets the target has, one number for each server.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// let count = io.adapter().count(&Target::default()).await.unwrap();
+    /// assert_eq!(count.received, [1], "one server, with one socket");
+    /// # }
+    /// ```
     async fn count(&self, target: &Target) -> Result<Answers<u64>, BusError>;
 
     /// How many sockets of the target are in each room, on all servers; the rooms of single sockets are left out.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// use socketio_server::adapter::Target;
+    ///
+    /// socket.join("red");
+    /// let sizes = io.adapter().room_sizes(&Target::default()).await.unwrap();
+    /// assert_eq!(sizes.received, [("red".into(), 1)]);
+    /// # }
+    /// ```
     async fn room_sizes(&self, target: &Target) -> Result<Answers<(String, u64)>, BusError>;
 
     /// Changes what is kept with every socket of the target, as JSON Merge Patch (RFC 7396) says.
@@ -115,9 +237,39 @@ pub trait Adapter: Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`broadcast`](Adapter::broadcast).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// use socketio_server::adapter::Target;
+    ///
+    /// socket.set_data(serde_json::json!({ "name": "ana" }));
+    /// let patch = Args::new_single(&serde_json::json!({ "age": 30 })).unwrap().value().unwrap().unwrap();
+    /// io.adapter().patch_data(&Target::default(), &patch).unwrap();
+    /// let told = io.adapter().local().describe(&Target::default(), Fields::ALL);
+    /// assert_eq!(serde_json::to_value(&told[0].data).unwrap()["age"], 30);
+    /// # }
+    /// ```
     fn patch_data(&self, target: &Target, patch: &Value) -> Result<Emitted, BusError>;
 
     /// The rooms of the namespace, on all servers, each once.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// # let socket = io.local_socket(client.id()).unwrap();
+    /// socket.join("red");
+    /// let rooms = io.adapter().all_rooms(None).await.unwrap();
+    /// assert!(rooms.received.iter().any(|room| room == "red"));
+    /// # }
+    /// ```
     async fn all_rooms(&self, timeout: Option<Duration>) -> Result<Answers<String>, BusError>;
 
     /// Sends an event to the other servers themselves.
@@ -125,16 +277,55 @@ pub trait Adapter: Send + Sync + 'static {
     /// # Errors
     ///
     /// When they cannot be told.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let event = Args::new_event("reload", &()).unwrap();
+    /// io.adapter().server_side_emit(event).unwrap().await.unwrap(); // there is nobody else to tell
+    /// # }
+    /// ```
     fn server_side_emit(&self, args: Args) -> Result<Emitted, BusError>;
 
     /// Sends an event to the other servers themselves and waits for what each answers.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let question = Args::new_event("load?", &()).unwrap();
+    /// let loads = io.adapter().server_side_emit_with_ack(question, None).await.unwrap();
+    /// assert!(loads.received.is_empty(), "there is no other server");
+    /// # }
+    /// ```
     async fn server_side_emit_with_ack(&self, args: Args, timeout: Option<Duration>)
     -> Result<Answers<Args>, BusError>;
 
     /// How many servers share the namespace, this one included.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// assert_eq!(io.adapter().server_count().await.unwrap(), 1);
+    /// # }
+    /// ```
     async fn server_count(&self) -> Result<usize, BusError>;
 
     /// Waits until messages of the other servers arrive here.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.adapter().ready().await.unwrap(); // a single server always is
+    /// # }
+    /// ```
     async fn ready(&self) -> Result<(), BusError>;
 
     /// The namespace is closed.
@@ -174,18 +365,36 @@ impl Fields {
     pub const NONE: Self = Self { handshake: false, rooms: false, data: false };
 
     /// With the handshake.
+    ///
+    /// ```
+    /// use socketio_server::adapter::Fields;
+    ///
+    /// assert!(Fields::NONE.handshake().handshake && !Fields::NONE.handshake);
+    /// ```
     #[must_use]
     pub fn handshake(self) -> Self {
         Self { handshake: true, ..self }
     }
 
     /// With the rooms.
+    ///
+    /// ```
+    /// use socketio_server::adapter::Fields;
+    ///
+    /// assert!(Fields::NONE.rooms().rooms && !Fields::NONE.rooms);
+    /// ```
     #[must_use]
     pub fn rooms(self) -> Self {
         Self { rooms: true, ..self }
     }
 
     /// With what the application keeps.
+    ///
+    /// ```
+    /// use socketio_server::adapter::Fields;
+    ///
+    /// assert!(Fields::NONE.data().data && !Fields::NONE.data);
+    /// ```
     #[must_use]
     pub fn data(self) -> Self {
         Self { data: true, ..self }
@@ -308,6 +517,14 @@ enum Way {
 
 impl Emitted {
     /// Done: nobody else has to be told.
+    ///
+    /// ```
+    /// use socketio_server::adapter::Emitted;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// assert!(Emitted::here().await.is_ok());
+    /// # }
+    /// ```
     pub fn here() -> Self {
         Self(Way::Here)
     }
@@ -435,6 +652,22 @@ impl AckSource {
     }
 
     /// The next answer; `None` once all have come, or the time is over.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// let question = Args::new_event("name?", &()).unwrap();
+    /// let mut answers = io.adapter().broadcast_with_ack(question, Target::default());
+    /// client.expect_event("name?").await.answer("Ana");
+    /// while answers.next().await.is_some() {}
+    /// assert!(answers.tally().unanswered.is_empty());
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<AckItem> {
         self.items.recv().await
     }
@@ -444,6 +677,22 @@ impl AckSource {
     }
 
     /// How far it is.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// let question = Args::new_event("name?", &()).unwrap();
+    /// let mut answers = io.adapter().broadcast_with_ack(question, Target::default());
+    /// client.expect_event("name?").await.answer("Ana");
+    /// while answers.next().await.is_some() {}
+    /// assert_eq!(answers.tally().clients, 1);
+    /// # }
+    /// ```
     pub fn tally(&self) -> AckTally {
         self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }

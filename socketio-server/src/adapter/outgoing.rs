@@ -125,6 +125,16 @@ impl Outgoing {
     }
 
     /// The event's name and arguments, for another format.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let score = io.encode("score", ("ana", 3)).unwrap();
+    /// assert_eq!(score.args().to::<(String, u32)>().unwrap(), ("ana".into(), 3));
+    /// # }
+    /// ```
     pub fn args(&self) -> Args {
         match self.parser {
             Parser::Json => {

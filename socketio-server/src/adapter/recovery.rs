@@ -66,6 +66,14 @@ impl Default for Recovery {
 
 impl Recovery {
     /// For how long a client may be away.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use socketio_server::Recovery;
+    ///
+    /// let patient = Recovery::default().max_disconnection_duration(Duration::from_secs(600));
+    /// assert_eq!(patient.max_disconnection_duration.as_secs(), 600);
+    /// ```
     #[must_use]
     pub fn max_disconnection_duration(mut self, duration: Duration) -> Self {
         self.max_disconnection_duration = duration;
@@ -73,6 +81,13 @@ impl Recovery {
     }
 
     /// Whether a client that comes back is let in without middlewares.
+    ///
+    /// ```
+    /// use socketio_server::Recovery;
+    ///
+    /// assert!(Recovery::default().skip_middlewares);
+    /// assert!(!Recovery::default().skip_middlewares(false).skip_middlewares);
+    /// ```
     #[must_use]
     pub fn skip_middlewares(mut self, skip: bool) -> Self {
         self.skip_middlewares = skip;
@@ -80,6 +95,13 @@ impl Recovery {
     }
 
     /// How many events and bytes of a namespace are kept at most.
+    ///
+    /// ```
+    /// use socketio_server::Recovery;
+    ///
+    /// let small = Recovery::default().max_kept(1_000, 1 << 20);
+    /// assert_eq!((small.max_events, small.max_bytes), (1_000, 1 << 20));
+    /// ```
     #[must_use]
     pub fn max_kept(mut self, events: usize, bytes: usize) -> Self {
         (self.max_events, self.max_bytes) = (events, bytes);

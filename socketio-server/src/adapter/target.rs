@@ -44,11 +44,32 @@ pub struct Target {
 
 impl Target {
     /// One socket, by its id.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # let mut client = TestClient::connect(&io).await;
+    /// use socketio_server::adapter::Target;
+    ///
+    /// assert_eq!(io.adapter().local().ids(&Target::socket(client.id())), [client.id()]);
+    /// assert!(io.adapter().local().ids(&Target::socket("nobody")).is_empty());
+    /// # }
+    /// ```
     pub fn socket(id: impl Into<ByteString>) -> Self {
         Self { rooms: Some(vec![id.into()]), ..Self::default() }
     }
 
     /// Adds rooms to choose from.
+    ///
+    /// ```
+    /// use socketio_server::adapter::Target;
+    ///
+    /// let mut target = Target::default();
+    /// target.add_rooms(["red".into(), "blue".into(), "red".into()]);
+    /// assert_eq!(target.rooms.unwrap().len(), 2, "each once");
+    /// ```
     pub fn add_rooms(&mut self, rooms: impl IntoIterator<Item = ByteString>) {
         let list = self.rooms.get_or_insert_default();
         for room in rooms {

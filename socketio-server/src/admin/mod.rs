@@ -118,11 +118,37 @@ pub enum AdminError {
 impl AdminOptions {
     /// Lets in who knows the password, given as its bcrypt hash (`$2a$`, `$2b$` or `$2y$`): what `htpasswd -nbB` prints, or
     /// `bcrypt.hashSync` of npm.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use socketio_server::admin::AdminOptions;
+    ///
+    /// let hash = "$2b$10$heqvAkYMez.Va6Et2uXInOnkCT6/uQj1brkrbyG3LpopDklcq7ZOS";
+    /// io.instrument(AdminOptions::basic("ana", hash)).unwrap();
+    /// // Who shows no password is not let in.
+    /// assert!(TestClient::to(&io).namespace("/admin").try_connect().await.is_err());
+    /// # }
+    /// ```
     pub fn basic(username: &str, password_hash: &str) -> Self {
         Self::new(Some(Credentials { username: username.into(), hash: password_hash.into() }))
     }
 
     /// Lets everybody in. For servers that only the right people reach.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use socketio_server::admin::AdminOptions;
+    ///
+    /// io.instrument(AdminOptions::without_authentication()).unwrap();
+    /// assert!(TestClient::to(&io).namespace("/admin").try_connect().await.is_ok());
+    /// # }
+    /// ```
     pub fn without_authentication() -> Self {
         Self::new(None)
     }
@@ -139,12 +165,39 @@ impl AdminOptions {
     }
 
     /// The namespace that the Admin UI connects to. Default `/admin`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use socketio_server::admin::AdminOptions;
+    ///
+    /// io.instrument(AdminOptions::without_authentication().namespace_name("/watch")).unwrap();
+    /// assert!(TestClient::to(&io).namespace("/watch").try_connect().await.is_ok());
+    /// assert!(TestClient::to(&io).namespace("/admin").try_connect().await.is_err());
+    /// # }
+    /// ```
     #[must_use]
     pub fn namespace_name(self, name: &str) -> Self {
         Self { namespace_name: with_slash(name), ..self }
     }
 
     /// Whether the Admin UI may only look. Default false.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use socketio_server::admin::AdminOptions;
+    ///
+    /// io.instrument(AdminOptions::without_authentication().readonly(true)).unwrap();
+    /// let mut page = TestClient::to(&io).namespace("/admin").connect().await;
+    /// let config: serde_json::Value = page.expect("config").await;
+    /// assert!(!config["supportedFeatures"].as_array().unwrap().contains(&"DISCONNECT".into()));
+    /// # }
+    /// ```
     #[must_use]
     pub fn readonly(self, readonly: bool) -> Self {
         Self { readonly, ..self }
@@ -152,12 +205,41 @@ impl AdminOptions {
 
     /// What the Admin UI calls this server; each needs a name of its own. Default the name of the host and the number
     /// of the process, `host#1234`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use socketio_server::admin::AdminOptions;
+    ///
+    /// io.instrument(AdminOptions::without_authentication().server_id("chat-1")).unwrap();
+    /// let mut page = TestClient::to(&io).namespace("/admin").connect().await;
+    /// let stats: serde_json::Value = page.expect("server_stats").await;
+    /// assert_eq!(stats["serverId"], "chat-1");
+    /// # }
+    /// ```
     #[must_use]
     pub fn server_id(self, id: &str) -> Self {
         Self { server_id: Some(id.to_owned()), ..self }
     }
 
     /// How much the Admin UI is told. Default everything.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use socketio_server::admin::AdminOptions;
+    /// use socketio_server::admin::AdminMode;
+    ///
+    /// io.instrument(AdminOptions::without_authentication().mode(AdminMode::Production)).unwrap();
+    /// let mut page = TestClient::to(&io).namespace("/admin").connect().await;
+    /// let config: serde_json::Value = page.expect("config").await;
+    /// assert!(!config["supportedFeatures"].as_array().unwrap().contains(&"ALL_EVENTS".into()));
+    /// # }
+    /// ```
     #[must_use]
     pub fn mode(self, mode: AdminMode) -> Self {
         Self { mode, ..self }
@@ -166,6 +248,20 @@ impl AdminOptions {
     /// Where it is kept who has shown the password. Default [`MemorySessions`], which other servers do not see: with
     /// several servers, one that all share saves people from showing it to each: `RedisSessions`, with the feature
     /// `admin-redis`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use socketio_server::admin::AdminOptions;
+    /// use socketio_server::admin::MemorySessions;
+    ///
+    /// let hash = "$2b$10$heqvAkYMez.Va6Et2uXInOnkCT6/uQj1brkrbyG3LpopDklcq7ZOS";
+    /// let options = AdminOptions::basic("ana", hash).sessions(MemorySessions::default());
+    /// assert!(io.instrument(options).is_ok());
+    /// # }
+    /// ```
     #[doc(alias = "store")]
     #[must_use]
     pub fn sessions(self, sessions: impl AdminSessions) -> Self {

@@ -32,6 +32,14 @@ impl RedisSessions {
     /// # Errors
     ///
     /// [`ConnectError`] when the URL is not understood or there is no link now.
+    ///
+    /// ```no_run
+    /// use socketio_server::admin::RedisSessions;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sessions = RedisSessions::connect("redis://localhost:6379").await?; // an error if there is no Redis
+    /// # Ok(()) }
+    /// ```
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         let sessions = Self::lazy(url)?;
         sessions.redis.connected().await?;
@@ -43,6 +51,15 @@ impl RedisSessions {
     /// # Errors
     ///
     /// [`ConnectError::Url`] when the URL is not understood.
+    ///
+    /// ```no_run
+    /// use socketio_server::admin::RedisSessions;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert!(RedisSessions::lazy("not a url").is_err());
+    /// let sessions = RedisSessions::lazy("redis://localhost:6379")?; // no matter whether there is a Redis yet
+    /// # Ok(()) }
+    /// ```
     pub fn lazy(url: &str) -> Result<Self, ConnectError> {
         let redis = Redis::at(url.parse::<Address>()?);
         let redis = Publisher::start(&redis, "socketio-admin", QueueLimits::default());
@@ -50,6 +67,14 @@ impl RedisSessions {
     }
 
     /// What the keys begin with, up to the `#`. Default `socket.io-admin`, as in Node.js.
+    ///
+    /// ```no_run
+    /// use socketio_server::admin::RedisSessions;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sessions = RedisSessions::connect("redis://localhost:6379").await?.prefix("chat-admin");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn prefix(self, prefix: &str) -> Self {
         Self { prefix: prefix.to_owned(), ..self }

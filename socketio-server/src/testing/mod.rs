@@ -181,11 +181,33 @@ impl TestClient {
     /// # Panics
     ///
     /// When it is refused.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let client = TestClient::connect(&io).await;
+    /// assert!(io.local_socket(client.id()).is_some());
+    /// # }
+    /// ```
     pub async fn connect(server: &Server) -> Self {
         Self::to(server).connect().await
     }
 
     /// A client that is to be told more before it connects.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on("room?", async |socket: Socket| socket.handshake().query("room"));
+    ///
+    /// let client = TestClient::to(&io).query("room", "red").connect().await;
+    /// assert_eq!(client.emit_with_ack::<String>("room?", ()).await, "red");
+    /// # }
+    /// ```
     pub fn to(server: &Server) -> Connecting {
         Connecting {
             server: server.clone(),
@@ -204,6 +226,20 @@ impl TestClient {
     /// # Errors
     ///
     /// When it is refused.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.of("/chat").on("whoami", async |socket: Socket| socket.namespace().name().to_string());
+    ///
+    /// let client = TestClient::connect(&io).await;
+    /// let chat = client.enter("/chat", ()).await.unwrap();
+    /// assert_eq!(chat.emit_with_ack::<String>("whoami", ()).await, "/chat");
+    /// assert!(client.enter("/unknown", ()).await.is_err());
+    /// # }
+    /// ```
     pub async fn enter(&self, namespace: &str, auth: impl Serialize) -> Result<TestClient, Refused> {
         let auth = auth_of(auth);
         Self::join(self.link.clone(), crate::pattern::with_slash(namespace), auth).await
@@ -219,17 +255,57 @@ impl TestClient {
     }
 
     /// The id of the socket that the server has for it.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on("id?", async |socket: Socket| socket.id().to_string());
+    ///
+    /// let client = TestClient::connect(&io).await;
+    /// assert_eq!(client.emit_with_ack::<String>("id?", ()).await, client.id());
+    /// # }
+    /// ```
     pub fn id(&self) -> &str {
         &self.id
     }
 
     /// The secret by which it can come back, with connection state recovery: `{"pid": .., "offset": ..}` as
     /// [`auth`](Connecting::auth).
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let forgetful = TestClient::connect(&io).await;
+    /// assert_eq!(forgetful.pid(), None);
+    ///
+    /// let io = Server::builder().connection_state_recovery(Recovery::default()).build();
+    /// assert!(TestClient::connect(&io).await.pid().is_some());
+    /// # }
+    /// ```
     pub fn pid(&self) -> Option<&str> {
         self.pid.as_deref()
     }
 
     /// Sends an event.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on("say", async |socket: Socket, Data(text): Data<String>| {
+    ///     let _ = socket.broadcast().emit("said", text);
+    /// });
+    ///
+    /// let (ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
+    /// ana.emit("say", "hello");
+    /// assert_eq!(bob.expect::<String>("said").await, "hello");
+    /// # }
+    /// ```
     pub fn emit(&self, event: &str, args: impl Serialize) {
         self.link.emit(&self.nsp, None, event, &args);
     }
@@ -239,6 +315,18 @@ impl TestClient {
     /// # Panics
     ///
     /// When there is none within five seconds, or it is no `R`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on("half", async |Data(number): Data<u32>| number / 2);
+    ///
+    /// let client = TestClient::connect(&io).await;
+    /// assert_eq!(client.emit_with_ack::<u32>("half", 8).await, 4);
+    /// # }
+    /// ```
     pub async fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> R {
         let answer = self.try_emit_with_ack(event, args, PATIENCE).await;
         answer.unwrap_or_else(|| panic!("no answer to \"{event}\" within {PATIENCE:?}"))
@@ -249,6 +337,19 @@ impl TestClient {
     /// # Panics
     ///
     /// When the answer is no `R`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use std::time::Duration;
+    ///
+    /// let client = TestClient::connect(&io).await;
+    /// // Nothing handles it, so nobody answers.
+    /// assert_eq!(client.try_emit_with_ack::<u32>("half", 8, Duration::from_millis(10)).await, None);
+    /// # }
+    /// ```
     pub async fn try_emit_with_ack<R: DeserializeOwned>(
         &self,
         event: &str,
@@ -266,6 +367,19 @@ impl TestClient {
     /// # Panics
     ///
     /// When none comes within five seconds, or its arguments are no `T`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let mut client = TestClient::connect(&io).await;
+    /// io.emit("score", ("ana", 3)).unwrap();
+    /// io.emit("news", "rain").unwrap();
+    /// assert_eq!(client.expect::<String>("news").await, "rain"); // the other is kept
+    /// assert_eq!(client.expect::<(String, u32)>("score").await, ("ana".into(), 3));
+    /// # }
+    /// ```
     pub async fn expect<T: DeserializeOwned>(&mut self, event: &str) -> T {
         self.expect_event(event).await.args()
     }
@@ -275,6 +389,18 @@ impl TestClient {
     /// # Panics
     ///
     /// When none comes within five seconds.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let mut client = TestClient::connect(&io).await;
+    /// let ready = io.emit_with_ack::<bool>("ready?", ());
+    /// client.expect_event("ready?").await.answer(true);
+    /// assert_eq!(ready.await.unwrap().answers, [true]);
+    /// # }
+    /// ```
     pub async fn expect_event(&mut self, event: &str) -> ReceivedEvent {
         let found = self.find(event, PATIENCE).await;
         found.unwrap_or_else(|| panic!("no \"{event}\" within {PATIENCE:?}; {}", self.describe()))
@@ -285,6 +411,19 @@ impl TestClient {
     /// # Panics
     ///
     /// When one comes.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use std::time::Duration;
+    ///
+    /// let mut client = TestClient::connect(&io).await;
+    /// io.to("red").emit("secret", 1).unwrap();
+    /// client.expect_none("secret", Duration::from_millis(10)).await; // it is not in the room
+    /// # }
+    /// ```
     pub async fn expect_none(&mut self, event: &str, within: Duration) {
         if let Some(found) = self.find(event, within).await {
             panic!("\"{event}\" was not to come, but did: {found:?}");
@@ -306,6 +445,20 @@ impl TestClient {
     }
 
     /// The next event, whatever its name; `None` if the socket is disconnected, or nothing comes within a time.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use std::time::Duration;
+    ///
+    /// let mut client = TestClient::connect(&io).await;
+    /// io.emit("first", 1).unwrap();
+    /// assert_eq!(client.next_event(Duration::from_secs(5)).await.unwrap().name(), "first");
+    /// assert!(client.next_event(Duration::from_millis(10)).await.is_none());
+    /// # }
+    /// ```
     pub async fn next_event(&mut self, within: Duration) -> Option<ReceivedEvent> {
         let deadline = Instant::now() + within;
         while self.unread.is_empty() && self.hear(deadline).await {}
@@ -335,6 +488,17 @@ impl TestClient {
     /// # Panics
     ///
     /// When that takes more than five seconds.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let mut client = TestClient::connect(&io).await;
+    /// io.everyone().disconnect_sockets(false).unwrap();
+    /// assert_eq!(client.disconnected().await, "io server disconnect");
+    /// # }
+    /// ```
     pub async fn disconnected(&mut self) -> &'static str {
         self.disconnected_within(PATIENCE).await
     }
@@ -344,6 +508,19 @@ impl TestClient {
     /// # Panics
     ///
     /// When it takes longer.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use std::time::Duration;
+    ///
+    /// let mut client = TestClient::connect(&io).await;
+    /// io.everyone().disconnect_sockets(true).unwrap();
+    /// assert_eq!(client.disconnected_within(Duration::from_secs(1)).await, "io server disconnect");
+    /// # }
+    /// ```
     pub async fn disconnected_within(&mut self, within: Duration) -> &'static str {
         let deadline = Instant::now() + within;
         while self.ended.is_none() && self.hear(deadline).await {}
@@ -351,18 +528,69 @@ impl TestClient {
     }
 
     /// Leaves the namespace: the server's handlers hear `client namespace disconnect`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let (gone, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+    /// io.on_disconnect(async move |_: Socket, reason: DisconnectReason| {
+    ///     let _ = gone.send(reason.to_string());
+    /// });
+    ///
+    /// let mut client = TestClient::connect(&io).await;
+    /// client.disconnect();
+    /// assert_eq!(reasons.recv().await.unwrap(), "client namespace disconnect");
+    /// # }
+    /// ```
     pub fn disconnect(&mut self) {
         self.link.leave(&self.nsp);
         self.ended = Some("io client disconnect");
     }
 
     /// Closes the connection as a client does that goes: the server's handlers hear `transport close`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let (gone, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+    /// io.on_disconnect(async move |_: Socket, reason: DisconnectReason| {
+    ///     let _ = gone.send(reason.to_string());
+    /// });
+    ///
+    /// let mut client = TestClient::connect(&io).await;
+    /// client.close();
+    /// assert_eq!(reasons.recv().await.unwrap(), "transport close");
+    /// # }
+    /// ```
     pub fn close(&self) {
         self.link.close();
     }
 
     /// Is silent from now on without closing anything, like a client whose network is gone: nothing is read, no ping
     /// answered, and the server's handlers hear `ping timeout` in time.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use std::time::Duration;
+    ///
+    /// let soon = Duration::from_millis(20);
+    /// let io = Server::builder().ping_interval(soon).ping_timeout(soon).build();
+    /// let (gone, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+    /// io.on_disconnect(async move |_: Socket, reason: DisconnectReason| {
+    ///     let _ = gone.send(reason.to_string());
+    /// });
+    ///
+    /// let client = TestClient::connect(&io).await;
+    /// client.go_silent();
+    /// assert_eq!(reasons.recv().await.unwrap(), "ping timeout");
+    /// # }
+    /// ```
     pub fn go_silent(&self) {
         self.link.go_silent();
     }
@@ -382,6 +610,17 @@ impl fmt::Debug for TestClient {
 
 impl Connecting {
     /// The namespace to enter. Default `/`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.of("/chat");
+    /// let client = TestClient::to(&io).namespace("/chat").connect().await;
+    /// assert!(io.of("/chat").local_socket(client.id()).is_some());
+    /// # }
+    /// ```
     pub fn namespace(mut self, name: &str) -> Self {
         self.nsp = crate::pattern::with_slash(name);
         self
@@ -392,36 +631,110 @@ impl Connecting {
     /// # Panics
     ///
     /// When it is neither.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// # #[derive(serde::Deserialize)]
+    /// # struct Token { token: String }
+    /// io.on("token?", async |socket: Socket| socket.handshake().auth::<Token>().unwrap().token);
+    ///
+    /// let client = TestClient::to(&io).auth(serde_json::json!({ "token": "abc" })).connect().await;
+    /// assert_eq!(client.emit_with_ack::<String>("token?", ()).await, "abc");
+    /// # }
+    /// ```
     pub fn auth(mut self, auth: impl Serialize) -> Self {
         self.auth = auth_of(auth);
         self
     }
 
     /// Adds a parameter to the query of the handshake.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// io.on("lang?", async |socket: Socket| socket.handshake().query("lang"));
+    ///
+    /// let client = TestClient::to(&io).query("lang", "de").connect().await;
+    /// assert_eq!(client.emit_with_ack::<String>("lang?", ()).await, "de");
+    /// # }
+    /// ```
     pub fn query(mut self, name: &str, value: &str) -> Self {
         self.query.push((name.into(), value.into()));
         self
     }
 
     /// Adds a header to the requests.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let client = TestClient::to(&io).header("x-tenant", "acme").connect().await;
+    /// let socket = io.local_socket(client.id()).unwrap();
+    /// assert_eq!(socket.handshake().header("x-tenant"), Some("acme"));
+    /// # }
+    /// ```
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
     /// Over which transport: [`TransportKind::WebSocket`] (the default) or [`TransportKind::Polling`].
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// use socketio_server::engine::TransportKind;
+    ///
+    /// let client = TestClient::to(&io).transport(TransportKind::Polling).connect().await;
+    /// let socket = io.local_socket(client.id()).unwrap();
+    /// assert_eq!(socket.transport(), TransportKind::Polling);
+    /// # }
+    /// ```
     pub fn transport(mut self, transport: TransportKind) -> Self {
         self.transport = transport;
         self
     }
 
     /// Which Engine.IO protocol to speak: [`Version::V3`] as a client of Socket.IO 2. Default 4.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use socketio_server::engine::Version;
+    ///
+    /// let io = Server::builder().allow_eio3(true).build();
+    /// let mut client = TestClient::to(&io).version(Version::V3).connect().await;
+    /// io.emit("news", 1).unwrap();
+    /// assert_eq!(client.expect::<u32>("news").await, 1);
+    /// # }
+    /// ```
     pub fn version(mut self, version: Version) -> Self {
         self.version = version;
         self
     }
 
     /// From which address it seems to come. Default 127.0.0.1.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let client = TestClient::to(&io).address(([192, 0, 2, 7], 5000)).connect().await;
+    /// let socket = io.local_socket(client.id()).unwrap();
+    /// assert_eq!(socket.handshake().address().as_deref(), Some("192.0.2.7"));
+    /// # }
+    /// ```
     pub fn address(mut self, address: impl Into<SocketAddr>) -> Self {
         self.address = address.into();
         self
@@ -432,6 +745,16 @@ impl Connecting {
     /// # Panics
     ///
     /// When it is refused.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let client = TestClient::to(&io).query("lang", "de").connect().await;
+    /// assert!(io.local_socket(client.id()).is_some());
+    /// # }
+    /// ```
     pub async fn connect(self) -> TestClient {
         self.try_connect().await.unwrap_or_else(|refused| panic!("refused: {refused}"))
     }
@@ -441,6 +764,16 @@ impl Connecting {
     /// # Errors
     ///
     /// When the handshake or the namespace is refused.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let refused = TestClient::to(&io).namespace("/unknown").try_connect().await.unwrap_err();
+    /// assert_eq!((refused.status, &*refused.message), (None, "Invalid namespace"));
+    /// # }
+    /// ```
     pub async fn try_connect(self) -> Result<TestClient, Refused> {
         let (nsp, auth) = (self.nsp.clone(), self.auth.clone());
         let deadline = Instant::now() + PATIENCE;
@@ -513,6 +846,17 @@ pub struct ReceivedEvent {
 
 impl ReceivedEvent {
     /// Its name.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let mut client = TestClient::connect(&io).await;
+    /// io.emit("news", 1).unwrap();
+    /// assert_eq!(client.expect_event("news").await.name(), "news");
+    /// # }
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -522,11 +866,37 @@ impl ReceivedEvent {
     /// # Panics
     ///
     /// When they are no `T`.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let mut client = TestClient::connect(&io).await;
+    /// io.emit("score", ("ana", 3)).unwrap();
+    /// let score = client.expect_event("score").await;
+    /// assert_eq!(score.args::<(String, u32)>(), ("ana".into(), 3));
+    /// assert_eq!(score.args::<String>(), "ana");
+    /// # }
+    /// ```
     pub fn args<T: DeserializeOwned>(&self) -> T {
         read(&self.args, &self.name)
     }
 
     /// Whether the server wants an answer.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let mut client = TestClient::connect(&io).await;
+    /// io.emit("news", 1).unwrap();
+    /// assert!(!client.expect_event("news").await.wants_answer());
+    /// let _answers = io.emit_with_ack::<bool>("ready?", ());
+    /// assert!(client.expect_event("ready?").await.wants_answer());
+    /// # }
+    /// ```
     pub fn wants_answer(&self) -> bool {
         self.id.is_some()
     }
@@ -536,6 +906,18 @@ impl ReceivedEvent {
     /// # Panics
     ///
     /// When the server has not asked.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let mut client = TestClient::connect(&io).await;
+    /// let names = io.emit_with_ack::<(String, u32)>("who?", ());
+    /// client.expect_event("who?").await.answer(("ana", 30));
+    /// assert_eq!(names.await.unwrap().answers, [("ana".into(), 30)]);
+    /// # }
+    /// ```
     pub fn answer(&self, args: impl Serialize) {
         let id = self.id.unwrap_or_else(|| panic!("the server wants no answer to \"{}\"", self.name));
         self.link.answer(&self.nsp, id, &args);

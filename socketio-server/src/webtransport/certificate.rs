@@ -41,6 +41,13 @@ impl Certificate {
     /// # Errors
     ///
     /// When a file cannot be read, has no certificate or no key in it, or the two do not belong together.
+    ///
+    /// ```
+    /// use socketio_server::webtransport::Certificate;
+    ///
+    /// let error = Certificate::from_pem_files("no such file.pem", "key.pem").unwrap_err();
+    /// assert!(error.to_string().contains("no such file.pem"));
+    /// ```
     pub fn from_pem_files(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self::of(read_pem_files(certificate.as_ref(), key.as_ref())?))
     }
@@ -84,6 +91,17 @@ impl Certificate {
     ///
     /// As for [`from_pem_files`](Certificate::from_pem_files), and for a certificate made
     /// [from rustls](Certificate::from_rustls), which has its own ways. The one in use stays in use then.
+    ///
+    /// ```
+    /// use socketio_server::webtransport::Certificate;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let certificate = Certificate::self_signed(["localhost"])?;
+    /// let hash = certificate.sha256();
+    /// assert!(certificate.reload_pem_files("no such file.pem", "key.pem").is_err());
+    /// assert_eq!(certificate.sha256(), hash, "it stays in use");
+    /// # Ok(()) }
+    /// ```
     pub fn reload_pem_files(&self, certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> io::Result<()> {
         let current = self.current.as_ref().ok_or_else(|| invalid("what is set in rustls is changed there"))?;
         let certified = read_pem_files(certificate.as_ref(), key.as_ref())?;
@@ -93,6 +111,16 @@ impl Certificate {
 
     /// The SHA-256 hash of the certificate in use, for `serverCertificateHashes`; `None` for one made
     /// [from rustls](Certificate::from_rustls).
+    ///
+    /// ```
+    /// use socketio_server::webtransport::Certificate;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let certificate = Certificate::self_signed(["localhost"])?;
+    /// assert_eq!(certificate.clone().sha256(), certificate.sha256());
+    /// assert_ne!(Certificate::self_signed(["localhost"])?.sha256(), certificate.sha256());
+    /// # Ok(()) }
+    /// ```
     pub fn sha256(&self) -> Option<[u8; 32]> {
         let certified = self.current.as_ref()?.get();
         let der = certified.cert.first()?.to_vec();
