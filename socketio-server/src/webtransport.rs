@@ -173,6 +173,14 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`Server::listen_webtransport`].
+    ///
+    /// ```no_run
+    /// use socketio_server::{engine::Engine, webtransport::Certificate};
+    ///
+    /// # async fn example(engine: Engine) -> std::io::Result<()> {
+    /// engine.listen_webtransport("0.0.0.0:3000", Certificate::from_pem_files("cert.pem", "key.pem")?).await
+    /// # }
+    /// ```
     pub async fn listen_webtransport(&self, addr: impl ToSocketAddrs, certificate: Certificate) -> io::Result<()> {
         self.serve_webtransport(Listener::bind(addr, certificate).await?).await
     }
@@ -182,6 +190,16 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`Server::serve_webtransport`].
+    ///
+    /// ```no_run
+    /// use socketio_server::engine::Engine;
+    /// use socketio_server::webtransport::{Certificate, Listener};
+    ///
+    /// # async fn example(engine: Engine) -> std::io::Result<()> {
+    /// let listener = Listener::bind("127.0.0.1:0", Certificate::self_signed(["localhost"])?).await?;
+    /// engine.serve_webtransport(listener).await
+    /// # }
+    /// ```
     pub async fn serve_webtransport(&self, listener: Listener) -> io::Result<()> {
         if !self.config().transports.contains(&TransportKind::WebTransport) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "webtransport is not among the transports"));

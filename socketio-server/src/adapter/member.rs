@@ -16,21 +16,8 @@ use crate::handshake::Handshake;
 
 /// One socket of a namespace, as an address: its id, the connection it is reached through, and a mailbox for what is to
 /// be done with it.
-///
-/// ```
-/// # use socketio_server::*;
-/// # use socketio_server::testing::TestClient;
-/// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// # let io = Server::new();
-/// use socketio_server::adapter::{Adapter, Member};
-///
-/// fn id(member: &Member) -> &str {
-///     member.id()
-/// }
-/// # }
-/// ```
 #[derive(Debug)]
-pub struct Member {
+pub(crate) struct Member {
     id: ByteString,
     connection: Arc<Connection>,
     handshake: Arc<Handshake>,
@@ -76,7 +63,7 @@ impl Member {
     }
 
     /// The socket's id.
-    pub fn id(&self) -> &ByteString {
+    pub(crate) fn id(&self) -> &ByteString {
         &self.id
     }
 

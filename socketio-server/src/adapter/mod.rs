@@ -1,6 +1,6 @@
 //! Who hears a packet: rooms, delivery on this server, and the other servers of a cluster.
 //!
-//! Every namespace has one [`Adapter`]. It holds [`Member`]s, that is addresses: a broadcast goes from here to the
+//! Every namespace has one [`Adapter`]. It holds members, that is addresses: a broadcast goes from here to the
 //! queues of the connections without passing through a socket or a namespace. [`MemoryAdapter`] knows this server's
 //! sockets; a cluster is a [`MemoryAdapter`] plus something that carries messages between servers.
 
@@ -31,7 +31,7 @@ pub use self::acks::AckItem;
 pub(crate) use self::cluster_stats::ClusterCounts;
 pub use self::cluster_stats::ClusterStats;
 pub(crate) use self::member::Command;
-pub use self::member::Member;
+pub(crate) use self::member::Member;
 #[cfg(feature = "admin")]
 pub(crate) use self::memory::DataHook;
 pub use self::memory::MemoryAdapter;
@@ -329,6 +329,17 @@ pub trait Adapter: Send + Sync + 'static {
     async fn ready(&self) -> Result<(), BusError>;
 
     /// The namespace is closed.
+    ///
+    /// ```
+    /// # use socketio_server::*;
+    /// # use socketio_server::testing::TestClient;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let io = Server::new();
+    /// let adapter = io.adapter();
+    /// io.close().await; // closes each namespace, and with it the adapter
+    /// assert_eq!(adapter.local().nsp(), "/");
+    /// # }
+    /// ```
     fn close(&self);
 }
 
@@ -431,9 +442,38 @@ impl Fields {
 pub trait AdapterFactory: Send + Sync + 'static {
     /// The adapter of one namespace; called when the namespace is made. Events that other servers send to this one
     /// go to `events`.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use socketio_server::Server;
+    /// use socketio_server::adapter::{Adapter, AdapterFactory, MemoryAdapter, ServerEvents, SingleServer};
+    ///
+    /// /// Notes for which namespaces it was asked.
+    /// struct Noting(Arc<Mutex<Vec<String>>>);
+    ///
+    /// impl AdapterFactory for Noting {
+    ///     fn create(&self, local: Arc<MemoryAdapter>, events: ServerEvents) -> Arc<dyn Adapter> {
+    ///         self.0.lock().unwrap().push(local.nsp().to_string());
+    ///         SingleServer.create(local, events)
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let asked = Arc::<Mutex<Vec<String>>>::default();
+    /// let io = Server::builder().adapter(Noting(asked.clone())).build();
+    /// io.of("/chat");
+    /// assert!(asked.lock().unwrap().contains(&"/chat".to_owned()));
+    /// # }
+    /// ```
     fn create(&self, local: Arc<MemoryAdapter>, events: ServerEvents) -> Arc<dyn Adapter>;
 
     /// How the links to the other servers are. `None`, the default, if there are no other servers.
+    ///
+    /// ```
+    /// use socketio_server::adapter::{AdapterFactory, SingleServer};
+    ///
+    /// assert!(SingleServer.bus_stats().is_none());
+    /// ```
     fn bus_stats(&self) -> Option<BusStats> {
         None
     }
@@ -530,6 +570,16 @@ impl Emitted {
     }
 
     /// On its way to the other servers.
+    ///
+    /// ```
+    /// use socketio_protocol::cluster::Published;
+    /// use socketio_server::adapter::Emitted;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let emitted = Emitted::published(Published::settled(Ok(()))); // of a bus that does not wait
+    /// assert!(emitted.await.is_ok());
+    /// # }
+    /// ```
     pub fn published(published: Published) -> Self {
         Self(Way::Published(published))
     }

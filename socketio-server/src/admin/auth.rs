@@ -49,9 +49,27 @@ const CHECKS: usize = 2;
 #[async_trait]
 pub trait AdminSessions: std::fmt::Debug + Send + Sync + 'static {
     /// Whether there is this session. If that cannot be found out, it is as if there were none.
+    ///
+    /// ```
+    /// use socketio_server::admin::{AdminSessions, MemorySessions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// assert!(!MemorySessions::default().exists("never saved").await);
+    /// # }
+    /// ```
     async fn exists(&self, id: &str) -> bool;
 
     /// Keeps a session. If that fails, the password has to be shown again.
+    ///
+    /// ```
+    /// use socketio_server::admin::{AdminSessions, MemorySessions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let sessions = MemorySessions::default();
+    /// sessions.save("abc").await;
+    /// assert!(sessions.exists("abc").await && !sessions.exists("abd").await);
+    /// # }
+    /// ```
     async fn save(&self, id: &str);
 }
 

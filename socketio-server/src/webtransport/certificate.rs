@@ -78,6 +78,14 @@ impl Certificate {
     /// # Errors
     ///
     /// When it does not allow TLS 1.3 with the cipher that QUIC begins with.
+    ///
+    /// ```no_run
+    /// use socketio_server::webtransport::Certificate;
+    ///
+    /// # fn example(by_name: wtransport::tls::rustls::ServerConfig) -> std::io::Result<()> {
+    /// let certificate = Certificate::from_rustls(by_name)?; // one for each name, by its `cert_resolver`
+    /// # Ok(()) }
+    /// ```
     pub fn from_rustls(mut tls: rustls::ServerConfig) -> io::Result<Self> {
         tls.alpn_protocols = vec![WEBTRANSPORT_ALPN.to_vec()];
         let certificate = Self { tls: Arc::new(tls), current: None };
