@@ -7,7 +7,6 @@ use super::WsError;
 #[doc(hidden)]
 pub enum Codec {}
 
-#[expect(missing_docs, reason = "cannot be called")]
 impl Codec {
     pub fn threshold(&self) -> usize {
         match *self {}
