@@ -24,6 +24,7 @@
 
 mod args;
 pub mod codec;
+mod compound;
 mod de;
 mod handover;
 mod json;

@@ -8,6 +8,7 @@
 use serde::ser::{self, Serialize};
 
 use super::codec::EncodeError;
+use super::compound::compound;
 use super::de::RAW;
 use super::handover;
 use super::json::{self, MAX_DEPTH, Number, PLACEHOLDER};
@@ -383,50 +384,7 @@ impl Compound<'_, '_> {
     }
 }
 
-macro_rules! compound {
-    ($($trait:ident $method:ident($($key:ident: $type:ty)?) $to:ident;)*) => {$(
-        impl ser::$trait for Compound<'_, '_> {
-            type Ok = ();
-            type Error = EncodeError;
-
-            fn $method<T: Serialize + ?Sized>(&mut self, $($key: $type,)? value: &T) -> Result<(), EncodeError> {
-                self.$to($($key,)? value)
-            }
-
-            fn end(self) -> Result<(), EncodeError> {
-                self.finish();
-                Ok(())
-            }
-        }
-    )*};
-}
-
-compound! {
-    SerializeSeq serialize_element() element;
-    SerializeTuple serialize_element() element;
-    SerializeTupleStruct serialize_field() element;
-    SerializeTupleVariant serialize_field() element;
-    SerializeStruct serialize_field(key: &'static str) field;
-    SerializeStructVariant serialize_field(key: &'static str) field;
-}
-
-impl ser::SerializeMap for Compound<'_, '_> {
-    type Ok = ();
-    type Error = EncodeError;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
-        self.key(key)
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
-        self.member(value)
-    }
-
-    fn end(self) -> Result<(), EncodeError> {
-        self.finish();
-        Ok(())
-    }
-}
+compound!(Compound<'_, '_>);
 
 #[cfg(test)]
 mod tests;
