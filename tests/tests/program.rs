@@ -94,3 +94,59 @@ fn request(port: u16, method: &str, query: &str, body: &str) -> String {
     stream.read_to_string(&mut answer).expect("the answer is text");
     answer.split_once("\r\n\r\n").expect("a head, and a body").1.to_owned()
 }
+
+#[test]
+fn it_is_configured_by_a_file_and_watched_on_a_port_of_its_own() {
+    let mut redis = TestRedis::spawn();
+    let (port, metrics) = (free_port(), free_port());
+    let file = std::env::temp_dir().join(format!("socketio-program-{port}.toml"));
+    let config = format!(
+        "listen = ['127.0.0.1:{port}']\nredis = 'redis://:secret@127.0.0.1:1'\nmetrics = {metrics}\nready-needs-redis = true\n"
+    );
+    std::fs::write(&file, config).expect("there is a place for temporary files");
+    let command = |args: &[&str]| {
+        let mut command = Command::new(workspace_binary("socketio-server", "lifecycle"));
+        command.arg("--config").arg(&file).args(args).env("REDIS_URL", redis.url());
+        command
+    };
+
+    let checked = command(&["check"]).output().expect("it starts");
+    let told = String::from_utf8(checked.stdout).expect("text");
+    assert!(checked.status.success() && told.contains(&format!("metrics = {metrics}")), "{told}");
+    assert!(told.contains("# REDIS_URL") && !told.contains("secret"), "{told}");
+    let wrong = command(&["check", "--listen", "nowhere"]).output().expect("it starts");
+    assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("--listen"), "{wrong:?}");
+
+    let mut program = Program::start(&mut command(&["--no-page", "--drain", "5"]), "");
+    program.wait_until("it is ready", || get(metrics, "/readyz").is_some_and(|answer| answer.starts_with("200")));
+    assert!(get(port, "/").expect("it answers").starts_with("404"), "there is no page");
+    let numbers = get(metrics, "/metrics").expect("it answers");
+    assert!(numbers.contains("\nsocketio_connections{transport=\"websocket\"} 0\n"), "{numbers}");
+
+    redis.kill();
+    program.wait_until("it is not ready without Redis", || {
+        get(metrics, "/readyz").is_some_and(|answer| answer == "503 other servers are not heard: no Redis\n")
+    });
+    assert_eq!(get(metrics, "/healthz").as_deref(), Some("200 alive\n"));
+    redis.restart();
+    program.wait_until("it is ready again", || get(metrics, "/readyz").is_some_and(|answer| answer == "200 ready\n"));
+
+    request(port, "GET", "", "");
+    program.signal("TERM");
+    program.wait_until("it is not ready while it drains", || {
+        get(metrics, "/readyz").is_some_and(|answer| answer == "503 draining\n")
+    });
+    assert!(program.stop().success());
+    std::fs::remove_file(&file).expect("it is still there");
+}
+
+/// The status of an answer, a space, and its body; `None` if nobody listens.
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some(format!("{} {body}", head.split(' ').nth(1)?))
+}

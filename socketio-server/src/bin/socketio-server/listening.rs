@@ -44,17 +44,27 @@ pub(crate) enum ListenError {
 }
 
 impl Listening {
+    /// The certificate that the options name, if they do.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(options: &Options) -> Result<Option<TlsConfig>, ListenError> {
+        Ok(match &options.tls {
+            Some(files) => Some(TlsConfig::from_pem_files(&files.tls_cert, &files.tls_key)?),
+            None => None,
+        })
+    }
+
+    /// Whether the options can be followed.
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn tls(options: &Options) -> Result<(), ListenError> {
+        if options.tls.is_some() { Err(ListenError::NoTls) } else { Ok(()) }
+    }
+
     /// Takes all addresses that the options name; the default one if they name none.
     pub(crate) async fn open(options: &Options) -> Result<Self, ListenError> {
         #[cfg(feature = "tls")]
-        let tls = match &options.tls {
-            Some(files) => Some(TlsConfig::from_pem_files(&files.tls_cert, &files.tls_key)?),
-            None => None,
-        };
+        let tls = Self::tls(options)?;
         #[cfg(not(feature = "tls"))]
-        if options.tls.is_some() {
-            return Err(ListenError::NoTls);
-        }
+        Self::tls(options)?;
         let proxies = options.trust_proxy.as_ref().filter(|_| options.proxy_protocol);
         let prepared = |listener: Listener| match proxies {
             Some(proxies) => listener.proxy_protocol(proxies.clone()),
@@ -91,15 +101,15 @@ impl Listening {
         })
     }
 
-    /// What whoever started the program is told.
-    pub(crate) fn describe(&self) -> String {
-        let lines: Vec<_> = self.places.iter().map(Place::describe).collect();
+    /// What whoever started the program is told; `what` is there.
+    pub(crate) fn describe(&self, what: &str) -> String {
+        let lines: Vec<_> = self.places.iter().map(|place| place.describe(what)).collect();
         lines.join("\n")
     }
 }
 
 impl Place {
-    fn describe(&self) -> String {
+    fn describe(&self, what: &str) -> String {
         let (addr, secure) = match self {
             Place::Tcp { addr, secure } => (*addr, *secure),
             Place::Unix(path) => return format!("socket   {}", path.display()),
@@ -117,7 +127,7 @@ impl Place {
             _ => "for all who reach it",
         };
         let scheme = if secure { "https" } else { "http" };
-        format!("page     {scheme}://{local}/\n         {open}")
+        format!("{what:<9}{scheme}://{local}/\n         {open}")
     }
 }
 
@@ -137,7 +147,7 @@ mod tests {
         let unix = path.to_str().unwrap();
         let listening = open(&["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0", "--unix", unix]).await.unwrap();
         assert_eq!(listening.listeners.len(), 3);
-        let told = listening.describe();
+        let told = listening.describe("page");
         assert_eq!(told.matches("page     http://127.0.0.1:").count(), 2, "{told}");
         assert!(told.contains("this machine alone") && told.contains("all who reach it"), "{told}");
         assert!(told.ends_with(&format!("socket   {unix}")), "{told}");

@@ -7,7 +7,9 @@
 
 mod bus;
 mod chat;
+mod config;
 mod listening;
+mod monitor;
 mod options;
 mod page;
 mod reach;
@@ -17,28 +19,37 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use socketio_redis_adapter::{ConnectError, RedisAdapter};
-use socketio_server::Server;
+use socketio_redis_client::Address;
 use socketio_server::admin::{AdminError, AdminOptions, RedisSessions};
 use socketio_server::engine::Cors;
+use socketio_server::{Listener, Server};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
+use config::{Settings, Wrong};
 use listening::{ListenError, Listening};
-use options::{Admin, Options};
+use monitor::Monitor;
+use options::{Admin, Options, Task};
 use page::Page;
 use reach::Reach;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    let ended =
-        tokio::runtime::Runtime::new().map_err(Problem::Start).and_then(|runtime| runtime.block_on(run(options)));
+    let ended = config::read(std::env::args_os().collect()).map_err(Problem::from).and_then(|settings| match settings
+        .options
+        .task
+    {
+        None => serve(settings.options),
+        Some(Task::Check) => check(&settings),
+        Some(Task::Defaults) => {
+            say(&config::defaults());
+            Ok(())
+        }
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Problem::Wrong(Wrong::CommandLine(error))) => error.exit(),
         Err(problem) => {
             let _ = writeln!(io::stderr(), "error: {problem}");
             ExitCode::FAILURE
@@ -46,10 +57,37 @@ fn main() -> ExitCode {
     }
 }
 
+fn serve(options: Options) -> Result<(), Problem> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tokio::runtime::Runtime::new().map_err(Problem::Start)?.block_on(run(options))
+}
+
+/// Says what would be in force, having made of it what can be made without serving.
+fn check(settings: &Settings) -> Result<(), Problem> {
+    let options = &settings.options;
+    Listening::tls(options)?;
+    if let Some(url) = &options.redis {
+        url.parse::<Address>()?;
+    }
+    say(&settings.describe());
+    Ok(())
+}
+
+/// Whoever closed our output does not want to read it.
+fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
 /// Serves until the process is asked to end.
 async fn run(options: Options) -> Result<(), Problem> {
     let asked_to_end = asked_to_end().map_err(Problem::Start)?;
     let listening = Listening::open(&options).await?;
+    let monitoring = match &options.monitor.metrics {
+        Some(addr) => Some(Listener::bind(addr).await.map_err(|error| Problem::Metrics(addr.clone(), error))?),
+        None => None,
+    };
+    let with_page = !options.no_page;
 
     let reach = Reach::open(&options).await;
     let mut server = Server::builder();
@@ -66,11 +104,21 @@ async fn run(options: Options) -> Result<(), Problem> {
     if let Some(admin) = &options.admin {
         instrument(&io, admin, options.redis.as_deref())?;
     }
-    announce(&listening, &reach);
+    let mut told = listening.describe(if with_page { "page" } else { "clients" });
+    if let Some(addr) = monitoring.as_ref().and_then(Listener::local_addr) {
+        told += &format!("\nmetrics  http://{addr}/metrics\n         and /healthz, /readyz");
+    }
+    announce(&told, &reach);
 
     // Ended when this function is: the bus after the server has left it.
     let mut beside = JoinSet::new();
-    beside.spawn(chat::serve(&io, reach.about(&options.key)));
+    if let Some(listener) = monitoring {
+        let monitor = Monitor::new(&io, options.monitor.ready_needs_redis);
+        beside.spawn(socketio_server::serve(listener, monitor));
+    }
+    if with_page {
+        beside.spawn(chat::serve(&io, reach.about(&options.key)));
+    }
     if let Reach::Bus(bus) = reach {
         beside.spawn(bus.serve());
     }
@@ -79,7 +127,7 @@ async fn run(options: Options) -> Result<(), Problem> {
         beside.spawn(reload_when_asked(tls));
     }
     tokio::select! {
-        () = io.serve_with(listening.listeners, Page) => {}
+        () = io.serve_with(listening.listeners, Page { shown: with_page }) => {}
         () = end(&io, asked_to_end, options.drain) => {}
     }
     Ok(())
@@ -106,16 +154,13 @@ async fn end(io: &Server, mut asked: mpsc::UnboundedReceiver<()>, drain: Duratio
 }
 
 /// Says where everything is.
-fn announce(listening: &Listening, reach: &Reach) {
+fn announce(listening: &str, reach: &Reach) {
     let version = env!("CARGO_PKG_VERSION");
-    let (listening, reach) = (listening.describe(), reach.describe());
-    // Whoever closed our output does not want to read it.
-    let _ = writeln!(
-        io::stdout(),
-        "socketio-server {version}\n\n  {listening}\n  {reach}\n\nCtrl-C ends it.",
+    say(&format!(
+        "socketio-server {version}\n\n  {listening}\n  {reach}\n\nCtrl-C ends it.\n",
         listening = listening.replace('\n', "\n  "),
-        reach = reach.replace('\n', "\n  "),
-    );
+        reach = reach.describe().replace('\n', "\n  "),
+    ));
 }
 
 /// Hears each time that somebody wants the process to end: Ctrl-C, or SIGTERM.
@@ -158,6 +203,8 @@ async fn reload_when_asked(tls: socketio_server::TlsConfig) {
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
+    #[error("{0}")]
+    Wrong(#[from] Wrong),
     #[error("the program cannot run here: {0}")]
     Start(io::Error),
     #[error("{0}")]
@@ -166,6 +213,8 @@ enum Problem {
     Admin(#[from] AdminError),
     #[error("{0}")]
     Listen(#[from] ListenError),
+    #[error("cannot listen on {0}: {1}\ntip:   choose another address or port with --metrics")]
+    Metrics(String, io::Error),
 }
 
 /// How long clients may take to hear that the server ends when it is asked a second time.

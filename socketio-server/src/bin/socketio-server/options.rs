@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
 use socketio_server::TrustedProxies;
 
 /// A Socket.IO server with a page that shows events as they arrive.
@@ -13,6 +13,15 @@ use socketio_server::TrustedProxies;
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(name = "socketio-server", version)]
 pub(crate) struct Options {
+    /// What to do other than to serve
+    #[arg(value_enum, value_name = "TASK")]
+    pub(crate) task: Option<Task>,
+
+    /// A file in TOML with any of these options, each under its name: listen = ["0.0.0.0:3000"]. Flags and environment
+    /// variables go before it. `socketio-server defaults` prints one
+    #[arg(long, value_name = "FILE", env = "SOCKETIO_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
     /// Where browsers and clients connect: HOST:PORT, or a port of this machine alone. With
     /// 0.0.0.0:3000 other machines can connect too. May be given several times. [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDR", env = "SOCKETIO_LISTEN", value_delimiter = ',', value_parser = address)]
@@ -64,6 +73,37 @@ pub(crate) struct Options {
     /// are refused, and those that are here are disconnected one after another. Asked twice, it ends at once
     #[arg(long, value_name = "SECONDS", env = "SOCKETIO_DRAIN", default_value = "10", value_parser = seconds)]
     pub(crate) drain: Duration,
+
+    /// Serve no page, and let clients say nothing to each other
+    #[arg(long, env = "SOCKETIO_NO_PAGE")]
+    pub(crate) no_page: bool,
+
+    #[command(flatten)]
+    pub(crate) monitor: MonitorOptions,
+}
+
+/// What the program does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Task {
+    /// Print what would be in force, or what is wrong with it
+    Check,
+    /// Print a configuration file with every option and its default
+    Defaults,
+}
+
+/// Who looks whether the server is well.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Metrics and health")]
+pub(crate) struct MonitorOptions {
+    /// A port for those who watch the server: /metrics for Prometheus, /healthz, and /readyz, which is 503 while the
+    /// server drains
+    #[arg(long, value_name = "ADDR", env = "SOCKETIO_METRICS", value_parser = address)]
+    pub(crate) metrics: Option<String>,
+
+    /// The server is not ready while it does not hear the others through Redis. Its own clients are served without, so
+    /// that all servers are taken away at once if Redis is
+    #[arg(long, env = "SOCKETIO_READY_NEEDS_REDIS", requires = "metrics")]
+    pub(crate) ready_needs_redis: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -15,7 +15,10 @@ use tower_service::Service;
 
 /// Answers every request that is not for Socket.IO itself.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Page;
+pub(crate) struct Page {
+    /// Without it nothing is found.
+    pub(crate) shown: bool,
+}
 
 impl<B> Service<Request<B>> for Page {
     type Response = Response<Full<Bytes>>;
@@ -27,7 +30,10 @@ impl<B> Service<Request<B>> for Page {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(respond(request.method(), request.uri().path())))
+        ready(Ok(match self.shown {
+            true => respond(request.method(), request.uri().path()),
+            false => plain(StatusCode::NOT_FOUND, "Not found. This is a Socket.IO server\n"),
+        }))
     }
 }
 
