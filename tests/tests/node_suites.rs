@@ -3,7 +3,7 @@
 //! Each test here is one file of `tests/node`, whose own report is shown when it fails. `tests/node/README.md` says how
 //! to run one alone, and against another server.
 
-use socketio_tests::{NodeSuite, valkey_server};
+use socketio_tests::{NodeSuite, valkey_server, workspace_binary};
 
 const CONFORMANCE_SERVER: &str = env!("CARGO_BIN_EXE_conformance-server");
 const CLUSTER_NODE: &str = env!("CARGO_BIN_EXE_cluster-node");
@@ -164,4 +164,9 @@ fn a_cluster_whose_redis_goes_and_comes_back() {
 #[test]
 fn what_our_servers_ask_beyond_node_js() {
     in_each_family("everywhere.test.mjs");
+}
+
+#[test]
+fn the_program_as_a_gateway() {
+    NodeSuite::new("gateway.test.mjs").server("SERVER_CMD", workspace_binary("socketio-server", "lifecycle")).run();
 }

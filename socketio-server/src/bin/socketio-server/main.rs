@@ -8,6 +8,7 @@
 mod bus;
 mod chat;
 mod config;
+mod gateway;
 mod listening;
 mod monitor;
 mod options;
@@ -17,6 +18,7 @@ mod reach;
 use std::future::IntoFuture;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socketio_redis_adapter::{ConnectError, RedisAdapter};
@@ -29,6 +31,7 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use config::{Settings, Wrong};
+use gateway::{Gateway, KeyError};
 use listening::{ListenError, Listening};
 use monitor::Monitor;
 use options::{Admin, Options, Task};
@@ -70,6 +73,7 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     if let Some(url) = &options.redis {
         url.parse::<Address>()?;
     }
+    Gateway::open(&options.tokens)?;
     say(&settings.describe());
     Ok(())
 }
@@ -87,7 +91,8 @@ async fn run(options: Options) -> Result<(), Problem> {
         Some(addr) => Some(Listener::bind(addr).await.map_err(|error| Problem::Metrics(addr.clone(), error))?),
         None => None,
     };
-    let with_page = !options.no_page;
+    let gateway = Arc::new(Gateway::open(&options.tokens)?);
+    let with_page = !options.no_page && !gateway.is_closed();
 
     let reach = Reach::open(&options).await;
     let mut server = Server::builder();
@@ -122,10 +127,13 @@ async fn run(options: Options) -> Result<(), Problem> {
     if let Reach::Bus(bus) = reach {
         beside.spawn(bus.serve());
     }
-    #[cfg(all(unix, feature = "tls"))]
-    if let Some(tls) = listening.tls {
-        beside.spawn(reload_when_asked(tls));
-    }
+    gateway.serve(&io, &mut beside);
+    #[cfg(unix)]
+    beside.spawn(reload_when_asked(
+        gateway,
+        #[cfg(feature = "tls")]
+        listening.tls,
+    ));
     tokio::select! {
         () = io.serve_with(listening.listeners, Page { shown: with_page }) => {}
         () = end(&io, asked_to_end, options.drain) => {}
@@ -187,15 +195,18 @@ fn asked_to_end() -> io::Result<mpsc::UnboundedReceiver<()>> {
     Ok(hearing)
 }
 
-/// Reads the certificate again on each SIGHUP.
-#[cfg(all(unix, feature = "tls"))]
-async fn reload_when_asked(tls: socketio_server::TlsConfig) {
+/// Reads the certificate and the keys for tokens again on each SIGHUP.
+#[cfg(unix)]
+async fn reload_when_asked(gateway: Arc<Gateway>, #[cfg(feature = "tls")] tls: Option<socketio_server::TlsConfig>) {
     let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
     let Ok(mut hangup) = hangup else { return tracing::warn!("SIGHUP cannot be received") };
     while hangup.recv().await.is_some() {
-        match tls.reload() {
-            Ok(()) => tracing::info!("the certificate was read again"),
-            Err(error) => tracing::error!(%error, "the old certificate stays"),
+        gateway.reload();
+        #[cfg(feature = "tls")]
+        match tls.as_ref().map(socketio_server::TlsConfig::reload) {
+            Some(Ok(())) => tracing::info!("the certificate was read again"),
+            Some(Err(error)) => tracing::error!(%error, "the old certificate stays"),
+            None => {}
         }
     }
 }
@@ -213,6 +224,8 @@ enum Problem {
     Admin(#[from] AdminError),
     #[error("{0}")]
     Listen(#[from] ListenError),
+    #[error("{0}")]
+    Keys(#[from] KeyError),
     #[error("cannot listen on {0}: {1}\ntip:   choose another address or port with --metrics")]
     Metrics(String, io::Error),
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use socketio_server::TrustedProxies;
 
+use crate::gateway::TokenOptions;
+
 /// A Socket.IO server with a page that shows events as they arrive.
 ///
 /// It needs no configuration and no Redis. Open the address it prints, and send it an event from
@@ -74,12 +76,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", env = "SOCKETIO_DRAIN", default_value = "10", value_parser = seconds)]
     pub(crate) drain: Duration,
 
-    /// Serve no page, and let clients say nothing to each other
+    /// Serve no page, and let clients say nothing to each other: as is done anyway once clients show tokens
     #[arg(long, env = "SOCKETIO_NO_PAGE")]
     pub(crate) no_page: bool,
 
     #[command(flatten)]
     pub(crate) monitor: MonitorOptions,
+
+    #[command(flatten)]
+    pub(crate) tokens: TokenOptions,
 }
 
 /// What the program does.
@@ -159,7 +164,7 @@ fn proxies(text: &str) -> Result<TrustedProxies, String> {
 }
 
 /// An address to listen on. A number alone is a port of this machine.
-fn address(text: &str) -> Result<String, String> {
+pub(crate) fn address(text: &str) -> Result<String, String> {
     let (host, port) = match text.rsplit_once(':') {
         None => ("127.0.0.1", text),
         Some(parts) => parts,
