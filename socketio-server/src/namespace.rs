@@ -489,9 +489,13 @@ impl Namespace {
         self.0.sockets.write().unwrap_or_else(PoisonError::into_inner).insert(socket.id().clone(), socket);
     }
 
-    pub(crate) fn remove(&self, id: &ByteString) {
-        self.adapter().local().remove(id);
-        self.0.sockets.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    /// Removes a socket; not the one that has come back under its id meanwhile.
+    pub(crate) fn remove(&self, socket: &Socket) {
+        self.adapter().local().remove(socket.member());
+        let mut sockets = self.0.sockets.write().unwrap_or_else(PoisonError::into_inner);
+        if sockets.get(socket.id()) == Some(socket) {
+            sockets.remove(socket.id());
+        }
     }
 
     fn guest_came(&self) {

@@ -571,7 +571,7 @@ impl Socket {
         if let Some(admin) = self.namespace().shared().admin.get() {
             admin.disconnected(self, reason);
         }
-        self.namespace().remove(self.id());
+        self.namespace().remove(self);
         self.0.phase.store(GONE, Ordering::Release);
         drop(self.acks().take());
         self.run_disconnect(reason, |listeners| &listeners.disconnect);

@@ -128,6 +128,11 @@ fn recovery_on_another_node() {
 }
 
 #[test]
+fn recovery_on_the_same_node_of_a_cluster() {
+    in_each_family("recovery-back.test.mjs");
+}
+
+#[test]
 fn numbered_messages_through_faults() {
     in_each_family("faults.test.mjs");
 }

@@ -6,7 +6,15 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use socketio_tests::{Program, TestRedis, free_port, until, workspace_binary};
+use socketio_tests::{NodeSuite, Program, TestRedis, free_port, until, workspace_binary};
+
+#[test]
+fn its_page_in_a_browser() {
+    NodeSuite::new("page.test.mjs")
+        .server("PROGRAM", workspace_binary("socketio-server", "lifecycle"))
+        .server("EMITTER_CMD", workspace_binary("emitter-cli", "without_redis"))
+        .run();
+}
 
 #[test]
 fn on_sigterm_clients_are_told_before_it_ends() {

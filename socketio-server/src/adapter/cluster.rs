@@ -677,7 +677,7 @@ impl Inbox for Desk {
     }
 
     fn has_room(&self, room: &str) -> bool {
-        self.local.has_room(room)
+        self.local.hears(room)
     }
 
     fn wants(&self, request: &str) -> bool {

@@ -51,6 +51,8 @@ pub struct MemoryAdapter {
     rooms: RwLock<Rooms<Arc<Member>>>,
     acks: Arc<AckTable>,
     observer: OnceLock<Box<dyn RoomObserver>>,
+    /// Held while the observer is told, so that what it hears last is what is so.
+    observing: Mutex<()>,
     watchers: Watchers,
     room_hooks: RoomHooks,
     cluster_counts: Arc<ClusterCounts>,
@@ -85,6 +87,7 @@ impl MemoryAdapter {
             rooms: RwLock::default(),
             acks: Arc::default(),
             observer: OnceLock::new(),
+            observing: Mutex::new(()),
             watchers: Watchers::default(),
             room_hooks: RoomHooks::default(),
             cluster_counts: Arc::default(),
@@ -126,8 +129,16 @@ impl MemoryAdapter {
         self.history.as_ref()
     }
 
-    pub(crate) fn observe(&self, observer: Box<dyn RoomObserver>) {
+    pub(crate) fn observe(self: &Arc<Self>, observer: Box<dyn RoomObserver>) {
         let _ = self.observer.set(observer); // One adapter, one observer.
+        if let Some(history) = &self.history {
+            let this = Arc::downgrade(self);
+            history.awaited().on_given_up(move |room| {
+                if let Some(this) = this.upgrade() {
+                    this.observed(room);
+                }
+            });
+        }
     }
 
     pub(crate) fn acks(&self) -> &Arc<AckTable> {
@@ -183,10 +194,14 @@ impl MemoryAdapter {
         self.room_hooks.tell(|| RoomEvent::Join { room: id.clone(), id: id.clone() });
     }
 
-    /// Removes a socket from all rooms.
-    pub(crate) fn remove(&self, id: &ByteString) -> bool {
+    /// Removes a socket from all rooms; not the one that has come back under its id meanwhile.
+    pub(crate) fn remove(&self, member: &Arc<Member>) -> bool {
+        let id = member.id();
         let (left, removed) = {
             let mut rooms = self.write();
+            if !rooms.get(id).is_some_and(|there| Arc::ptr_eq(there, member)) {
+                return false;
+            }
             let left = if self.room_hooks.any() { rooms.rooms_of(id) } else { Vec::new() };
             (left, rooms.remove(id))
         };
@@ -685,16 +700,24 @@ impl MemoryAdapter {
 
     fn created(&self, room: &str) {
         self.room_hooks.tell(|| RoomEvent::Create { room: room.into() });
-        if let Some(observer) = self.observer.get() {
-            observer.created(room);
-        }
+        self.observed(room);
     }
 
     fn deleted(&self, room: &str) {
         self.room_hooks.tell(|| RoomEvent::Delete { room: room.into() });
-        if let Some(observer) = self.observer.get() {
-            observer.deleted(room);
-        }
+        self.observed(room);
+    }
+
+    /// Tells the observer, if there is one, whether `room` is to be heard of. Of two changes at once each may see the other.
+    fn observed(&self, room: &str) {
+        let Some(observer) = self.observer.get() else { return };
+        let _turn = self.observing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.hears(room) { observer.created(room) } else { observer.deleted(room) }
+    }
+
+    /// Whether what others send to `room` is for anybody here: who is in it, or may come back to it.
+    pub(super) fn hears(&self, room: &str) -> bool {
+        self.has_room(room) || self.history.as_ref().is_some_and(|history| history.awaited().contains(room))
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Rooms<Arc<Member>>> {

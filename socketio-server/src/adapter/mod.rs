@@ -5,6 +5,7 @@
 //! sockets; a cluster is a [`MemoryAdapter`] plus something that carries messages between servers.
 
 mod acks;
+mod awaited;
 pub(crate) mod cluster;
 mod cluster_stats;
 mod member;

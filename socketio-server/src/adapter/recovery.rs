@@ -25,6 +25,7 @@ use socketio_protocol::cluster::Log;
 
 pub(crate) use self::shared::{Return, SharedHistory};
 use super::MemoryAdapter;
+use super::awaited::{Awaited, Hold};
 use super::member::Member;
 use super::outgoing::Outgoing;
 use super::target::Target;
@@ -118,6 +119,7 @@ pub(crate) struct History {
     /// Tells the offsets of this server's life from those of another.
     epoch: Box<str>,
     state: Mutex<State>,
+    awaited: Arc<Awaited>,
     /// Set where the cluster keeps a log.
     shared: OnceLock<Arc<SharedHistory>>,
 }
@@ -158,6 +160,8 @@ struct Live {
 #[derive(Debug)]
 struct Away {
     session: Session,
+    /// Has its rooms heard of.
+    hold: Hold,
     since: u64,
     entered: u64,
     until: Instant,
@@ -191,6 +195,7 @@ pub(crate) enum Resumed {
         /// The last event that its client has.
         since: u64,
         entered: u64,
+        hold: Hold,
     },
     Shared(Box<Return>),
 }
@@ -209,7 +214,7 @@ impl History {
     pub(crate) fn new(options: Recovery, silence: Duration) -> Self {
         let keep = options.max_disconnection_duration + silence;
         let epoch = random_id()[..6].into();
-        Self { options, keep, epoch, state: Mutex::default(), shared: OnceLock::new() }
+        Self { options, keep, epoch, state: Mutex::default(), awaited: Arc::default(), shared: OnceLock::new() }
     }
 
     /// Has all of it kept in `log`, by all servers of the cluster; this one is `uid`.
@@ -220,6 +225,11 @@ impl History {
     /// What all servers share, if they do.
     pub(crate) fn shared(&self) -> Option<&Arc<SharedHistory>> {
         self.shared.get()
+    }
+
+    /// The rooms of those who may come back to this server.
+    pub(super) fn awaited(&self) -> &Arc<Awaited> {
+        &self.awaited
     }
 
     /// Whether a client that comes back is let in without middlewares.
@@ -280,7 +290,8 @@ impl History {
         let (live, now) = (state.live.remove(pid), now());
         if let (Some(live), Some(session)) = (live, session) {
             let until = now + self.options.max_disconnection_duration;
-            state.away.insert(pid.into(), Away { session, since: live.since, entered: live.entered, until });
+            let hold = self.awaited.hold(&session.rooms);
+            state.away.insert(pid.into(), Away { session, hold, since: live.since, entered: live.entered, until });
         }
         self.prune(&mut state, now);
     }
@@ -306,15 +317,16 @@ impl History {
             session: away.session,
             since,
             entered: away.entered,
+            hold: away.hold,
         })
     }
 
     /// Has a client that is back sent what it missed, and then, before anything else is sent to anyone, put into its
     /// rooms by `enter`. `false` if it cannot be done now: the client has to come back again.
     pub(crate) fn replay(&self, pid: &str, resumed: Resumed, send: impl Fn(&Outgoing), enter: impl FnOnce()) -> bool {
-        let (session, since, entered) = match resumed {
+        let (session, since, entered, _hold) = match resumed {
             Resumed::Shared(mut back) => return back.replay(send, enter),
-            Resumed::Here { session, since, entered } => (session, since, entered),
+            Resumed::Here { session, since, entered, hold } => (session, since, entered, hold),
         };
         let mut state = self.lock();
         let first = state.events.partition_point(|event| event.number <= since);
@@ -511,5 +523,22 @@ mod tests {
         assert_eq!(history.lock().bytes, 0);
         history.leave("pid", Some(session(&["ana"])));
         assert_eq!(resume(&history, Some(&offset), Instant::now()), Some(vec![]));
+    }
+
+    #[test]
+    fn rooms_are_awaited_until_their_client_is_back_or_late() {
+        let history = history(Recovery::default());
+        let awaited = |room: &str| history.awaited().contains(room);
+        for pid in ["one", "other"] {
+            history.enter_here(pid, &pid.into());
+            history.leave(pid, Some(session(&[pid, "red"])));
+        }
+        assert!(awaited("one") && awaited("red") && !awaited("blue"));
+        let back = history.resume("one", None, Instant::now()).expect("it is in time");
+        assert!(awaited("one"), "a middleware may take its time");
+        assert!(history.replay("one", back, |_| {}, || {}));
+        assert!(!awaited("one") && awaited("red"), "the other is away still");
+        history.prune(&mut history.lock(), Instant::now() + WINDOW + Duration::from_secs(2));
+        assert!(!awaited("red"));
     }
 }

@@ -5,11 +5,13 @@
 //! | page | `join` | a room's name | the rooms the socket is in, or `{ error }` |
 //! | page | `leave` | a room's name | the same |
 //! | page | `chat` | `{ name, text, room? }` | `{ sent: true }` or `{ error }` |
+//! | page | `latency` | | `true`: the page measures how long that takes |
 //! | server | `welcome` | `{ version, joined, url, key }`, see [`About`] | |
 //! | server | `chat` | `{ name, text, room? }` | |
 //! | server | `count` | how many sockets are connected, on all servers | |
 //!
-//! Whatever else arrives at the page comes from emitters and from other servers.
+//! Whatever else arrives at the page comes from emitters and from other servers. A page that comes back to its session is
+//! sent the events that it missed before `welcome`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +65,8 @@ pub(crate) fn serve(io: &Server, about: About) -> impl Future<Output = ()> + Sen
     });
     let chat = io.clone();
     io.on("chat", async move |socket: Socket, Data(message): Data<Message>| send(&chat, &socket, &message));
+
+    io.on("latency", async || true);
 
     let here = io.clone();
     io.on_server_event(HOW_MANY, async move || here.local_count());

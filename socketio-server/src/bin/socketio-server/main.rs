@@ -25,7 +25,7 @@ use socketio_redis_adapter::{ConnectError, RedisAdapter};
 use socketio_redis_client::Address;
 use socketio_server::admin::{AdminError, AdminOptions, RedisSessions};
 use socketio_server::engine::Cors;
-use socketio_server::{Listener, Server};
+use socketio_server::{Listener, Recovery, Server};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
@@ -98,6 +98,9 @@ async fn run(options: Options) -> Result<(), Problem> {
     let mut server = Server::builder();
     if let Some(url) = reach.url() {
         server = server.adapter(RedisAdapter::builder(&url).key(&options.key).lazy()?);
+    }
+    if !options.recovery.is_zero() {
+        server = server.connection_state_recovery(Recovery::default().max_disconnection_duration(options.recovery));
     }
     if let Some(proxies) = &options.trust_proxy {
         server = server.trust_proxy(proxies.clone());

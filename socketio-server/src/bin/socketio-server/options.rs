@@ -71,6 +71,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ORIGIN", env = "SOCKETIO_ADMIN_ORIGIN", default_value = "https://admin.socket.io")]
     pub(crate) admin_origin: String,
 
+    /// How many seconds a client may be away and come back to its session: its id, its rooms, and the events that it
+    /// missed. Each event has one more argument then, its place in the history. With 0 there is no coming back
+    #[arg(long, value_name = "SECONDS", env = "SOCKETIO_RECOVERY", default_value = "120", value_parser = seconds)]
+    pub(crate) recovery: Duration,
+
     /// How many seconds clients have to go when the server is asked to end (SIGTERM, Ctrl-C): new ones
     /// are refused, and those that are here are disconnected one after another. Asked twice, it ends at once
     #[arg(long, value_name = "SECONDS", env = "SOCKETIO_DRAIN", default_value = "10", value_parser = seconds)]

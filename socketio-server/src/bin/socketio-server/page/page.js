@@ -7,6 +7,8 @@
 
 const MAX_EVENTS = 300;
 const MAX_MESSAGES = 300;
+const MAX_PAST = 50;
+const MAX_SAMPLES = 40;
 const SHORT = 300;
 const LONG = 20000;
 
@@ -21,7 +23,7 @@ const make = (tag, className, text) => {
 const socket = io();
 const rooms = new Set();
 
-// Connection: state, transport, and how it changes.
+// Connection: state, transport and its change, and what happened to it.
 
 const TRANSPORTS = { polling: "HTTP long-polling", websocket: "WebSocket", webtransport: "WebTransport" };
 const REASONS = {
@@ -30,57 +32,123 @@ const REASONS = {
   "ping timeout": "the server went silent",
   "transport close": "the connection was lost",
   "transport error": "the connection was lost",
+  "forced close": "the connection was broken here",
 };
-let upgradedAfter = null;
+/** When the connection was lost, until it is back. */
+let lostAt = null;
+/** How many of the events that were missed have come: the client hands them over before it says that it is connected. */
+let caughtUp = 0;
 
 function showState(state, text, detail = "") {
   element("state").dataset.state = state;
   element("state").textContent = text;
-  element("transport").textContent = detail;
+  element("detail").textContent = detail;
   element("toggle").textContent = socket.active || state === "connected" ? "Disconnect" : "Connect";
-  if (state !== "connected") element("count").textContent = "–";
+  element("cut").disabled = state !== "connected";
+  if (state === "connected") return;
+  element("count").textContent = "–";
+  element("latency").textContent = "–";
+  element("track").dataset.change = "";
+  showTransport(null, "–");
 }
 
-const transportName = () => {
-  const name = socket.io.engine.transport.name;
-  return TRANSPORTS[name] ?? name;
-};
-
-function showConnected() {
-  const change = upgradedAfter === null ? "" : `, upgraded after ${upgradedAfter} ms`;
-  showState("connected", "Connected", `over ${transportName()}${change}`);
+function showTransport(name, text) {
+  for (const stop of element("track").querySelectorAll(".stop")) {
+    stop.classList.toggle("here", stop.dataset.transport === name);
+  }
+  element("transport").textContent = text;
 }
+
+/** Adds a line to what happened. */
+function note(text, kind = "") {
+  const item = make("li", kind);
+  item.append(make("time", "", clock(new Date(), false, true)), make("span", "", text));
+  element("past").prepend(item);
+  while (element("past").childElementCount > MAX_PAST) element("past").lastElementChild.remove();
+}
+
+const seconds = (ms) => (ms < 950 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 socket.io.on("open", () => {
+  const { engine } = socket.io;
   const opened = performance.now();
-  upgradedAfter = null;
-  socket.io.engine.on("upgrade", () => {
-    upgradedAfter = Math.max(1, Math.round(performance.now() - opened));
-    if (socket.connected) showConnected();
+  const { name } = engine.transport;
+  element("track").dataset.change = "";
+  showTransport(name, `opened over ${TRANSPORTS[name] ?? name}`);
+  engine.on("upgrading", ({ name: next }) => {
+    element("track").dataset.change = "under way";
+    element("transport").textContent = `trying ${TRANSPORTS[next] ?? next} …`;
+  });
+  engine.on("upgrade", ({ name: next }) => {
+    const after = seconds(performance.now() - opened);
+    element("track").dataset.change = "done";
+    showTransport(next, `upgraded after ${after}`);
+    note(`upgraded to ${TRANSPORTS[next] ?? next} after ${after}`, "good");
   });
 });
 socket.on("connect", () => {
-  showConnected();
-  for (const room of rooms) ask("join", room);
+  showState("connected", "Connected");
+  const { name } = socket.io.engine.transport;
+  if (element("transport").textContent === "–") showTransport(name, `over ${TRANSPORTS[name] ?? name}`);
+  const over = TRANSPORTS[name] ?? name;
+  if (lostAt === null) {
+    note(`connected over ${over}`, "good");
+  } else {
+    const missed = `the same session, ${caughtUp === 1 ? "1 missed event" : `${caughtUp || "no"} missed events`}`;
+    note(`back after ${seconds(performance.now() - lostAt)}: ${socket.recovered ? missed : "a new session"}`, "good");
+  }
+  lostAt = null;
+  caughtUp = 0;
+  setTimeout(measure, 300); // Not beside the upgrade.
+  if (!socket.recovered) for (const room of rooms) ask("join", room);
 });
 socket.io.on("reconnect_attempt", () => showState("connecting", "Reconnecting"));
 socket.on("connect_error", (error) => {
   const detail = error.message === "xhr poll error" ? "the server cannot be reached" : error.message;
   showState(socket.active ? "connecting" : "disconnected", socket.active ? "Reconnecting" : "Refused", detail);
+  if (!socket.active) note(`refused: ${detail}`, "bad");
 });
 socket.on("disconnect", (reason) => {
   const detail = REASONS[reason] ?? reason;
+  if (socket.active) lostAt = performance.now();
   showState(socket.active ? "connecting" : "disconnected", socket.active ? "Reconnecting" : "Disconnected", detail);
+  note(detail || "disconnected", "bad");
 });
 element("toggle").addEventListener("click", () => {
   if (socket.active) {
     socket.disconnect();
+    lostAt = null;
     showState("disconnected", "Disconnected");
   } else {
     showState("connecting", "Connecting");
     socket.connect();
   }
 });
+element("cut").addEventListener("click", () => socket.io.engine.close());
+
+// Round trip: an acknowledgement of the server, every two seconds.
+
+const samples = [];
+
+async function measure() {
+  if (!socket.connected || document.hidden) return;
+  const sent = performance.now();
+  try {
+    await socket.timeout(5000).emitWithAck("latency");
+  } catch {
+    return; // Lost, or too late: the state says so.
+  }
+  samples.push(performance.now() - sent);
+  if (samples.length > MAX_SAMPLES) samples.shift();
+  const figure = (ms) => (ms < 10 ? ms.toFixed(1) : String(Math.round(ms)));
+  const sorted = [...samples].sort((a, b) => a - b);
+  element("latency").textContent = `${figure(samples.at(-1))} ms`;
+  element("latency-range").textContent = `${figure(sorted[0])} to ${figure(sorted.at(-1))} ms, median ${figure(sorted[sorted.length >> 1])}`;
+  const step = 120 / (MAX_SAMPLES - 1);
+  const point = (ms, n) => `${(n * step).toFixed(1)},${(30 - (28 * ms) / Math.max(sorted.at(-1), 1)).toFixed(1)}`;
+  element("spark").firstElementChild.setAttribute("points", samples.map(point).join(" "));
+}
+setInterval(measure, 2000);
 
 // Events: whatever arrives, newest first. A burst is drawn once per frame.
 
@@ -92,8 +160,13 @@ let drawing = false;
 socket.onAny((name, ...args) => {
   const wantsAnswer = typeof args.at(-1) === "function";
   if (wantsAnswer) args.pop()("seen");
+  // A server with connection state recovery gives each event its place in the history as the last argument. The stock
+  // client, which takes it from there, says by `_pid` alone that this is one.
+  else if (socket._pid && typeof args.at(-1) === "string") args.pop();
   total += 1;
-  waiting.push({ name, args, wantsAnswer, at: new Date() });
+  const missed = lostAt !== null;
+  if (missed) caughtUp += 1;
+  waiting.push({ name, args, wantsAnswer, missed, at: new Date() });
   if (waiting.length > MAX_EVENTS) waiting.shift();
   if (!drawing) {
     drawing = true;
@@ -125,7 +198,7 @@ function showEmpty() {
   else if (empty && list.childElementCount > 1) empty.remove();
 }
 
-function eventRow({ name, args, wantsAnswer, at }) {
+function eventRow({ name, args, wantsAnswer, missed, at }) {
   const row = make("li", "event");
   row.dataset.name = name;
   const what = make("div", "what");
@@ -142,6 +215,7 @@ function eventRow({ name, args, wantsAnswer, at }) {
     what.append(more);
   }
   if (wantsAnswer) what.append(make("span", "note", "answered"));
+  if (missed) what.append(make("span", "note", "missed, and caught up"));
   row.append(make("time", "", clock(at, true)), what);
   return row;
 }
@@ -158,10 +232,11 @@ function bytes(buffer) {
   return `<${buffer.byteLength} bytes: ${hex}${buffer.byteLength > 16 ? " …" : ""}>`;
 }
 
-function clock(date, exact) {
+function clock(date, exact, withSeconds = exact) {
   const two = (number) => String(number).padStart(2, "0");
   const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
-  return exact ? `${time}.${String(date.getMilliseconds()).padStart(3, "0")}` : time.slice(0, 5);
+  if (exact) return `${time}.${String(date.getMilliseconds()).padStart(3, "0")}`;
+  return withSeconds ? time : time.slice(0, 5);
 }
 
 element("pause").addEventListener("click", () => {
