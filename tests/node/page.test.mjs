@@ -71,7 +71,7 @@ before(() => process.env.SCREENSHOTS && fs.mkdirSync(process.env.SCREENSHOTS, { 
 
 test("shows how it is connected: the upgrade, the round trip, how many there are on all servers", async () => {
   const [a, b] = [await open(servers.a), await open(servers.b)];
-  await happened(a, "connected over HTTP long-polling");
+  await happened(a, /connected over (HTTP long-polling|WebSocket)/);
   await happened(a, /upgraded to WebSocket after \d/);
   assert.equal(await a.locator("#track .here").innerText(), "WebSocket");
   assert.match(await text(a, "transport"), /^upgraded after \d/);
