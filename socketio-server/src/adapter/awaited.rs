@@ -9,8 +9,11 @@ use bytestring::ByteString;
 #[derive(Default)]
 pub(crate) struct Awaited {
     rooms: Mutex<HashMap<ByteString, usize>>,
-    given_up: OnceLock<Box<dyn Fn(&str) + Send + Sync>>,
+    given_up: OnceLock<GivenUp>,
 }
+
+/// Told the name of a room.
+type GivenUp = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Awaited {
     /// Has `given_up` called for each room in which nobody is awaited any more; under no lock of this.
