@@ -23,6 +23,8 @@ const ec = keyPair("ES256");
 
 const servers = {};
 const metrics = await freePort();
+const apis = { a: await freePort(), b: await freePort() };
+const KEY = "the key of the API";
 let redis;
 
 /** A server with these options more than an address. */
@@ -35,10 +37,11 @@ before(async () => {
   fs.writeFileSync(file("rsa.pem"), rsa.pem);
   fs.writeFileSync(file("keys.json"), JSON.stringify({ keys: [rsa.jwk("one"), ec.jwk("two")] }));
   redis = await startRedis();
+  fs.writeFileSync(file("key"), `${KEY}\n`);
   const shared = ["--redis", redis.url, "--jwt-secret", SECRET, "--jwt-audience", "chat", "--namespace", "/open,/shut", "--jwt-namespace", "/,/shut"];
   const starting = [
-    ["a", [...shared, "--metrics", String(metrics)]],
-    ["b", shared],
+    ["a", [...shared, "--metrics", String(metrics), "--api", String(apis.a), "--api-key", KEY]],
+    ["b", [...shared, "--api", String(apis.b), "--api-key-file", file("key")]],
     ["rsa", ["--no-bus", "--jwt-public-key", file("rsa.pem")]],
     ["set", ["--no-bus", "--jwt-jwks", file("keys.json")]],
   ];
@@ -166,4 +169,113 @@ test("there is no page for everybody, and clients say nothing to each other", as
   emitter.emit("end");
   await bob.heard.next("end");
   assert.deepEqual(bob.heard.all.map(([name]) => name), ["end"]);
+});
+
+/** What the API of server `name` answers: the status, and the body, read. */
+async function api(name, path, body, { method = body === undefined ? "GET" : "POST", key = KEY, headers } = {}) {
+  const sent = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
+  const type = sent === undefined ? {} : { "content-type": "application/json" };
+  const auth = key ? { authorization: `Bearer ${key}` } : {};
+  const answer = await fetch(`http://127.0.0.1:${apis[name]}${path}`, { method, body: sent, headers: { ...type, ...auth, ...headers } });
+  assert.equal(answer.headers.get("content-type"), "application/json");
+  return { status: answer.status, headers: answer.headers, ...(await answer.json()) };
+}
+
+/** The body, of an answer that it is done. */
+async function asked(name, path, body) {
+  const { status, headers, ...answer } = await api(name, path, body);
+  assert.equal(status, 200, JSON.stringify(answer));
+  return answer;
+}
+
+test("the API sends on all servers, to rooms, users, sockets, and not who is excepted; binary, too", async () => {
+  const ana = await enter("a", hs256({ rooms: ["red"] }));
+  const bob = await enter("b", hs256({ sub: "bob", rooms: ["red"] }));
+  const open = await enter("b", undefined, "/open");
+  const done = { done: true };
+  assert.deepEqual(await asked("a", "/emit", { event: "told", args: ["all", { $base64: "AAH/" }] }), done);
+  await asked("b", "/emit", { event: "told", args: ["red"], to: ["red"], except: ["user:bob"] });
+  await asked("a", "/emit", { event: "told", args: ["bob"], to: ["user:bob"], volatile: true });
+  await asked("a", "/emit", { event: "told", args: ["both"], to: [ana.id, bob.id] });
+  await asked("a", "/emit", { event: "told", args: [], namespace: "/open" });
+  await asked("b", "/emit", { event: "end" });
+  await Promise.all([ana, bob].map((socket) => socket.heard.next("end")));
+  const told = (socket) => socket.heard.all.filter(([name]) => name === "told").map(([, ...args]) => args);
+  const all = ["all", Buffer.from([0, 1, 255])];
+  assert.deepEqual(told(ana), [all, ["red"], ["both"]]);
+  assert.deepEqual(told(bob), [all, ["bob"], ["both"]]);
+  assert.deepEqual(await open.heard.next("told"), []);
+});
+
+test("the API tells who answers, and who does not", async () => {
+  const ana = await enter("a", hs256());
+  const bob = await enter("b", hs256({ sub: "bob" }));
+  const eve = await enter("b", hs256({ sub: "eve" }));
+  ana.on("turn", (card, answer) => answer({ plays: Buffer.from([card]) }));
+  bob.on("turn", (card, answer) => answer());
+  const { answers, missing } = await asked("a", "/emit", { event: "turn", args: [7], ack: 0.5 });
+  assert.deepEqual(answers.sort((one) => (one.socket === ana.id ? -1 : 1)), [
+    { socket: ana.id, answer: { plays: { $base64: "Bw==" } } },
+    { socket: bob.id, answer: null },
+  ]);
+  assert.deepEqual(missing, [eve.id]);
+});
+
+test("the API moves sockets, disconnects them, and tells who is where", async () => {
+  const ana = await enter("a", hs256());
+  const bob = await enter("b", hs256({ sub: "bob", rooms: ["red"] }));
+  await asked("a", "/join", { rooms: ["red", "blue"], to: ["user:ana"] });
+  await asked("b", "/leave", { rooms: ["blue"], to: [ana.id] });
+  const { rooms } = await until(5000, "ana is in red alone", async () => {
+    const answer = await asked("b", "/rooms");
+    return answer.rooms.some(({ name, sockets }) => name === "red" && sockets === 2) && !answer.rooms.some(({ name }) => name === "blue") && answer;
+  });
+  assert.deepEqual(rooms.filter(({ name }) => /^(red|user)/.test(name)).map(({ name, sockets }) => `${name} ${sockets}`), ["red 2", "user:ana 1", "user:bob 1"]);
+
+  const { sockets, missing_servers } = await asked("a", "/sockets?room=red");
+  assert.equal(missing_servers, 0);
+  assert.deepEqual(sockets.map(({ user }) => user).sort(), ["ana", "bob"]);
+  const { address, connected_at, data, ...known } = sockets.find(({ user }) => user === "bob");
+  assert.deepEqual(known, { id: bob.id, user: "bob", rooms: ["red", "user:bob"] });
+  assert.equal(address, "127.0.0.1");
+  assert.ok(Math.abs(connected_at - Date.now()) < 60_000 && data.ends > now());
+  for (const [query, count] of [["", 2], ["?user=bob", 1], ["?room=red", 2], ["?room=red&user=ana", 1], ["?room=blue", 0], ["?namespace=%2Fopen", 0]]) {
+    assert.deepEqual(await asked("b", `/count${query}`), { count, missing_servers: 0 }, query);
+  }
+
+  const gone = reasonOf(bob);
+  await asked("a", "/disconnect", { to: ["user:bob"] });
+  assert.equal(await gone, "io server disconnect");
+  assert.ok(ana.connected);
+});
+
+test("the API says what is wrong with a request", async () => {
+  for (const [path, body, options, status, code] of [
+    ["/emit", { event: "a" }, { key: "" }, 401, "unauthorized"],
+    ["/emit", { event: "a" }, { key: `${KEY}!` }, 401, "unauthorized"],
+    ["/nowhere", undefined, { key: "" }, 401, "unauthorized"],
+    ["/nowhere", undefined, {}, 404, "not_found"],
+    ["/emit", undefined, {}, 405, "method_not_allowed"],
+    ["/rooms", {}, {}, 405, "method_not_allowed"],
+    ["/emit", "{}", { headers: { "content-type": "text/plain" } }, 415, "unsupported_media_type"],
+    ["/emit", JSON.stringify({ event: "x".repeat(1 << 20) }), {}, 413, "payload_too_large"],
+    ["/emit", "{", {}, 400, "bad_request"],
+    ["/emit", {}, {}, 400, "bad_request"],
+    ["/emit", { event: "a", evnt: "b" }, {}, 400, "bad_request"],
+    ["/emit", { event: "a", to: [] }, {}, 400, "bad_request"],
+    ["/emit", { event: "a", ack: 61 }, {}, 400, "bad_request"],
+    ["/emit", { event: "connect" }, {}, 400, "reserved_event"],
+    ["/emit", { event: "connect", ack: 1 }, {}, 400, "reserved_event"],
+    ["/emit", { event: "a", namespace: "/nowhere" }, {}, 404, "unknown_namespace"],
+    ["/join", { rooms: ["a"], to: [] }, {}, 400, "bad_request"],
+    ["/join", { rooms: ["a"] }, {}, 400, "bad_request"],
+    ["/disconnect", {}, {}, 400, "bad_request"],
+    ["/sockets?rom=a", undefined, {}, 400, "bad_request"],
+  ]) {
+    const answer = await api("a", path, body, options);
+    assert.deepEqual([answer.status, answer.error.code], [status, code], `${path} ${JSON.stringify(body)}: ${answer.error.message}`);
+  }
+  assert.equal((await api("a", "/emit")).headers.get("allow"), "POST");
+  assert.equal((await api("a", "/emit", {}, { key: "" })).headers.get("www-authenticate"), "Bearer");
+  assert.equal((await api("a", "/openapi.json", undefined, { key: "" })).openapi, "3.1.0");
 });

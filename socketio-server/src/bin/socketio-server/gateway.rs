@@ -1,14 +1,16 @@
 //! A server for those who write no Rust: who comes in is said by tokens, what is sent by an HTTP API, and what clients send
 //! goes to a backend.
 //!
-//! [`tokens`] says what a token must be, [`keys`] with which keys it is checked, [`expiry`] what happens at its end. This file
-//! looks at who comes in. What is known of a client is the data of its socket, a [`Session`], so that all servers of a
+//! [`tokens`] says what a token must be, [`keys`] with which keys it is checked, [`expiry`] what happens at its end; [`api`] is
+//! the HTTP API, in which [`values`] have binary parts. This file looks at who comes in. What is known of a client is the data of its socket, a [`Session`], so that all servers of a
 //! cluster see it.
 
+mod api;
 mod expiry;
 mod keys;
 mod options;
 mod tokens;
+mod values;
 
 use std::sync::Arc;
 
@@ -18,9 +20,10 @@ use socketio_protocol::engine::Version;
 use socketio_server::{ConnectError, Server, Socket};
 use tokio::task::JoinSet;
 
+pub(crate) use api::Api;
 use expiry::Expiry;
 pub(crate) use keys::KeyError;
-pub(crate) use options::TokenOptions;
+pub(crate) use options::{ApiOptions, TokenOptions};
 use tokens::{Claims, TokenError, Verifier};
 
 /// What is known of a client, as its socket's data.

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use config::{Settings, Wrong};
-use gateway::{Gateway, KeyError};
+use gateway::{Api, Gateway, KeyError};
 use listening::{ListenError, Listening};
 use monitor::Monitor;
 use options::{Admin, Options, Task};
@@ -74,6 +74,7 @@ fn check(settings: &Settings) -> Result<(), Problem> {
         url.parse::<Address>()?;
     }
     Gateway::open(&options.tokens)?;
+    options.api.key()?;
     say(&settings.describe());
     Ok(())
 }
@@ -87,8 +88,15 @@ fn say(text: &str) {
 async fn run(options: Options) -> Result<(), Problem> {
     let asked_to_end = asked_to_end().map_err(Problem::Start)?;
     let listening = Listening::open(&options).await?;
+    let beside_it = async |option, addr: &str| {
+        Listener::bind(addr).await.map_err(|error| Problem::Port(option, addr.to_owned(), error))
+    };
     let monitoring = match &options.monitor.metrics {
-        Some(addr) => Some(Listener::bind(addr).await.map_err(|error| Problem::Metrics(addr.clone(), error))?),
+        Some(addr) => Some(beside_it("--metrics", addr).await?),
+        None => None,
+    };
+    let api = match options.api.key()? {
+        Some((addr, key)) => Some((beside_it("--api", addr).await?, key)),
         None => None,
     };
     let gateway = Arc::new(Gateway::open(&options.tokens)?);
@@ -116,6 +124,9 @@ async fn run(options: Options) -> Result<(), Problem> {
     if let Some(addr) = monitoring.as_ref().and_then(Listener::local_addr) {
         told += &format!("\nmetrics  http://{addr}/metrics\n         and /healthz, /readyz");
     }
+    if let Some(addr) = api.as_ref().and_then(|(listener, _)| listener.local_addr()) {
+        told += &format!("\napi      http://{addr}/\n         described in /openapi.json");
+    }
     announce(&told, &reach);
 
     // Ended when this function is: the bus after the server has left it.
@@ -123,6 +134,10 @@ async fn run(options: Options) -> Result<(), Problem> {
     if let Some(listener) = monitoring {
         let monitor = Monitor::new(&io, options.monitor.ready_needs_redis);
         beside.spawn(socketio_server::serve(listener, monitor));
+    }
+    if let Some((listener, key)) = api {
+        let api = Api::new(&io, &key, options.tokens.namespaces());
+        beside.spawn(socketio_server::serve(listener, api));
     }
     if with_page {
         beside.spawn(chat::serve(&io, reach.about(&options.key)));
@@ -229,8 +244,8 @@ enum Problem {
     Listen(#[from] ListenError),
     #[error("{0}")]
     Keys(#[from] KeyError),
-    #[error("cannot listen on {0}: {1}\ntip:   choose another address or port with --metrics")]
-    Metrics(String, io::Error),
+    #[error("cannot listen on {1}: {2}\ntip:   choose another address or port with {0}")]
+    Port(&'static str, String, io::Error),
 }
 
 /// How long clients may take to hear that the server ends when it is asked a second time.

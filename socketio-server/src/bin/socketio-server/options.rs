@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use socketio_server::TrustedProxies;
 
-use crate::gateway::TokenOptions;
+use crate::gateway::{ApiOptions, TokenOptions};
 
 /// A Socket.IO server with a page that shows events as they arrive.
 ///
@@ -90,6 +90,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) tokens: TokenOptions,
+
+    #[command(flatten)]
+    pub(crate) api: ApiOptions,
 }
 
 /// What the program does.

@@ -48,6 +48,8 @@ pub(crate) enum KeyError {
     File(PathBuf, &'static str),
     #[error("the secret for tokens is {0} bytes long, and must be 32 at least (RFC 7518, section 3.2)")]
     Short(usize),
+    #[error("the key of the API is empty")]
+    NoApiKey,
 }
 
 impl KeySource {

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
-use super::keys::KeySource;
+use super::keys::{KeyError, KeySource, secret_in};
 use super::tokens::Rules;
 
 /// Who is let in, and where.
@@ -72,6 +73,36 @@ impl TokenOptions {
     /// Whether a token is needed in this namespace, if there are keys.
     pub(crate) fn needs_token(&self, namespace: &str) -> bool {
         self.jwt_namespace.is_empty() || self.jwt_namespace.iter().any(|name| name == namespace)
+    }
+}
+
+/// The program's own HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "HTTP API")]
+pub(crate) struct ApiOptions {
+    /// Where the HTTP API listens, by which backends send to clients and ask who is there
+    #[arg(long, value_name = "ADDR", env = "SOCKETIO_API", value_parser = crate::options::address, requires = "the_api_key")]
+    pub(crate) api: Option<String>,
+
+    /// The key that requests show: Authorization: Bearer KEY
+    #[arg(long, value_name = "KEY", env = "SOCKETIO_API_KEY", hide_env_values = true, group = "the_api_key", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) api_key: Option<String>,
+
+    /// A file with the key
+    #[arg(long, value_name = "FILE", env = "SOCKETIO_API_KEY_FILE", group = "the_api_key")]
+    pub(crate) api_key_file: Option<PathBuf>,
+}
+
+impl ApiOptions {
+    /// The address and the key, if there is to be an API.
+    pub(crate) fn key(&self) -> Result<Option<(&str, Vec<u8>)>, KeyError> {
+        let Some(addr) = &self.api else { return Ok(None) };
+        let key = match (&self.api_key, &self.api_key_file) {
+            (Some(key), _) => key.clone().into_bytes(),
+            (None, Some(path)) => secret_in(path)?,
+            (None, None) => Vec::new(),
+        };
+        if key.is_empty() { Err(KeyError::NoApiKey) } else { Ok(Some((addr, key))) }
     }
 }
 
