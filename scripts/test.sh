@@ -115,7 +115,7 @@ prove_suites() {
   for suite in *.test.mjs; do
     family=
     case $suite in
-      api* | compare* | examples* | gateway* | outside* | page*) continue ;; # the client's side of a test in Rust, and the comparison with the reference itself
+      api* | compare* | each-example* | examples* | gateway* | outside* | page*) continue ;; # the client's side of a test in Rust, and the comparison with the reference itself
       recovery-back*) continue ;; # the reference has no recovery over pub/sub
       webtransport*) continue ;; # the reference needs a native module for it
       recovery-cluster*) SERVER_CMD=$NODE_CMD family=streams ;;

@@ -181,7 +181,8 @@ impl ConnectError {
     }
 }
 
-/// Why an event is not let through to its handlers; see [`Namespace::use_packet`](crate::Namespace::use_packet).
+/// Why an event is not let through to its handlers, see [`Namespace::use_packet`](crate::Namespace::use_packet); or why a
+/// handler that returns it does not do what was asked. A client that wants an acknowledgement is told.
 ///
 /// ```
 /// # use socketio_server::*;
@@ -196,6 +197,13 @@ impl ConnectError {
 /// let client = TestClient::connect(&io).await;
 /// let refused: serde_json::Value = client.emit_with_ack("admin", ()).await;
 /// assert_eq!((&refused["error"], &refused["data"]), (&"not for you".into(), &401.into()));
+///
+/// io.on("half", async |Data(n): Data<i64>| match n % 2 {
+///     0 => Ok(n / 2),
+///     _ => Err(EventError::new("that is odd").data(n)),
+/// });
+/// let refused: serde_json::Value = client.emit_with_ack("half", 3).await;
+/// assert_eq!(refused, serde_json::json!({ "error": "that is odd", "data": 3 }));
 /// # }
 /// ```
 #[derive(Debug, Clone, thiserror::Error)]
@@ -219,18 +227,16 @@ impl EventError {
     pub(crate) fn payload(&self) -> Args {
         self.0.payload(true)
     }
-}
 
-/// As the acknowledgement has it.
-impl Serialize for EventError {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    /// What the acknowledgement has.
+    pub(crate) fn answer(&self) -> impl Serialize {
         #[derive(Serialize)]
         struct Failure<'a> {
             error: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             data: Option<DataOf<'a>>,
         }
-        Failure { error: &self.0.message, data: self.0.data.as_ref().map(DataOf) }.serialize(serializer)
+        Failure { error: &self.0.message, data: self.0.data.as_ref().map(DataOf) }
     }
 }
 
@@ -246,17 +252,18 @@ impl From<String> for EventError {
     }
 }
 
-impl From<EmitError> for EventError {
-    fn from(error: EmitError) -> Self {
-        Self::new(error.to_string())
-    }
+/// What the server can be asked for, and did not give: the client is told why.
+macro_rules! reasons {
+    ($($error:ty),*) => {
+        $(impl From<$error> for EventError {
+            fn from(error: $error) -> Self {
+                Self::new(error.to_string())
+            }
+        })*
+    };
 }
 
-impl From<ArgsError> for EventError {
-    fn from(error: ArgsError) -> Self {
-        Self::new(error.to_string())
-    }
-}
+reasons!(AckError, ArgsError, BusError, EmitError, JoinError, RequestError);
 
 impl From<&str> for ConnectError {
     fn from(message: &str) -> Self {

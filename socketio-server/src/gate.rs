@@ -105,7 +105,7 @@ pub(crate) fn run_all(found: Found, context: EventContext) {
 
 /// Tells the client as far as it can understand: in its acknowledgement, and one of Socket.IO 2 by its `error` event.
 fn refuse(context: &EventContext, error: EventError) {
-    context.answer(&error);
+    context.answer(&error.answer());
     context.socket.tell_refused(&error);
     context.report(HandlerErrorKind::Refused(error));
 }

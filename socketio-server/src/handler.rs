@@ -25,7 +25,7 @@ use crate::ack::Ack;
 use crate::broadcast::check_name;
 use crate::engine::clock::coarse;
 use crate::engine::counters::bump;
-use crate::error::{EmitError, HandlerError, HandlerErrorKind};
+use crate::error::{EmitError, EventError, HandlerError, HandlerErrorKind};
 use crate::reply::{ReplyTo, text_of_error};
 use crate::server::Shared;
 use crate::socket::Socket;
@@ -119,6 +119,11 @@ impl ReplyTo for EventContext {
     fn fail_with<T: Serialize + ?Sized>(&self, error: &T) {
         self.answer_error(error);
         self.report(HandlerErrorKind::Returned(text_of_error(error)));
+    }
+
+    fn refuse(&self, error: &EventError) {
+        self.answer(&error.answer());
+        self.report(HandlerErrorKind::Returned(error.to_string()));
     }
 }
 

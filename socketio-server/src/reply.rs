@@ -3,7 +3,11 @@
 //! `()` answers nothing, as in Node.js. A value answers the client if it asked. A `Result` does the one or the other:
 //! its error goes to the error hook, and to the client as `{"error": ...}` if it asked.
 
+use std::any::Any;
+
 use serde::ser::{Impossible, Serialize, Serializer};
+
+use crate::error::EventError;
 
 /// To whom a handler's return value goes: the client or the server whose event it was.
 ///
@@ -40,6 +44,11 @@ pub trait ReplyTo {
 
     /// Answers with an error in the same way, and reports it.
     fn fail_with<T: Serialize + ?Sized>(&self, error: &T);
+
+    /// As [`fail_with`](ReplyTo::fail_with), with the error's data beside its message.
+    fn refuse(&self, error: &EventError) {
+        self.fail_with(&error.to_string());
+    }
 }
 
 /// What the error hook is told of an error that a handler returned.
@@ -52,7 +61,8 @@ pub(crate) fn text_of_error<T: Serialize + ?Sized>(error: &T) -> String {
 }
 
 /// What an event handler may return: anything that serde can write, or a `Result` of it whose error is an
-/// [`Error`](std::error::Error), can be written, or is a boxed error. The parameter only tells these apart.
+/// [`Error`](std::error::Error), can be written, or is a boxed error; an [`EventError`] may carry data. The parameter only
+/// tells these apart.
 ///
 /// ```
 /// # use socketio_server::*;
@@ -143,7 +153,10 @@ where
     fn reply(self, to: &impl ReplyTo) {
         match self {
             Ok(value) => value.reply(to),
-            Err(error) => to.fail_with(&error.to_string()),
+            Err(error) => match (&error as &dyn Any).downcast_ref() {
+                Some(refusal) => to.refuse(refusal),
+                None => to.fail_with(&error.to_string()),
+            },
         }
     }
 }

@@ -13,7 +13,7 @@ use socketio_protocol::socket::Args;
 use tokio::sync::oneshot;
 
 use crate::adapter::ServerEvent;
-use crate::error::{HandlerError, HandlerErrorKind};
+use crate::error::{EventError, HandlerError, HandlerErrorKind};
 use crate::handler::{Data, Event, HandlerFuture, State, text_of};
 use crate::namespace::Namespace;
 use crate::reply::{ReplyTo, text_of_error};
@@ -116,6 +116,11 @@ impl ReplyTo for ServerEventContext {
     fn fail_with<T: Serialize + ?Sized>(&self, error: &T) {
         self.answer_error(error);
         self.report(HandlerErrorKind::Returned(text_of_error(error)));
+    }
+
+    fn refuse(&self, error: &EventError) {
+        self.answer.send(error.answer());
+        self.report(HandlerErrorKind::Returned(error.to_string()));
     }
 }
 
