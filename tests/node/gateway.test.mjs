@@ -38,7 +38,7 @@ before(async () => {
   fs.writeFileSync(file("keys.json"), JSON.stringify({ keys: [rsa.jwk("one"), ec.jwk("two")] }));
   redis = await startRedis();
   fs.writeFileSync(file("key"), `${KEY}\n`);
-  const shared = ["--redis", redis.url, "--jwt-secret", SECRET, "--jwt-audience", "chat", "--namespace", "/open,/shut", "--jwt-namespace", "/,/shut"];
+  const shared = ["--redis", redis.url, "--recovery", "0", "--jwt-secret", SECRET, "--jwt-audience", "chat", "--namespace", "/open,/shut", "--jwt-namespace", "/,/shut"];
   const starting = [
     ["a", [...shared, "--metrics", String(metrics), "--api", String(apis.a), "--api-key", KEY]],
     ["b", [...shared, "--api", String(apis.b), "--api-key-file", file("key")]],
@@ -138,6 +138,25 @@ test("a client goes when its token ends, by itself, from that namespace alone", 
   assert.equal(await reasonOf(socket), "io server disconnect");
   assert.ok(now() >= JSON.parse(Buffer.from(socket.auth.token.split(".")[1], "base64url")).exp - 0.05);
   assert.ok(open.connected);
+});
+
+test("who comes back after a moment shows a token again, and is the same user", async () => {
+  const token = (sub, more) => sign({ sub, ...more }, rsa.private, "RS256");
+  const socket = await enter("rsa", token("ana", { rooms: ["red"] }));
+  const back = (token) => {
+    socket.auth = { token };
+    return connected(socket.connect()).then(() => socket.recovered, (error) => error.cause.data.code);
+  };
+  const away = async (token) => {
+    const closed = reasonOf(socket);
+    socket.io.engine.close();
+    await closed;
+    return back(token);
+  };
+  assert.equal(await away(token("ana")), true);
+  assert.equal(await away(token("bob")), "other_user");
+  assert.equal(await back(token("bob")), false, "a session of its own");
+  assert.equal(await away(token("bob", { exp: now() - 1 })), "token_expired");
 });
 
 test("in which namespaces a token is needed is a setting", async () => {

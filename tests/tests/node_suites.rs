@@ -3,7 +3,7 @@
 //! Each test here is one file of `tests/node`, whose own report is shown when it fails. `tests/node/README.md` says how
 //! to run one alone, and against another server.
 
-use socketio_tests::{NodeSuite, valkey_server, workspace_binary};
+use socketio_tests::{NodeSuite, python_folder, valkey_server, workspace_binary};
 
 const CONFORMANCE_SERVER: &str = env!("CARGO_BIN_EXE_conformance-server");
 const CLUSTER_NODE: &str = env!("CARGO_BIN_EXE_cluster-node");
@@ -174,4 +174,14 @@ fn what_our_servers_ask_beyond_node_js() {
 #[test]
 fn the_program_as_a_gateway() {
     NodeSuite::new("gateway.test.mjs").server("SERVER_CMD", workspace_binary("socketio-server", "lifecycle")).run();
+}
+
+#[test]
+fn the_program_and_a_backend_in_python() {
+    let python = python_folder().join(".venv/bin/python");
+    let backend = serde_json::json!([python, python_folder().join("webhook_backend.py")]);
+    NodeSuite::new("gateway-webhooks.test.mjs")
+        .server("SERVER_CMD", workspace_binary("socketio-server", "lifecycle"))
+        .env("BACKEND_CMD", backend.to_string())
+        .run();
 }

@@ -2,7 +2,7 @@
 //! goes to a backend.
 //!
 //! [`tokens`] says what a token must be, [`keys`] with which keys it is checked, [`expiry`] what happens at its end; [`api`] is
-//! the HTTP API, in which [`values`] have binary parts. This file looks at who comes in. What is known of a client is the data of its socket, a [`Session`], so that all servers of a
+//! the HTTP API, [`webhooks`] are what a backend is told; in both, [`values`] have binary parts. This file looks at who comes in. What is known of a client is the data of its socket, a [`Session`], so that all servers of a
 //! cluster see it.
 
 mod api;
@@ -11,6 +11,7 @@ mod keys;
 mod options;
 mod tokens;
 mod values;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ use expiry::Expiry;
 pub(crate) use keys::KeyError;
 pub(crate) use options::{ApiOptions, TokenOptions};
 use tokens::{Claims, TokenError, Verifier};
+pub(crate) use webhooks::WebhookOptions;
+use webhooks::Webhooks;
 
 /// What is known of a client, as its socket's data.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -35,28 +38,43 @@ pub(crate) struct Session {
     /// When the token ends, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ends: Option<u64>,
+    /// What the backend keeps of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<serde_json::Value>,
+    /// Whose it was before its client was away for a moment.
+    #[serde(skip)]
+    before: Option<String>,
+    /// Whoever has it tells the backend of the client.
+    #[serde(skip)]
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How the program serves clients without code.
-#[derive(Debug)]
 pub(crate) struct Gateway {
     options: TokenOptions,
     verifier: Option<Arc<Verifier>>,
+    webhooks: Option<Arc<Webhooks>>,
 }
 
 impl Gateway {
     /// Reads what the options name.
-    pub(crate) fn open(tokens: &TokenOptions) -> Result<Self, KeyError> {
+    pub(crate) fn open(tokens: &TokenOptions, webhooks: &WebhookOptions) -> Result<Self, KeyError> {
         let verifier = match tokens.keys() {
             Some(source) => Some(Arc::new(Verifier::new(source, tokens.rules())?)),
             None => None,
         };
-        Ok(Self { options: tokens.clone(), verifier })
+        let webhooks = Webhooks::open(webhooks)?.map(Arc::new);
+        Ok(Self { options: tokens.clone(), verifier, webhooks })
     }
 
     /// Whether clients are told apart, so that a page for everybody would be out of place.
     pub(crate) fn is_closed(&self) -> bool {
-        self.verifier.is_some()
+        self.verifier.is_some() || self.webhooks.is_some()
+    }
+
+    /// Its numbers in Prometheus' text format, if it has any.
+    pub(crate) fn to_prometheus(&self) -> String {
+        self.webhooks.as_ref().map(|webhooks| webhooks.to_prometheus()).unwrap_or_default()
     }
 
     /// Reads keys again.
@@ -71,9 +89,25 @@ impl Gateway {
         let expiry = Arc::new(Expiry::default());
         for name in self.options.namespaces() {
             let namespace = io.of(&name);
-            let Some(verifier) = self.verifier.clone() else { continue };
-            let needed = self.options.needs_token(&name);
-            namespace.middleware(async move |socket: Socket| let_in(&socket, &verifier, needed));
+            if !self.is_closed() {
+                continue;
+            }
+            let before = async |socket: Socket| {
+                let before = socket.data::<Session>().filter(|_| socket.recovered());
+                // Each socket has a session of its own from the start.
+                let user = before.and_then(|before| before.user.clone());
+                socket.set_data(Session { before: user, ..Session::default() });
+                Ok(())
+            };
+            namespace.middleware(before);
+            if let Some(verifier) = self.verifier.clone() {
+                let needed = self.options.needs_token(&name);
+                namespace.middleware(async move |socket: Socket| let_in(&socket, &verifier, needed));
+            }
+            if let Some(webhooks) = &self.webhooks {
+                webhooks.serve(&namespace);
+            }
+            namespace.middleware(async |socket: Socket| is_the_same_user(&socket));
             let ends = expiry.clone();
             namespace.on_connection(async move |socket: Socket| {
                 if let Some(end) = socket.data::<Session>().and_then(|session| session.ends) {
@@ -89,6 +123,8 @@ impl Gateway {
         }
         if let Some(verifier) = &self.verifier {
             beside.spawn(verifier.clone().follow());
+        }
+        if self.is_closed() {
             beside.spawn(expiry.run(io.clone()));
         }
     }
@@ -106,8 +142,22 @@ fn let_in(socket: &Socket, verifier: &Verifier, needed: bool) -> Result<(), Conn
     if let Err(error) = socket.try_join(own.chain(rooms).collect::<Vec<_>>()) {
         return Err(ConnectError::new(error.to_string()).data(json!({ "code": "token_rooms" })));
     }
-    socket.set_data(Session { user, ends: Some(ends) });
+    socket.update_data(|session: &mut Session| {
+        session.user.clone_from(&user);
+        session.ends = Some(ends);
+    });
     Ok(())
+}
+
+/// What a client missed while it was away is not for whoever it is now.
+fn is_the_same_user(socket: &Socket) -> Result<(), ConnectError> {
+    match socket.data::<Session>() {
+        Some(session) if session.before.is_some() && session.before != session.user => {
+            let message = "this session is another user's; connect again for one of your own";
+            Err(ConnectError::new(message).data(json!({ "code": "other_user" })))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The room of all sockets of a user.

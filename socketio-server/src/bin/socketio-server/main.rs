@@ -73,7 +73,7 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     if let Some(url) = &options.redis {
         url.parse::<Address>()?;
     }
-    Gateway::open(&options.tokens)?;
+    Gateway::open(&options.tokens, &options.webhooks)?;
     options.api.key()?;
     say(&settings.describe());
     Ok(())
@@ -99,7 +99,7 @@ async fn run(options: Options) -> Result<(), Problem> {
         Some((addr, key)) => Some((beside_it("--api", addr).await?, key)),
         None => None,
     };
-    let gateway = Arc::new(Gateway::open(&options.tokens)?);
+    let gateway = Arc::new(Gateway::open(&options.tokens, &options.webhooks)?);
     let with_page = !options.no_page && !gateway.is_closed();
 
     let reach = Reach::open(&options).await;
@@ -108,7 +108,9 @@ async fn run(options: Options) -> Result<(), Problem> {
         server = server.adapter(RedisAdapter::builder(&url).key(&options.key).lazy()?);
     }
     if !options.recovery.is_zero() {
-        server = server.connection_state_recovery(Recovery::default().max_disconnection_duration(options.recovery));
+        server = server.connection_state_recovery(
+            Recovery::default().max_disconnection_duration(options.recovery).skip_middlewares(!gateway.is_closed()),
+        );
     }
     if let Some(proxies) = &options.trust_proxy {
         server = server.trust_proxy(proxies.clone());
@@ -132,7 +134,7 @@ async fn run(options: Options) -> Result<(), Problem> {
     // Ended when this function is: the bus after the server has left it.
     let mut beside = JoinSet::new();
     if let Some(listener) = monitoring {
-        let monitor = Monitor::new(&io, options.monitor.ready_needs_redis);
+        let monitor = Monitor::new(&io, gateway.clone(), options.monitor.ready_needs_redis);
         beside.spawn(socketio_server::serve(listener, monitor));
     }
     if let Some((listener, key)) = api {

@@ -10,6 +10,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -19,17 +20,20 @@ use http_body_util::Full;
 use socketio_server::Server;
 use tower_service::Service;
 
+use crate::gateway::Gateway;
+
 /// Answers those who watch `io`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Monitor {
     io: Server,
+    gateway: Arc<Gateway>,
     needs_redis: bool,
 }
 
 impl Monitor {
     /// With `needs_redis` a server that does not hear the others is not ready.
-    pub(crate) fn new(io: &Server, needs_redis: bool) -> Self {
-        Self { io: io.clone(), needs_redis }
+    pub(crate) fn new(io: &Server, gateway: Arc<Gateway>, needs_redis: bool) -> Self {
+        Self { io: io.clone(), gateway, needs_redis }
     }
 
     fn respond(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
@@ -49,7 +53,7 @@ impl Monitor {
     }
 
     fn metrics(&self) -> (StatusCode, String) {
-        (StatusCode::OK, self.io.stats().to_prometheus())
+        (StatusCode::OK, self.io.stats().to_prometheus() + &self.gateway.to_prometheus())
     }
 
     fn readiness(&self) -> (StatusCode, String) {
@@ -87,12 +91,17 @@ impl<B> Service<Request<B>> for Monitor {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::options::Options;
 
     #[tokio::test]
     async fn a_server_that_drains_lives_and_is_not_ready() {
         let io = Server::new();
-        let monitor = Monitor::new(&io, true);
+        let options = Options::parse_from(["socketio-server"]);
+        let gateway = Gateway::open(&options.tokens, &options.webhooks).unwrap();
+        let monitor = Monitor::new(&io, Arc::new(gateway), true);
         let status = |path| monitor.respond(&Method::GET, path).status().as_u16();
         assert_eq!((status("/metrics"), status("/healthz"), status("/readyz")), (200, 200, 200));
         assert_eq!((status("/"), monitor.respond(&Method::POST, "/metrics").status().as_u16()), (404, 405));

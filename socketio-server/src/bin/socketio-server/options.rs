@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use socketio_server::TrustedProxies;
 
-use crate::gateway::{ApiOptions, TokenOptions};
+use crate::gateway::{ApiOptions, TokenOptions, WebhookOptions};
 
 /// A Socket.IO server with a page that shows events as they arrive.
 ///
@@ -81,7 +81,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", env = "SOCKETIO_DRAIN", default_value = "10", value_parser = seconds)]
     pub(crate) drain: Duration,
 
-    /// Serve no page, and let clients say nothing to each other: as is done anyway once clients show tokens
+    /// Serve no page, and let clients say nothing to each other: as is done anyway with tokens or webhooks
     #[arg(long, env = "SOCKETIO_NO_PAGE")]
     pub(crate) no_page: bool,
 
@@ -93,6 +93,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) api: ApiOptions,
+
+    #[command(flatten)]
+    pub(crate) webhooks: WebhookOptions,
 }
 
 /// What the program does.
@@ -119,7 +122,7 @@ pub(crate) struct MonitorOptions {
     pub(crate) ready_needs_redis: bool,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| "expected a number of seconds, such as 10".to_owned())
 }

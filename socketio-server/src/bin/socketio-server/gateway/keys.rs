@@ -50,6 +50,10 @@ pub(crate) enum KeyError {
     Short(usize),
     #[error("the key of the API is empty")]
     NoApiKey,
+    #[error("the secret of webhooks is whsec_ and base64, or text, and has 24 bytes at least")]
+    WebhookSecret,
+    #[error("no TLS for webhooks: {0}")]
+    Tls(String),
 }
 
 impl KeySource {
