@@ -282,6 +282,8 @@ test("the API says what is wrong with a request", async () => {
     ["/emit", {}, {}, 400, "bad_request"],
     ["/emit", { event: "a", evnt: "b" }, {}, 400, "bad_request"],
     ["/emit", { event: "a", to: [] }, {}, 400, "bad_request"],
+    ["/emit", { event: "a", to: null }, {}, 400, "bad_request"],
+    ["/emit", { event: "" }, {}, 400, "reserved_event"],
     ["/emit", { event: "a", ack: 61 }, {}, 400, "bad_request"],
     ["/emit", { event: "connect" }, {}, 400, "reserved_event"],
     ["/emit", { event: "connect", ack: 1 }, {}, 400, "reserved_event"],

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::StatusCode;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 use socketio_protocol::cluster::BusError;
 use socketio_protocol::engine::Query;
+use socketio_protocol::socket::is_reserved;
 use socketio_server::{AckError, Args, Broadcast, EmitError, Emitted, Fields, Namespace, RemoteSocketHandle, Value};
 
 use super::{Inner, Refusal};
@@ -79,6 +80,7 @@ struct Emit {
     #[serde(default)]
     args: Vec<Json>,
     /// Everybody without.
+    #[serde(default, deserialize_with = "present")]
     to: Option<Vec<String>>,
     #[serde(default)]
     except: Vec<String>,
@@ -87,7 +89,13 @@ struct Emit {
     #[serde(default)]
     volatile: bool,
     /// Seconds to wait for answers.
+    #[serde(default, deserialize_with = "present")]
     ack: Option<f64>,
+}
+
+/// What may be left out, and is not null: a list of nobody is not everybody.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// To move sockets into rooms, or out of them.
@@ -117,6 +125,9 @@ fn root() -> String {
 
 async fn emit(api: &Inner, emit: Emit) -> Result<Json, Refusal> {
     let namespace = api.namespace(&emit.namespace)?;
+    if emit.event.is_empty() || is_reserved(&emit.event) {
+        return Err(reserved(&emit.event));
+    }
     let args: Vec<_> = emit.args.into_iter().map(from_json).collect();
     let args = Args::from_values(&args).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let mut target = namespace.everyone();
@@ -130,9 +141,6 @@ async fn emit(api: &Inner, emit: Emit) -> Result<Json, Refusal> {
     let Some(seconds) = emit.ack else { return done(target.emit(&emit.event, args)).await };
     let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| (Duration::ZERO..=MOST_ACK).contains(time));
     let time = time.ok_or_else(|| Refusal::bad_request("ack: seconds to wait for answers, at most 60"))?;
-    if emit.event.is_empty() || args_are_reserved(&namespace, &emit.event) {
-        return Err(reserved(&emit.event));
-    }
     let mut asked = target.timeout(time).emit_with_ack::<Value>(&emit.event, args);
     let (mut answers, mut missing) = (Vec::new(), Vec::new());
     while let Some(answer) = asked.next().await {
@@ -144,11 +152,6 @@ async fn emit(api: &Inner, emit: Emit) -> Result<Json, Refusal> {
         }
     }
     Ok(json!({ "answers": answers, "missing": missing }))
-}
-
-/// Whether events of this name are not an application's.
-fn args_are_reserved(namespace: &Namespace, event: &str) -> bool {
-    matches!(namespace.encode(event, ()), Err(EmitError::Reserved(_)))
 }
 
 fn reserved(event: &str) -> Refusal {
