@@ -7,7 +7,7 @@ mod support;
 
 use serde_json::Value as Json;
 use socketio_protocol::cluster::{
-    Envelope, Message, MessageError, classic,
+    Envelope, Message, MessageError, Options, classic,
     emitter::{Family, Format},
 };
 use support::{Vector, malformed, vectors};
@@ -47,6 +47,37 @@ fn every_broadcast_is_read_with_all_it_says() {
         read += 1;
     }
     assert!(read > 400, "only {read} broadcasts were found");
+}
+
+/// What servers and emitters of today write is read in one go, all else key by key.
+#[test]
+fn a_broadcast_reads_alike_in_whatever_order_its_keys_come() {
+    let channels = classic::Channels::new("socket.io", "/");
+    let packet = [&b"\x83"[..], b"\xa4type\x02", b"\xa4data\x92\xa3foo\x81\xa1a\x07", b"\xa3nsp\xa1/"];
+    let options = [&b"\x83"[..], b"\xa5rooms\x92\xa1r\x05", b"\xa6except\x90", b"\xa5flags\x80"];
+    let read = |packet: [usize; 3], data: &[usize; 3], of: [&[u8]; 4], with: [&[u8]; 4]| {
+        let mut payload = b"\x93\xa6sender".to_vec();
+        payload.extend([of[0], of[packet[0]], of[packet[1]], of[packet[2]]].concat());
+        payload.extend([with[0], with[data[0]], with[data[1]], with[data[2]]].concat());
+        classic::decode_broadcast(&channels, "reader", &payload).unwrap().map(|envelope| envelope.message)
+    };
+    let orders = [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]];
+    for of in orders {
+        for with in &orders {
+            let Some(Message::Broadcast { args, options, request: None }) = read(of, with, packet, options) else {
+                panic!("{of:?} {with:?}")
+            };
+            assert_eq!((args.event().as_deref(), &*args.to_json().0), (Some("foo"), r#"["foo",{"a":7}]"#));
+            assert_eq!(options, Options { rooms: vec!["r".into(), "5".into()], ..Options::default() });
+        }
+        let elsewhere = [packet[0], packet[1], packet[2], b"\xa3nsp\xa2/x"];
+        assert!(read(of, &orders[0], elsewhere, options).is_none(), "another namespace");
+    }
+    let flagged = [options[0], options[1], options[2], b"\xa5flags\x81\xa8volatile\xc3"];
+    let Some(Message::Broadcast { options, .. }) = read(orders[0], &orders[0], packet, flagged) else {
+        panic!("flags")
+    };
+    assert!(options.flags.volatile);
 }
 
 #[test]

@@ -96,6 +96,9 @@ fn write_flags(out: &mut Vec<u8>, flags: Flags) {
 
 /// Options as any version writes them: `rooms` has to be there, the others need not.
 pub(super) fn read_options(reader: &mut Reader<'_>) -> Result<Options, MessageError> {
+    if let Some(rooms) = read_usual_options(reader) {
+        return Ok(Options { rooms, ..Options::default() });
+    }
     let mut rooms = None;
     let mut options = Options::default();
     for _ in 0..reader.map()? {
@@ -108,6 +111,21 @@ pub(super) fn read_options(reader: &mut Reader<'_>) -> Result<Options, MessageEr
     }
     options.rooms = rooms.ok_or(MessageError::Missing { part: "opts.rooms" })?;
     Ok(options)
+}
+
+/// The rooms of options that say nothing else, as servers and emitters of today write them; `None` if these are not of
+/// that kind.
+fn read_usual_options(reader: &mut Reader<'_>) -> Option<Vec<String>> {
+    let mut ahead = *reader;
+    if !ahead.passes(b"\x83\xa5rooms") {
+        return None;
+    }
+    let rooms = if ahead.passes(b"\x90") { Vec::new() } else { read_names(&mut ahead).ok()? };
+    if !ahead.passes(b"\xa6except\x90\xa5flags\x80") && !ahead.passes(b"\xa5flags\x80\xa6except\x90") {
+        return None;
+    }
+    *reader = ahead;
+    Some(rooms)
 }
 
 fn read_flags(reader: &mut Reader<'_>) -> Result<Flags, MessageError> {
@@ -149,6 +167,17 @@ const NOBODY: &str = "\0nobody";
 /// `[event, ...args]`
 pub(super) fn read_event(reader: &mut Reader<'_>) -> Result<Args, MessageError> {
     Ok(Args::from_msgpack(reader.raw_array()?)?.into_event()?)
+}
+
+/// As [`read_event`], but what is read has to be right: `None` else, and the reader is where it was.
+pub(super) fn try_event(reader: &mut Reader<'_>) -> Option<Args> {
+    let mut ahead = *reader;
+    { ahead }.array().ok()?;
+    let (args, len) = Args::read_msgpack(ahead.rest()).ok()?;
+    ahead.pass(len);
+    let args = args.into_event().ok()?;
+    *reader = ahead;
+    Some(args)
 }
 
 /// Bytes of one value, as a list of that value.

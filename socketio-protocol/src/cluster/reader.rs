@@ -32,6 +32,27 @@ impl<'a> Reader<'a> {
         Reader { bytes, at: 0 }
     }
 
+    /// Passes over `bytes` if they come next.
+    #[inline]
+    pub(super) fn passes(&mut self, bytes: &[u8]) -> bool {
+        let next = self.rest().starts_with(bytes);
+        if next {
+            self.at += bytes.len();
+        }
+        next
+    }
+
+    /// Passes over so many bytes, of which it is known that they are there.
+    pub(super) fn pass(&mut self, len: usize) {
+        self.at = (self.at + len).min(self.bytes.len());
+    }
+
+    /// All that has not been read.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
     /// The number of elements of the array here.
     pub(super) fn array(&mut self) -> Result<usize, MessageError> {
         match self.head()? {

@@ -172,6 +172,24 @@ impl Args {
         Args { start: 0, end: text.len(), text, attachments: None, form }
     }
 
+    /// The same list, of which the first element ends at byte `first` of its text.
+    pub(super) fn with_first(mut self, first: usize) -> Self {
+        if let Form::List { first: end } = &mut self.form {
+            *end = first;
+        }
+        self
+    }
+
+    /// The payload of an event that [`encode_event`](super::encode_event) or another writer of ours has written, which is not
+    /// checked again.
+    #[doc(hidden)]
+    pub fn of_written_event(
+        json: ByteString,
+        attachments: impl IntoIterator<Item = Bytes>,
+    ) -> Result<Self, DecodeError> {
+        Args::from_checked(json).with(attachments).into_event()
+    }
+
     /// The same text with these attachments, which its placeholders have been checked against.
     pub(super) fn with(mut self, attachments: impl IntoIterator<Item = Bytes>) -> Self {
         let mut attachments = attachments.into_iter().peekable();
@@ -381,6 +399,17 @@ impl Args {
             _ => self.text.slice_ref(self.json()),
         };
         (text, self.attachments().to_vec())
+    }
+
+    /// How many bytes the whole payload has as JSON text, without attachments.
+    ///
+    /// ```
+    /// let args = socketio_protocol::socket::Args::new_event("move", &3)?;
+    /// assert_eq!(args.json_len(), r#"["move",3]"#.len());
+    /// # Ok::<_, socketio_protocol::socket::EncodeError>(())
+    /// ```
+    pub fn json_len(&self) -> usize {
+        self.json().len()
     }
 
     /// The whole payload as MessagePack, see [`Args::write_msgpack`].
