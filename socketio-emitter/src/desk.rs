@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use socketio_protocol::cluster::{BusStatus, Message, READS_MORE, Tally, emitter::Format};
 use socketio_redis_client::{
     Listener, Publisher, QueueLimits, Redis, Sink, Subscriber, Topics,
@@ -99,10 +98,10 @@ impl Waiting {
 }
 
 impl Sink for Waiting {
-    fn message(&self, _channel: &[u8], payload: Bytes) {
+    fn message(&self, _channel: &[u8], payload: &[u8]) {
         let wants = |request: &str| self.lock().contains_key(request);
         // What is no answer is nobody's; on the common channel of the classic family it may be an answer of any age.
-        let Ok(Some(envelope)) = self.format.read_answer(&self.uid, &payload, wants) else { return };
+        let Ok(Some(envelope)) = self.format.read_answer(&self.uid, payload, wants) else { return };
         if let Some(asker) = envelope.message.answers().and_then(|request| self.lock().get(request).cloned()) {
             let _ = asker.send(envelope.message); // The asker has heard enough.
         }

@@ -4,7 +4,6 @@
 
 use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 
-use bytes::Bytes;
 use socketio_protocol::cluster::{
     BusError, BusStatus, Channel, Envelope, Inbox, Message, MessageError, Published,
     classic::{self, Channels, Room},
@@ -113,8 +112,8 @@ impl Ear {
 }
 
 impl Sink for Ear {
-    fn message(&self, channel: &[u8], payload: Bytes) {
-        tell(&*self.inbox, channel, self.read(channel, &payload));
+    fn message(&self, channel: &[u8], payload: &[u8]) {
+        tell(&*self.inbox, channel, self.read(channel, payload));
     }
 
     fn status(&self, status: BusStatus) {

@@ -1,6 +1,5 @@
 //! Carries what servers say to each other about sessions of one another, on plain channels whatever the family.
 
-use bytes::Bytes;
 use socketio_protocol::cluster::{
     Answer, BusError, BusStatus, Hear, Heard, Notices, Published, SessionBus,
     sessions::{DEFAULT_PREFIX, channel},
@@ -43,8 +42,8 @@ impl Drop for Line {
 struct Ear(Hear);
 
 impl Sink for Ear {
-    fn message(&self, _channel: &[u8], payload: Bytes) {
-        (self.0)(Heard::Notice(&payload));
+    fn message(&self, _channel: &[u8], payload: &[u8]) {
+        (self.0)(Heard::Notice(payload));
     }
 
     fn status(&self, status: BusStatus) {

@@ -8,7 +8,6 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use bytes::Bytes;
 use socketio_protocol::cluster::{
     BusError, BusStatus, Channel, Inbox, Message, Published,
     sharded::{self, Channels, SubscriptionMode, UID_LENGTH},
@@ -105,8 +104,8 @@ struct Ear {
 }
 
 impl Sink for Ear {
-    fn message(&self, channel: &[u8], payload: Bytes) {
-        tell(&*self.inbox, channel, sharded::decode(&self.names.channels, &self.names.uid, &payload));
+    fn message(&self, channel: &[u8], payload: &[u8]) {
+        tell(&*self.inbox, channel, sharded::decode(&self.names.channels, &self.names.uid, payload));
     }
 
     fn status(&self, status: BusStatus) {

@@ -11,7 +11,6 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use bytes::Bytes;
 use socketio_protocol::cluster::{
     BusError, BusStatus, Channel, Inbox, Log, Message, Published,
     streams::{self, Carried, Channels, Entry, UID_LENGTH},
@@ -198,8 +197,8 @@ struct Ear {
 }
 
 impl Sink for Ear {
-    fn message(&self, channel: &[u8], payload: Bytes) {
-        tell(&*self.inbox, channel, streams::decode_message(&self.names.channels, &self.names.uid, &payload));
+    fn message(&self, channel: &[u8], payload: &[u8]) {
+        tell(&*self.inbox, channel, streams::decode_message(&self.names.channels, &self.names.uid, payload));
     }
 
     fn status(&self, status: BusStatus) {

@@ -15,6 +15,7 @@ pub mod resp;
 
 mod address;
 mod counts;
+mod heard;
 mod link;
 mod link_publisher;
 mod link_subscriber;

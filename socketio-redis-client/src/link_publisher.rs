@@ -37,6 +37,8 @@ use crate::{
 
 /// A batch is closed once it is so large: memory moves in pieces, and little is lost with a link.
 const BATCH_BYTES: usize = 256 << 10;
+/// A batch begins with room for so much: mostly more than one message comes.
+const FIRST_BYTES: usize = 1000;
 /// So much is read at once.
 const READ_BYTES: usize = 16 << 10;
 /// How often deadlines are looked at.
@@ -232,7 +234,7 @@ impl LinkPublisher {
                 receipts.published(*sent - 1)
             }
             _ => {
-                let mut commands = Vec::with_capacity(size + 64);
+                let mut commands = Vec::with_capacity(FIRST_BYTES.max(size + 64));
                 resp::command(&mut commands, parts);
                 state.bytes += commands.len();
                 let receipts = Receipts::new();

@@ -17,11 +17,14 @@ use bytes::Bytes;
 const MAX_BULK: usize = 512 << 20;
 /// No command that is used here answers with more than this at once.
 const MAX_ARRAY: usize = 1 << 16;
+/// Lengths of up to so many digits, below [`MAX_BULK`], need no second look.
+const PLAIN_DIGITS: usize = 8;
 /// A line (status, error, number) longer than this is not from Redis.
 const MAX_LINE: usize = 64 << 10;
 
 /// Appends the command made of `parts` to `out`.
 pub fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    out.reserve(parts.iter().map(|part| part.len() + PART_HEADER).sum::<usize>() + PART_HEADER);
     header(out, b'*', parts.len());
     for part in parts {
         header(out, b'$', part.len());
@@ -30,22 +33,27 @@ pub fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
+/// What a part needs besides its bytes, unless it is huge.
+const PART_HEADER: usize = 16;
+
+#[inline]
 fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
-    // Digits from the end; no formatting machinery for a number in front of every part.
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
+    // No formatting machinery for a number in front of every part: written from the end, in one piece with what is around.
+    let mut line = [0u8; 23];
+    let mut at = line.len() - 2;
+    line[at..].copy_from_slice(b"\r\n");
     let mut rest = len;
     loop {
         at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
+        line[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
             break;
         }
     }
-    out.push(kind);
-    out.extend_from_slice(&digits[at..]);
-    out.extend_from_slice(b"\r\n");
+    at -= 1;
+    line[at] = kind;
+    out.extend_from_slice(&line[at..]);
 }
 
 /// Cuts what [`command`] has written into the commands.
@@ -115,7 +123,47 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next token; `None` when it has not arrived whole.
+    #[inline]
     pub fn next_token(&mut self) -> Result<Option<Token>, NotResp> {
+        let plain = match self.bytes.get(self.at..).unwrap_or_default() {
+            [b'$', ..] => self.plain_string().map(|string| Token::Bulk(Some(string))),
+            [kind @ (b'*' | b':' | b'>'), digit @ b'0'..=b'9', b'\r', b'\n', ..] => {
+                self.at += 4;
+                Some(match (kind, digit - b'0') {
+                    (b'*', len) => Token::Array(len.into()),
+                    (b'>', len) => Token::Push(len.into()),
+                    (_, number) => Token::Integer(number.into()),
+                })
+            }
+            _ => None,
+        };
+        if plain.is_some() { Ok(plain) } else { self.any_token() }
+    }
+
+    /// A string that is there as a whole, which most tokens are: found in one pass over its length. `None` for all else,
+    /// which [`any_token`](Scanner::any_token) looks at again.
+    #[inline]
+    fn plain_string(&mut self) -> Option<Range<usize>> {
+        let [b'$', rest @ ..] = self.bytes.get(self.at..)? else { return None };
+        let (mut len, mut digits) = (0, 0);
+        while let byte @ b'0'..=b'9' = *rest.get(digits)? {
+            len = len * 10 + usize::from(byte - b'0');
+            digits += 1;
+            if digits > PLAIN_DIGITS {
+                return None;
+            }
+        }
+        let string = digits + 2..digits + 2 + len;
+        let ends = rest.get(digits..digits + 2)? == b"\r\n" && rest.get(string.end..string.end + 2)? == b"\r\n";
+        if digits == 0 || !ends {
+            return None;
+        }
+        let start = self.at + 1;
+        self.at = start + string.end + 2;
+        Some(start + string.start..start + string.end)
+    }
+
+    fn any_token(&mut self) -> Result<Option<Token>, NotResp> {
         let Some(line) = self.line()? else { return Ok(None) };
         let (kind, text) = (self.bytes[line.start], line.start + 1..line.end);
         let token = match kind {

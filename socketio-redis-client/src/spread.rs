@@ -10,7 +10,6 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use socketio_protocol::cluster::{BusError, BusStatus};
 use tokio::sync::watch;
 
@@ -298,7 +297,7 @@ struct PartSink {
 }
 
 impl Sink for PartSink {
-    fn message(&self, channel: &[u8], payload: Bytes) {
+    fn message(&self, channel: &[u8], payload: &[u8]) {
         self.whole.sink.message(channel, payload);
     }
 

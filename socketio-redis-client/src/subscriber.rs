@@ -5,7 +5,6 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use bytes::Bytes;
 use socketio_protocol::cluster::{BusError, BusStats, BusStatus};
 
 use crate::{
@@ -18,16 +17,15 @@ use crate::{
 /// Whom to tell. Called from the subscriber's task: must not block.
 ///
 /// ```
-/// use bytes::Bytes;
 /// use socketio_protocol::cluster::BusStatus;
 /// use socketio_redis_client::Sink;
 /// use tokio::sync::mpsc::UnboundedSender;
 ///
-/// struct Forward(UnboundedSender<Bytes>);
+/// struct Forward(UnboundedSender<Vec<u8>>);
 ///
 /// impl Sink for Forward {
-///     fn message(&self, _channel: &[u8], payload: Bytes) {
-///         let _ = self.0.send(payload); // It does not wait.
+///     fn message(&self, _channel: &[u8], payload: &[u8]) {
+///         let _ = self.0.send(payload.to_vec()); // It does not wait.
 ///     }
 ///
 ///     fn status(&self, status: BusStatus) {
@@ -39,7 +37,7 @@ use crate::{
 /// ```
 pub trait Sink: Send + Sync + 'static {
     /// A message on one of the listener's channels.
-    fn message(&self, channel: &[u8], payload: Bytes);
+    fn message(&self, channel: &[u8], payload: &[u8]);
     /// How the subscription is doing.
     fn status(&self, status: BusStatus);
 }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use socketio_protocol::{
-    Bytes,
     cluster::{BusStatus, Message, Options, classic},
     socket::Args,
 };
@@ -71,8 +70,8 @@ struct Ear {
 }
 
 impl Sink for Ear {
-    fn message(&self, _: &[u8], payload: Bytes) {
-        let read = classic::decode_response(&self.channels, &payload, |id| id == self.request);
+    fn message(&self, _: &[u8], payload: &[u8]) {
+        let read = classic::decode_response(&self.channels, payload, |id| id == self.request);
         if let Ok(Some(envelope)) = read
             && let Message::BroadcastClientCount { .. } | Message::ClientsAsked { .. } = envelope.message
         {

@@ -9,10 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use socketio_protocol::{
-    Bytes,
-    cluster::{BusStatus, classic::Channels},
-};
+use socketio_protocol::cluster::{BusStatus, classic::Channels};
 use socketio_redis_client::{Listener, Redis, Sink, Subscriber, Topics, resp::Reply};
 
 use super::{Desk, News, Passed, Watch};
@@ -179,9 +176,9 @@ struct Channel {
 }
 
 impl Sink for Channel {
-    fn message(&self, channel: &[u8], payload: Bytes) {
+    fn message(&self, channel: &[u8], payload: &[u8]) {
         let place = String::from_utf8_lossy(channel).into_owned();
-        let told = told::on_channel(&self.key, &place, &payload).map_err(|error| (error, payload.to_vec()));
+        let told = told::on_channel(&self.key, &place, payload).map_err(|error| (error, payload.to_vec()));
         self.desk.tell(News::Passed(Box::new(Passed { at: SystemTime::now(), place, id: None, told })));
     }
 
