@@ -82,7 +82,7 @@ impl Parser {
     ) -> Result<Frame, EncodeError> {
         match self {
             Parser::Json => {
-                let mut out = Frame::buffer(event.len() + 64);
+                let mut out = Frame::buffer(event.len() + 96);
                 let attachments = socket::encode_event(&mut out, nsp, id, event, args)?;
                 Ok(seal(out, attachments))
             }
@@ -99,7 +99,7 @@ impl Parser {
     pub(crate) fn event_of(&self, nsp: &ByteString, id: Option<u64>, args: &Args) -> Result<Frame, EncodeError> {
         match self {
             Parser::Json => {
-                let mut out = Frame::buffer(64);
+                let mut out = Frame::buffer(nsp.len() + args.json_len() + 32);
                 let attachments = socket::encode_args_event(&mut out, nsp, id, args)?;
                 Ok(seal(out, attachments))
             }

@@ -140,8 +140,7 @@ impl Outgoing {
             Parser::Json => {
                 let json = self.frame.text().get(self.payload_at..).unwrap_or_default();
                 let json = ByteString::try_from(Bytes::copy_from_slice(json)).unwrap_or_default();
-                let attachments = self.frame.attachments().cloned().collect();
-                Args::from_json(json, attachments).and_then(Args::into_event).unwrap_or_else(|_| Args::none())
+                Args::of_written_event(json, self.frame.attachments().cloned()).unwrap_or_else(|_| Args::none())
             }
             Parser::MsgPack => self.frame.attachments().next().map_or_else(Args::none, msgpack_args),
             Parser::Custom(_) => self.given.as_deref().cloned().unwrap_or_default(),

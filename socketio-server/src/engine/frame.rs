@@ -277,7 +277,17 @@ impl Frame {
         add(self.head(wire)) && self.0.attachments.iter().all(|part| add(part.prefix(wire)) && add(&part.data))
     }
 
+    /// The whole of it, if that is one piece: a text without attachments, or what was made of it for this client.
+    #[inline]
+    pub(super) fn in_one_piece(&self, wire: Wire<'_>) -> Option<&[u8]> {
+        match wire {
+            Wire::V4 | Wire::V3 | Wire::WebTransport => self.0.attachments.is_empty().then(|| self.head(wire)),
+            Wire::V3Text | Wire::Deflated(..) => self.other_form(wire),
+        }
+    }
+
     /// The text with its header. That of a WebTransport text is the second byte of a WebSocket's and what follows.
+    #[inline]
     fn head(&self, wire: Wire<'_>) -> &[u8] {
         let head = &self.0.head[self.0.header_at..];
         match wire {
@@ -365,9 +375,10 @@ impl Frame {
     }
 
     /// How many bytes a WebSocket client gets.
+    #[inline]
     pub(crate) fn wire_len(&self, wire: Wire<'_>) -> usize {
-        if let Some(bytes) = self.other_form(wire) {
-            return bytes.len();
+        if let Some(piece) = self.in_one_piece(wire) {
+            return piece.len();
         }
         let attachments = self.0.attachments.iter().map(|part| part.prefix(wire).len() + part.data.len());
         self.head(wire).len() + attachments.sum::<usize>()

@@ -22,6 +22,42 @@ pub(super) fn write_some(
     writer: &mut Writer,
     cx: Option<&mut Context<'_>>,
 ) -> Poll<io::Result<usize>> {
+    if queue.len() == 1
+        && let Some(piece) = queue.front().and_then(|frame| frame.in_one_piece(wire))
+    {
+        return write_slices(&[IoSlice::new(piece.get(written..).unwrap_or_default())], writer, cx);
+    }
+    SCRATCH_BUFFER.with_borrow_mut(|scratch| match copy_together(queue, written, wire, scratch) {
+        true => write_slices(&[IoSlice::new(scratch)], writer, cx),
+        false => write_pieces(queue, written, wire, scratch, writer, cx),
+    })
+}
+
+/// Copies whole frames from the front of the queue together. `false` if something there is large or has several pieces, and
+/// what stands before it is not worth a write of its own.
+fn copy_together(queue: &VecDeque<Frame>, written: usize, wire: Wire<'_>, scratch: &mut Vec<u8>) -> bool {
+    scratch.clear();
+    let mut skip = written;
+    for frame in queue {
+        match frame.in_one_piece(wire) {
+            Some(piece) if piece.len() <= SMALL && scratch.len() + piece.len() <= TOGETHER => {
+                scratch.extend_from_slice(piece.get(std::mem::take(&mut skip)..).unwrap_or_default());
+            }
+            _ => return scratch.len() >= TOGETHER / 2,
+        }
+    }
+    true
+}
+
+/// Writes once, of as many pieces as one call takes; copied together if they are small.
+fn write_pieces(
+    queue: &VecDeque<Frame>,
+    written: usize,
+    wire: Wire<'_>,
+    scratch: &mut Vec<u8>,
+    writer: &mut Writer,
+    cx: Option<&mut Context<'_>>,
+) -> Poll<io::Result<usize>> {
     let mut slices = SmallVec::new();
     let mut skip = written;
     for frame in queue {
@@ -31,11 +67,9 @@ pub(super) fn write_some(
     }
     let len: usize = slices.iter().map(|slice| slice.len()).sum();
     if slices.len() > 1 && len <= SCRATCH {
-        return SCRATCH_BUFFER.with_borrow_mut(|scratch| {
-            scratch.clear();
-            slices.iter().for_each(|slice| scratch.extend_from_slice(slice));
-            write_slices(&[IoSlice::new(scratch)], writer, cx)
-        });
+        scratch.clear();
+        slices.iter().for_each(|slice| scratch.extend_from_slice(slice));
+        return write_slices(&[IoSlice::new(scratch)], writer, cx);
     }
     write_slices(&slices, writer, cx)
 }
@@ -55,6 +89,13 @@ pub(super) fn probe(queue: &VecDeque<Frame>, written: usize, wire: Wire<'_>, wri
 /// Up to this many bytes, many small frames are copied together: the kernel spends more on each piece of a `writev` than
 /// on the bytes of a small frame.
 const SCRATCH: usize = 16 << 10;
+
+/// Up to this many bytes, small frames of one piece are copied together without being looked at twice. Then one call takes
+/// some hundred of them, where [`MAX_SLICES`](super::frame::MAX_SLICES) pieces were the end of it.
+const TOGETHER: usize = 32 << 10;
+
+/// What is a small frame.
+const SMALL: usize = 2 << 10;
 
 thread_local! {
     static SCRATCH_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -118,5 +159,44 @@ impl Farewell {
             }
         }
         self.writer.poll_end(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(lengths: &[usize]) -> VecDeque<Frame> {
+        lengths
+            .iter()
+            .map(|len| Frame::message(socketio_protocol::engine::Message::Text("x".repeat(*len).into())))
+            .collect()
+    }
+
+    fn on_the_wire(queue: &VecDeque<Frame>) -> Vec<u8> {
+        let mut slices = SmallVec::new();
+        queue.iter().for_each(|frame| assert!(frame.gather(Wire::V4, 0, &mut slices)));
+        slices.iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn small_frames_are_copied_together_from_wherever_the_first_goes_on() {
+        let (queue, mut scratch) = (queue(&[3, 0, 200, 2000]), Vec::new());
+        let expected = on_the_wire(&queue);
+        for written in 0..queue[0].wire_len(Wire::V4) {
+            assert!(copy_together(&queue, written, Wire::V4, &mut scratch));
+            assert_eq!(scratch, expected[written..]);
+        }
+    }
+
+    #[test]
+    fn what_stands_before_a_large_frame_waits_for_it_unless_it_is_much() {
+        let mut scratch = Vec::new();
+        assert!(!copy_together(&queue(&[3, 3, 3000]), 0, Wire::V4, &mut scratch));
+        let many = [[1000; 20].as_slice(), &[3000, 3]].concat();
+        assert!(copy_together(&queue(&many), 0, Wire::V4, &mut scratch));
+        assert_eq!(scratch, on_the_wire(&queue(&many[..20])));
+        assert!(copy_together(&queue(&[1000; 60]), 0, Wire::V4, &mut scratch));
+        assert_eq!(scratch.len() / 1000, TOGETHER / 1005, "and no more than fits");
     }
 }
