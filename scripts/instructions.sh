@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Counts the instructions that reading, writing and broadcasting one event take (callgrind), and compares them with
-# benches/instructions.txt. Noise cannot touch the numbers; another compiler can.
+# Counts the instructions (callgrind) that reading, writing and broadcasting one event take, reading and writing one that
+# goes through Redis among them, and compares them with benches/instructions.txt. Noise cannot touch the numbers; another compiler can.
 #
 #   scripts/instructions.sh             compare; fails if something takes over 3 % more
 #   scripts/instructions.sh --write     measure anew and write the file
@@ -35,6 +35,8 @@ cargo build --release -p socketio-benches --bin work
   printf '# Instructions of one piece of work; %s. Written by scripts/instructions.sh.\n' "$(rustc --version | cut -d' ' -f1,2)"
   printf 'decode %s\n' "$(each decode 2000)"
   printf 'encode %s\n' "$(each encode 2000)"
+  printf 'cluster-read %s\n' "$(each cluster-read 2000)"
+  printf 'cluster-write %s\n' "$(each cluster-write 2000)"
   printf 'broadcast-to-100 %s\n' "$(each broadcast 50)"
 } >"$out/now"
 

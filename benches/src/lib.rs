@@ -2,8 +2,12 @@
 //! runs the program `work`), and by counting allocations in `tests/`.
 
 use bytes::BytesMut;
+use socketio_protocol::cluster::{
+    Message as ClusterMessage, Options,
+    classic::{self, Channels},
+};
 use socketio_protocol::engine::{Message, Packet, Version};
-use socketio_protocol::socket::{self, Limits};
+use socketio_protocol::socket::{self, Args, Limits};
 use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, masked_frame};
 use socketio_server::Server;
 use socketio_server::testing::TestClient;
@@ -38,6 +42,48 @@ pub fn encode(out: &mut Vec<u8>, count: usize) -> usize {
         assert!(written.is_ok_and(|attachments| attachments.is_empty()));
     }
     out.len()
+}
+
+/// A broadcast of 64 bytes to all, as servers tell each other through Redis.
+pub struct ClusterBroadcast {
+    channels: Channels,
+    message: ClusterMessage,
+}
+
+impl ClusterBroadcast {
+    /// In `/`.
+    pub fn new() -> Self {
+        let args = Args::new_event("news", &"aaaaaaaabbbbbbbbccccccccdddddddd".repeat(2)).unwrap_or_default();
+        let message = ClusterMessage::Broadcast { args, options: Options::default(), request: None };
+        Self { channels: Channels::new("socket.io", "/"), message }
+    }
+
+    /// Writes it so many times into one buffer. Says how long it got.
+    pub fn write(&self, out: &mut Vec<u8>, count: usize) -> usize {
+        for _ in 0..count {
+            assert_eq!(classic::encode(&self.channels, "abcdef", &self.message, out), "socket.io#/#");
+        }
+        out.len()
+    }
+
+    /// Reads it so many times, as another server does. Says how many bytes of JSON came out of it.
+    pub fn read(&self, count: usize) -> usize {
+        let mut payload = Vec::new();
+        self.write(&mut payload, 1);
+        let mut bytes = 0;
+        for _ in 0..count {
+            let Ok(Some(envelope)) = classic::decode_broadcast(&self.channels, "another", &payload) else { break };
+            let ClusterMessage::Broadcast { args, .. } = envelope.message else { break };
+            bytes += args.json_len();
+        }
+        bytes
+    }
+}
+
+impl Default for ClusterBroadcast {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A server with clients in the same process, who have connected and are idle.
