@@ -43,11 +43,14 @@ struct Ear {
     listener: Listener,
 }
 
+/// An answer, and the uid of who gives it, if that is known.
+type Told = (Option<String>, Message);
+
 /// The questions that wait for answers, by the id that the answers repeat.
 struct Waiting {
     format: Arc<Format>,
     uid: String,
-    questions: Mutex<HashMap<String, mpsc::UnboundedSender<Message>>>,
+    questions: Mutex<HashMap<String, mpsc::UnboundedSender<Told>>>,
 }
 
 impl Desk {
@@ -80,11 +83,21 @@ impl Desk {
 
     /// How many servers there are.
     pub(crate) async fn servers(&self, format: &Format) -> Result<usize, EmitError> {
+        self.subscribers(format, format.servers()).await
+    }
+
+    /// Whether a server is there, as far as is known.
+    async fn is_there(&self, format: &Format, uid: &str) -> bool {
+        let Some(channel) = format.answers_to(uid).pop() else { return false };
+        self.subscribers(format, &channel).await.is_ok_and(|count| count > 0)
+    }
+
+    async fn subscribers(&self, format: &Format, channel: &str) -> Result<usize, EmitError> {
         let address = self.redis.address().to_string();
         self.counter.connected().await.map_err(crate::address::in_our_words)?;
         let count = match format.is_sharded() {
-            true => self.counter.shard_subscribers(format.servers()).await,
-            false => self.counter.subscribers(format.servers()).await,
+            true => self.counter.shard_subscribers(channel).await,
+            false => self.counter.subscribers(channel).await,
         };
         let count = count.map_err(|error| cluster::unsent(&address, error))?;
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
@@ -92,7 +105,7 @@ impl Desk {
 }
 
 impl Waiting {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, mpsc::UnboundedSender<Message>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, mpsc::UnboundedSender<Told>>> {
         self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -103,7 +116,7 @@ impl Sink for Waiting {
         // What is no answer is nobody's; on the common channel of the classic family it may be an answer of any age.
         let Ok(Some(envelope)) = self.format.read_answer(&self.uid, payload, wants) else { return };
         if let Some(asker) = envelope.message.answers().and_then(|request| self.lock().get(request).cloned()) {
-            let _ = asker.send(envelope.message); // The asker has heard enough.
+            let _ = asker.send((envelope.uid, envelope.message)); // The asker has heard enough.
         }
     }
 
@@ -115,10 +128,10 @@ pub(crate) struct Question {
     emitter: Emitter,
     ear: Arc<Ear>,
     id: String,
-    answers: mpsc::UnboundedReceiver<Message>,
+    answers: mpsc::UnboundedReceiver<Told>,
     deadline: Instant,
     /// When the number of servers is looked at again.
-    recount: Instant,
+    next_count: Instant,
     pub(crate) tally: Tally,
 }
 
@@ -151,34 +164,52 @@ impl Question {
         let id = format!("{READS_MORE}{}", random_id(6));
         ear.waiting.lock().insert(id.clone(), sink);
         let message = question(id.clone());
-        let (recount, tally) = (Instant::now() + RECOUNT, Tally::new(servers));
-        let asked = Question { emitter: emitter.clone(), ear, id, answers, deadline, recount, tally };
+        let (next_count, tally) = (Instant::now() + RECOUNT, Tally::new(servers));
+        let mut asked = Question { emitter: emitter.clone(), ear, id, answers, deadline, next_count, tally };
         emitter.publish_question(&asked.ear.uid, &message).await?;
+        // One who came since they were counted may answer, too, and must not stand in for one who has not.
+        if let Ok(Ok(servers)) = timeout_at(deadline, desk.servers(emitter.format())).await {
+            asked.tally.asked(servers);
+        }
         Ok(Some(asked))
     }
 
     /// The next answer; `None` when all have come, or the time is over.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         while !self.tally.is_complete() {
-            match timeout_at(self.recount.min(self.deadline), self.answers.recv()).await {
-                Ok(Some(answer)) => {
-                    self.tally.took(&answer);
-                    return Some(answer);
+            match timeout_at(self.next_count.min(self.deadline), self.answers.recv()).await {
+                Ok(Some((from, mut answer))) => {
+                    if self.tally.took(from.as_deref(), &mut answer) {
+                        self.next_count =
+                            Instant::now() + if self.tally.has_fewer() { Duration::ZERO } else { RECOUNT };
+                        return Some(answer);
+                    }
                 }
                 Ok(None) => return None,
                 Err(_) if Instant::now() >= self.deadline => return None,
                 Err(_) if self.tally.missing_servers() > 0 => {
-                    // Fewer servers than asked: those that left will not answer.
-                    let count = async { self.emitter.desk().ok()?.servers(self.emitter.format()).await.ok() };
-                    if let Ok(Some(servers)) = timeout_at(self.deadline, count).await {
-                        self.tally.recounted(servers);
-                    }
+                    let _ = timeout_at(self.deadline, self.recount()).await; // Then the question is over.
                 }
                 Err(_) => {}
             }
-            self.recount = Instant::now() + RECOUNT;
+            self.next_count = Instant::now() + RECOUNT;
         }
         None
+    }
+
+    /// Servers that have left are not waited for. Who they are nobody says: but those who have answered and are there
+    /// still are none of them.
+    async fn recount(&mut self) {
+        let (Ok(desk), format) = (self.emitter.desk(), self.emitter.format()) else { return };
+        let Ok(servers) = desk.servers(format).await else { return };
+        if servers >= self.tally.servers() && !self.tally.has_fewer() {
+            return;
+        }
+        let mut there = 0;
+        for uid in self.tally.answered_by() {
+            there += usize::from(desk.is_there(format, uid).await);
+        }
+        self.tally.recounted(servers, there);
     }
 }
 

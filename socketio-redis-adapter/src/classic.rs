@@ -5,7 +5,7 @@
 use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 
 use socketio_protocol::cluster::{
-    BusError, BusStatus, Channel, Envelope, Inbox, Message, MessageError, Published,
+    Answer, BusError, BusStatus, Channel, Envelope, Inbox, Message, MessageError, Published,
     classic::{self, Channels, Room},
 };
 
@@ -74,6 +74,10 @@ impl Channel for Classic {
 
     fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>> {
         Box::pin(self.shared.count(self.names.channels.request(), false))
+    }
+
+    fn is_there<'a>(&'a self, uid: &'a str) -> Answer<'a, bool> {
+        Box::pin(async move { Ok(self.shared.count(&self.names.channels.response_to(uid), false).await? > 0) })
     }
 
     fn ready(&self) -> Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + '_>> {

@@ -9,7 +9,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use socketio_protocol::cluster::{
-    BusError, BusStatus, Channel, Inbox, Message, Published,
+    Answer, BusError, BusStatus, Channel, Inbox, Message, Published,
     sharded::{self, Channels, SubscriptionMode, UID_LENGTH},
 };
 
@@ -69,6 +69,10 @@ impl Channel for Sharded {
 
     fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>> {
         Box::pin(async { self.shared.count(&self.names.channels.broadcast(None), true).await })
+    }
+
+    fn is_there<'a>(&'a self, uid: &'a str) -> Answer<'a, bool> {
+        Box::pin(async move { Ok(self.shared.count(&sharded::answers_to(&self.names.channels, uid), true).await? > 0) })
     }
 
     fn room_created(&self, room: &str) {

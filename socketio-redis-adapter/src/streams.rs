@@ -12,7 +12,7 @@ use std::{
 };
 
 use socketio_protocol::cluster::{
-    BusError, BusStatus, Channel, Inbox, Log, Message, Published,
+    Answer, BusError, BusStatus, Channel, Inbox, Log, Message, Published,
     streams::{self, Carried, Channels, Entry, UID_LENGTH},
 };
 
@@ -158,6 +158,13 @@ impl Channel for Streams {
     fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>> {
         let sharded = self.options.sharded_pub_sub;
         Box::pin(async move { self.shared.count(&self.names.channels.broadcast(None), sharded).await })
+    }
+
+    fn is_there<'a>(&'a self, uid: &'a str) -> Answer<'a, bool> {
+        Box::pin(async move {
+            Ok(self.shared.count(&streams::answers_to(&self.names.channels, uid), self.options.sharded_pub_sub).await?
+                > 0)
+        })
     }
 
     fn ready(&self) -> Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + '_>> {

@@ -192,6 +192,14 @@ pub trait Channel: Send + Sync + 'static {
     /// How many servers share this namespace now, this one included.
     fn server_count(&self) -> Pin<Box<dyn Future<Output = Result<usize, BusError>> + Send + '_>>;
 
+    /// Whether server `uid` is there to be asked. `false`, the default, if it cannot be told.
+    ///
+    /// Asked of those who have answered a question when servers have left before all have: the fewer of them are known to
+    /// be there, the more are waited for.
+    fn is_there<'a>(&'a self, _uid: &'a str) -> Answer<'a, bool> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
     /// A room has its first socket here. Matters where each room has a subscription of its own.
     fn room_created(&self, _room: &str) {}
 

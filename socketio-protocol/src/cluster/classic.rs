@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 pub use super::channels::{Channels, DEFAULT_PREFIX, Room};
 use super::{
-    Envelope, Message, MessageError, Options, Want,
+    Envelope, Message, MessageError, Options, READS_MORE, Want,
     parts::{self, AnySocket, JsonOptions, JsonSocket, JsonTarget, Name, Names, Order},
     reader::Reader,
 };
@@ -107,7 +107,7 @@ pub fn encode<'a>(channels: &'a Channels, uid: &str, message: &Message, out: &mu
             JsonRequest { kind: kind::DISCONNECT, ..one }.write(out);
         }
         answer => {
-            encode_answer(answer, out);
+            encode_answer(answer, uid, out);
             return channels.response().into();
         }
     }
@@ -186,8 +186,8 @@ pub fn decode_request(channels: &Channels, own: &str, payload: &[u8]) -> Result<
 
 /// Reads what came on a response channel, if `wants` its request id.
 ///
-/// Answers do not say who answers. One with `sockets: []` reads as [`Message::FetchSocketsResponse`], though it
-/// may answer [`Message::Sockets`]: the request id tells.
+/// Answers to those who [read more](super::READS_MORE) say who answers, others do not. One with `sockets: []` reads as
+/// [`Message::FetchSocketsResponse`], though it may answer [`Message::Sockets`]: the request id tells.
 ///
 /// # Errors
 ///
@@ -207,12 +207,12 @@ pub fn decode_response(
     payload: &[u8],
     wants: impl FnOnce(&str) -> bool,
 ) -> Result<Option<Envelope>, MessageError> {
-    let message = if payload.first() == Some(&b'{') {
+    let (uid, message) = if payload.first() == Some(&b'{') {
         answer_from_json(payload, wants)?
     } else {
-        answer_from_msgpack(payload, wants)?
+        (None, answer_from_msgpack(payload, wants)?)
     };
-    Ok(message.map(|message| Envelope { uid: None, nsp: channels.nsp().to_owned(), message }))
+    Ok(message.map(|message| Envelope { uid, nsp: channels.nsp().to_owned(), message }))
 }
 
 /// `[uid, packet, options]`
@@ -497,7 +497,7 @@ impl AnyRequest {
 
 // ---- Answers ----
 
-fn encode_answer(answer: &Message, out: &mut Vec<u8>) {
+fn encode_answer(answer: &Message, uid: &str, out: &mut Vec<u8>) {
     #[derive(Default, Serialize)]
     struct Answer<'a> {
         #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -520,9 +520,13 @@ fn encode_answer(answer: &Message, out: &mut Vec<u8>) {
         sizes: Option<BTreeMap<&'a str, u64>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         sids: Option<&'a [String]>,
+        /// Who answers.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uid: Option<&'a str>,
     }
 
-    let nothing = Answer::default();
+    let reads_more = answer.answers().is_some_and(|request| request.starts_with(READS_MORE));
+    let nothing = Answer { uid: reads_more.then_some(uid), ..Answer::default() };
     let data;
     let answer = match answer {
         Message::FetchSocketsResponse { request, sockets } => {
@@ -583,7 +587,11 @@ fn encode_ack_of(request: &str, sid: &str, answer: Option<&Args>, out: &mut Vec<
     }
 }
 
-fn answer_from_json(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Result<Option<Message>, MessageError> {
+/// With the uid of who answers, if it says so.
+fn answer_from_json(
+    payload: &[u8],
+    wants: impl FnOnce(&str) -> bool,
+) -> Result<(Option<String>, Option<Message>), MessageError> {
     #[derive(Deserialize)]
     struct Answer<'a> {
         #[serde(borrow, rename = "requestId")]
@@ -606,26 +614,27 @@ fn answer_from_json(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Result<
         #[serde(rename = "roomSizes")]
         sizes: Option<BTreeMap<String, u64>>,
         sids: Option<Vec<String>>,
+        uid: Option<String>,
     }
 
     let answer: Answer<'_> = serde_json::from_slice(payload)?;
     if answer.requestid.is_some() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let id = answer.id.ok_or(MessageError::Missing { part: "requestId" })?;
     if !wants(&id) {
-        return Ok(None);
+        return Ok((None, None));
     }
     let request = id.into_owned();
     if let Some(count) = answer.summed {
         let rooms = answer.sizes.unwrap_or_default().into_iter().collect();
-        return Ok(Some(Message::Summary { request, count, rooms }));
+        return Ok((answer.uid, Some(Message::Summary { request, count, rooms })));
     }
     if let Some(ids) = answer.sids {
-        return Ok(Some(Message::ClientsAsked { request, ids }));
+        return Ok((answer.uid, Some(Message::ClientsAsked { request, ids })));
     }
     let one = |value: Option<&RawValue>| value.map_or_else(|| Ok(parts::no_answer()), parts::list_of_one_from_json);
-    Ok(Some(match (answer.kind, answer.sockets, answer.rooms) {
+    let message = match (answer.kind, answer.sockets, answer.rooms) {
         (Some(kind::SERVER_SIDE_EMIT), ..) => Message::ServerSideEmitResponse { request, answer: one(answer.data)? },
         (Some(kind::CLIENT_COUNT), ..) => {
             let count = answer.count.ok_or(MessageError::Missing { part: "clientCount" })?;
@@ -646,7 +655,8 @@ fn answer_from_json(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Result<
             Message::AllRoomsResponse { request, rooms }
         }
         (None, None, None) => Message::OneDone { request },
-    }))
+    };
+    Ok((answer.uid, Some(message)))
 }
 
 fn answer_from_msgpack(payload: &[u8], wants: impl FnOnce(&str) -> bool) -> Result<Option<Message>, MessageError> {

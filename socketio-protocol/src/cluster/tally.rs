@@ -3,6 +3,9 @@
 //! A [`Tally`] is told how many servers there are and each answer as it comes. It is complete when every server has
 //! answered and, of a broadcast that wants acknowledgements, every client that they name or count. A server that has left
 //! is not waited for: while some are silent, their number is asked again ([`recounted`](Tally::recounted)).
+//!
+//! Answers may come twice, and an acknowledgement before the word who was asked. Each counts once, and when in doubt, an
+//! answer is short rather than whole.
 
 use std::collections::HashSet;
 
@@ -15,19 +18,27 @@ use super::Message;
 ///
 /// let mut tally = Tally::new(2);
 /// let request = || "1".to_owned();
-/// tally.took(&Message::BroadcastClientCount { count: 1, request: request() });
-/// tally.took(&Message::BroadcastClientCount { count: 0, request: request() });
+/// tally.took(Some("one"), &mut Message::BroadcastClientCount { count: 1, request: request() });
+/// tally.took(Some("other"), &mut Message::BroadcastClientCount { count: 0, request: request() });
 /// assert!(!tally.is_complete(), "one client has yet to answer");
-/// tally.took(&Message::BroadcastAck { answer: socketio_protocol::socket::Args::none(), request: request() });
+/// let answer = socketio_protocol::socket::Args::none();
+/// tally.took(Some("one"), &mut Message::BroadcastAck { answer, request: request() });
 /// assert!(tally.is_complete());
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     servers: usize,
     answered: usize,
-    clients: u64,
+    /// No more than so many can be silent and there, as far as they were counted again.
+    left: Option<usize>,
+    /// Those who have answered, as far as they say who they are.
+    by: HashSet<String>,
+    /// Clients of servers that name nobody.
+    counted: u64,
     acked: u64,
+    /// Clients that were named: those that are waited for, and those that have answered or left.
     silent: HashSet<String>,
+    heard: HashSet<String>,
 }
 
 impl Tally {
@@ -36,32 +47,50 @@ impl Tally {
         Tally { servers, ..Tally::default() }
     }
 
-    /// An answer has come.
-    pub fn took(&mut self, answer: &Message) {
+    /// An answer has come; `from` is the uid of its envelope, if it has one. `false` if it had come before: it is to be
+    /// ignored. Of clients that were asked those that are known already are taken out.
+    pub fn took(&mut self, from: Option<&str>, answer: &mut Message) -> bool {
         match answer {
-            Message::BroadcastClientCount { count, .. } => {
-                self.answered += 1;
-                self.clients += count;
-            }
-            Message::ClientsAsked { ids, .. } => {
-                self.answered += 1;
-                self.clients += ids.len() as u64;
-                self.silent.extend(ids.iter().cloned());
-            }
             Message::BroadcastAck { .. } => self.acked += 1,
             Message::AckOf { sid, .. } => {
-                self.acked += 1;
-                self.silent.remove(sid);
+                let sid = self.silent.take(sid).unwrap_or_else(|| sid.clone());
+                return self.heard.insert(sid);
             }
-            _ => self.answered += 1,
+            answer => {
+                if from.is_some_and(|uid| !self.by.insert(uid.to_owned())) {
+                    return false;
+                }
+                self.answered += 1;
+                match answer {
+                    Message::BroadcastClientCount { count, .. } => self.counted += *count,
+                    Message::ClientsAsked { ids, .. } => {
+                        ids.retain(|id| !self.heard.contains(id) && self.silent.insert(id.clone()));
+                    }
+                    _ => {}
+                }
+            }
         }
         // One more has come meanwhile, and answers too.
         self.servers = self.servers.max(self.answered);
+        true
     }
 
-    /// So many servers are there now. Those that came after the question were not asked.
-    pub fn recounted(&mut self, servers: usize) {
-        self.servers = self.servers.min(servers).max(self.answered);
+    /// So many servers were there when the question went out, as far as is known: one of them may have come after they
+    /// were counted first.
+    pub fn asked(&mut self, servers: usize) {
+        self.servers = self.servers.max(servers);
+    }
+
+    /// So many servers are there now, and so many of them are known to have answered. Those that came after the question
+    /// were not asked. An answer that comes after this may be the last word of one that has left, so it does not make
+    /// fewer missing: they are to be counted again.
+    pub fn recounted(&mut self, servers: usize, answered: usize) {
+        self.left = Some(servers.saturating_sub(answered));
+    }
+
+    /// Whether some have left: then their number is to be asked again after each answer.
+    pub fn has_fewer(&self) -> bool {
+        self.left.is_some_and(|left| left < self.servers - self.answered)
     }
 
     /// Whether nothing is to be waited for.
@@ -69,24 +98,30 @@ impl Tally {
         self.missing_servers() == 0 && self.missing_clients() == 0
     }
 
-    /// How many servers were asked.
+    /// How many servers were asked, those that have left without an answer aside.
     pub fn servers(&self) -> usize {
-        self.servers
+        self.answered + self.missing_servers()
     }
 
     /// How many of them have not answered.
     pub fn missing_servers(&self) -> usize {
-        self.servers - self.answered
+        let silent = self.servers - self.answered;
+        self.left.map_or(silent, |left| silent.min(left))
+    }
+
+    /// The uids of those that have answered. Servers of Node.js do not say theirs in the classic format.
+    pub fn answered_by(&self) -> impl Iterator<Item = &str> {
+        self.by.iter().map(String::as_str)
     }
 
     /// How many clients were asked, as far as servers have said.
     pub fn clients(&self) -> u64 {
-        self.clients
+        self.counted + (self.silent.len() + self.heard.len()) as u64
     }
 
     /// How many of them have neither answered nor left.
     pub fn missing_clients(&self) -> u64 {
-        self.clients.saturating_sub(self.acked)
+        self.counted.saturating_sub(self.acked) + self.silent.len() as u64
     }
 
     /// Those of them that are known. Servers of Node.js do not say whom they asked.
@@ -104,38 +139,107 @@ mod tests {
         "q".to_owned()
     }
 
+    fn asked(ids: &[&str]) -> Message {
+        Message::ClientsAsked { request: request(), ids: ids.iter().map(|id| (*id).to_owned()).collect() }
+    }
+
+    fn ack_of(sid: &str) -> Message {
+        Message::AckOf { request: request(), sid: sid.to_owned(), answer: Some(Args::none()) }
+    }
+
+    fn rooms() -> Message {
+        Message::AllRoomsResponse { request: request(), rooms: vec![] }
+    }
+
     #[test]
     fn each_server_is_waited_for_unless_it_has_left() {
         let mut tally = Tally::new(3);
-        tally.took(&Message::AllRoomsResponse { request: request(), rooms: vec![] });
+        tally.took(Some("one"), &mut rooms());
         assert_eq!((tally.servers(), tally.missing_servers()), (3, 2));
-        tally.recounted(5);
+        tally.recounted(5, 1);
         assert_eq!(tally.missing_servers(), 2, "who came later was not asked");
-        tally.recounted(2);
+        tally.recounted(2, 1);
         assert_eq!((tally.servers(), tally.missing_servers()), (2, 1));
-        tally.recounted(0);
+        tally.recounted(1, 0);
+        assert_eq!(tally.missing_servers(), 1, "the one that has left is the one that has answered");
+        tally.recounted(0, 0);
         assert!(tally.is_complete() && tally.servers() == 1);
+    }
+
+    #[test]
+    fn the_last_word_of_one_that_has_left_does_not_stand_in_for_another() {
+        let mut tally = Tally::new(2);
+        tally.recounted(1, 0);
+        assert!(tally.has_fewer());
+        tally.took(Some("gone"), &mut rooms());
+        assert_eq!(tally.missing_servers(), 1);
+        tally.recounted(1, 0);
+        assert_eq!(tally.missing_servers(), 1);
+        tally.took(Some("there"), &mut rooms());
+        assert!(tally.is_complete());
+    }
+
+    #[test]
+    fn a_server_that_came_after_the_count_does_not_stand_in_for_another() {
+        let mut tally = Tally::new(1);
+        tally.asked(2);
+        tally.took(Some("new"), &mut rooms());
+        assert_eq!(tally.missing_servers(), 1);
+        tally.asked(1);
+        assert_eq!(tally.servers(), 2, "another count makes it no less");
+    }
+
+    #[test]
+    fn what_comes_twice_counts_once() {
+        let mut tally = Tally::new(2);
+        assert!(tally.took(Some("one"), &mut rooms()));
+        assert!(!tally.took(Some("one"), &mut rooms()));
+        assert_eq!(tally.missing_servers(), 1);
+
+        let mut tally = Tally::new(1);
+        assert!(tally.took(Some("one"), &mut asked(&["a", "b"])));
+        assert!(tally.took(Some("one"), &mut ack_of("a")));
+        assert!(!tally.took(Some("one"), &mut ack_of("a")));
+        assert!(!tally.took(Some("one"), &mut asked(&["a", "b"])));
+        assert_eq!((tally.clients(), tally.missing_clients()), (2, 1));
     }
 
     #[test]
     fn each_client_is_waited_for_that_a_server_counts_or_names() {
         let mut tally = Tally::new(2);
-        tally.took(&Message::ClientsAsked { request: request(), ids: vec!["a".into(), "b".into()] });
-        tally.took(&Message::AckOf { request: request(), sid: "b".into(), answer: None });
+        tally.took(None, &mut asked(&["a", "b"]));
+        tally.took(None, &mut ack_of("b"));
         assert!(!tally.is_complete());
-        tally.took(&Message::BroadcastClientCount { request: request(), count: 1 });
+        tally.took(None, &mut Message::BroadcastClientCount { request: request(), count: 1 });
         assert_eq!((tally.clients(), tally.missing_servers(), tally.missing_clients()), (3, 0, 2));
-        tally.took(&Message::BroadcastAck { request: request(), answer: Args::none() });
+        tally.took(None, &mut Message::BroadcastAck { request: request(), answer: Args::none() });
         assert_eq!((tally.missing_clients(), tally.silent_clients().contains("a")), (1, true));
-        tally.took(&Message::AckOf { request: request(), sid: "a".into(), answer: Some(Args::none()) });
+        tally.took(None, &mut ack_of("a"));
         assert!(tally.is_complete());
     }
 
     #[test]
     fn an_answer_that_overtakes_its_count_is_not_lost() {
         let mut tally = Tally::new(1);
-        tally.took(&Message::BroadcastAck { request: request(), answer: Args::none() });
-        tally.took(&Message::BroadcastClientCount { request: request(), count: 1 });
+        tally.took(None, &mut Message::BroadcastAck { request: request(), answer: Args::none() });
+        tally.took(None, &mut Message::BroadcastClientCount { request: request(), count: 1 });
         assert!(tally.is_complete());
+
+        let mut tally = Tally::new(1);
+        tally.took(None, &mut ack_of("a"));
+        let mut named = asked(&["a", "b"]);
+        tally.took(None, &mut named);
+        assert!(matches!(named, Message::ClientsAsked { ids, .. } if ids == ["b"]), "who is still to be waited for");
+        assert_eq!((tally.clients(), tally.missing_clients()), (2, 1));
+    }
+
+    #[test]
+    fn the_answer_of_a_client_nobody_named_does_not_stand_in_for_another() {
+        let mut tally = Tally::new(2);
+        tally.took(Some("one"), &mut asked(&["a", "b"]));
+        tally.took(Some("one"), &mut ack_of("a"));
+        tally.took(Some("other"), &mut ack_of("c"));
+        tally.recounted(1, 1);
+        assert_eq!((tally.missing_servers(), tally.missing_clients()), (0, 1), "b has not answered");
     }
 }

@@ -4,18 +4,16 @@
 //! with a message, and when an asker has heard enough, is here once for every format. Local sockets are served first and
 //! never wait for the channel.
 //!
-//! A question ends when every server has answered, or at its deadline; while it waits, the number of servers is asked
-//! again from time to time, so that one that has left is not waited for.
+//! Whom a question waits for is [`questions`](super::questions)' part.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytestring::ByteString;
 use socketio_protocol::cluster::{
-    Bus, BusError, BusStatus, Channel, Envelope, Inbox, Message, Offset, Published, READS_MORE, RemoteSocket, Tally,
-    Want,
+    Bus, BusError, BusStatus, Channel, Envelope, Inbox, Message, Offset, Published, READS_MORE, RemoteSocket, Want,
 };
 use socketio_protocol::socket::{Args, Value};
 use tokio::sync::mpsc;
@@ -23,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::cluster_stats::Hearing;
 use super::memory::{RoomObserver, forward};
+use super::questions::{Questions, RemoteAcks, servers_that_answer};
 use super::{
     AckItem, AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Fields, MemoryAdapter, Outgoing,
     ServerEvent, ServerEvents, Target,
@@ -38,9 +37,6 @@ pub(crate) struct ClusterAdapter {
 
 /// How long servers may take to answer. As the reference's `requestsTimeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often the number of servers is looked at while one has not answered.
-const RECOUNT: Duration = Duration::from_millis(500);
 
 impl ClusterAdapter {
     pub(crate) fn open(bus: &dyn Bus, local: Arc<MemoryAdapter>, events: ServerEvents) -> Arc<dyn Adapter> {
@@ -103,32 +99,19 @@ impl ClusterAdapter {
     ) -> Result<(usize, usize), BusError> {
         let deadline = Instant::now() + timeout;
         let count = timeout_at(deadline, servers_that_answer(&*self.channel));
-        let mut tally = Tally::new(count.await.map_err(|_| timed_out(timeout))??.saturating_sub(1));
-        if tally.is_complete() {
+        let others = count.await.map_err(|_| timed_out(timeout))??.saturating_sub(1);
+        if others == 0 {
             return Ok((0, 0));
         }
-        let mut waiting = self.questions.open();
-        drop(self.channel.publish(&question(waiting.id.clone()))?);
-        while let Some(answer) = waiting.next(&*self.channel, &mut tally, deadline).await {
+        let waiting = self.questions.open();
+        drop(self.channel.publish(&question(waiting.id().to_owned()))?);
+        let mut asked = waiting.asked(&*self.channel, others, deadline);
+        while let Some(answer) = asked.next().await {
             take(answer);
         }
-        Ok((tally.servers(), tally.missing_servers()))
+        Ok((asked.tally().servers(), asked.tally().missing_servers()))
     }
 }
-
-/// How many servers there are, once their answers can be heard here. After an outage the link to ask may be back before
-/// the one to listen: a question asked then would lose its answers, and be waited for to its deadline.
-async fn servers_that_answer(channel: &dyn Channel) -> Result<usize, BusError> {
-    let count = channel.server_count().await?;
-    if timeout_at(Instant::now(), channel.ready()).await.is_ok() {
-        return Ok(count);
-    }
-    let _ = timeout_at(Instant::now() + HEARING, channel.ready()).await; // Asked all the same then.
-    channel.server_count().await
-}
-
-/// How long the link to listen is waited for before a question is asked.
-const HEARING: Duration = Duration::from_secs(2);
 
 fn timed_out(timeout: Duration) -> BusError {
     BusError::Timeout { after_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX) }
@@ -161,9 +144,8 @@ impl Adapter for ClusterAdapter {
             let tally = tally.clone();
             tokio::spawn(async move {
                 let waiting = questions.open();
-                let message = Message::Broadcast { args, options, request: Some(waiting.id.clone()) };
-                let remote = RemoteAcks { channel, waiting, deadline, sink, tally };
-                remote.gather(message).await;
+                let message = Message::Broadcast { args, options, request: Some(waiting.id().to_owned()) };
+                RemoteAcks { sink, tally, clients: 0 }.gather(&*channel, waiting, message, deadline).await;
             });
         }
         AckSource::new(items, tally)
@@ -359,141 +341,6 @@ impl RoomObserver for Rooms {
     }
 }
 
-// ---- asking ---------------------------------------------------------------------------------------------------
-
-/// The questions that wait for answers, by the id that the answers repeat.
-#[derive(Default)]
-struct Questions {
-    waiting: Mutex<HashMap<String, mpsc::UnboundedSender<Message>>>,
-}
-
-/// One question. Dropping it ends the wait.
-struct Waiting {
-    questions: Arc<Questions>,
-    id: String,
-    answers: mpsc::UnboundedReceiver<Message>,
-}
-
-impl Questions {
-    fn open(self: &Arc<Self>) -> Waiting {
-        let (sink, answers) = mpsc::unbounded_channel();
-        // About as short as the classic format's; all formats take any text.
-        let id = format!("{READS_MORE}{}", crate::engine::random_id().get(..6).unwrap_or_default());
-        self.lock().insert(id.clone(), sink);
-        Waiting { questions: self.clone(), id, answers }
-    }
-
-    fn answer(&self, request: &str, message: Message) {
-        if let Some(sink) = self.lock().get(request) {
-            let _ = sink.send(message); // The asker has heard enough.
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, mpsc::UnboundedSender<Message>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Waiting {
-    /// The next answer; `None` when no more is to be waited for, or at the deadline. While a server is silent, the number of
-    /// servers is asked again from time to time.
-    async fn next(&mut self, channel: &dyn Channel, tally: &mut Tally, deadline: Instant) -> Option<Message> {
-        while !tally.is_complete() {
-            let recount = (Instant::now() + RECOUNT).min(deadline);
-            match timeout_at(recount, self.answers.recv()).await {
-                Ok(answer) => return answer.inspect(|answer| tally.took(answer)),
-                Err(_) if Instant::now() >= deadline => return None,
-                Err(_) if tally.missing_servers() > 0 => {
-                    if let Ok(Ok(now)) = timeout_at(deadline, channel.server_count()).await {
-                        tally.recounted(now.saturating_sub(1));
-                    }
-                }
-                Err(_) => {}
-            }
-        }
-        None
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.questions.lock().remove(&self.id);
-    }
-}
-
-/// The answers of other servers' clients to a broadcast.
-struct RemoteAcks {
-    channel: Arc<dyn Channel>,
-    waiting: Waiting,
-    deadline: Instant,
-    sink: mpsc::UnboundedSender<AckItem>,
-    tally: Arc<Mutex<AckTally>>,
-}
-
-impl RemoteAcks {
-    async fn gather(mut self, message: Message) {
-        let others = match timeout_at(self.deadline, servers_that_answer(&*self.channel)).await {
-            Ok(Ok(count)) => count.saturating_sub(1),
-            // Whoever hears it may still answer; nobody can say how many servers to wait for.
-            _ => usize::MAX,
-        };
-        if others == 0 {
-            return;
-        }
-        let mut servers = Tally::new(others);
-        self.note(&servers);
-        if self.channel.publish(&message).is_err() {
-            return;
-        }
-        loop {
-            let answer = tokio::select! {
-                answer = self.waiting.next(&*self.channel, &mut servers, self.deadline) => answer,
-                () = self.sink.closed() => return,
-            };
-            self.note(&servers);
-            if !answer.is_some_and(|answer| self.take(answer)) {
-                return;
-            }
-        }
-    }
-
-    /// `false` when nobody wants more.
-    fn take(&self, answer: Message) -> bool {
-        let mut tally = self.tally();
-        let item = match answer {
-            Message::BroadcastClientCount { count, .. } => {
-                tally.clients += count;
-                return true;
-            }
-            Message::ClientsAsked { ids, .. } => {
-                tally.clients += ids.len() as u64;
-                tally.unanswered.extend(ids.into_iter().map(ByteString::from));
-                return true;
-            }
-            Message::BroadcastAck { answer, .. } => AckItem::Answer { id: None, args: answer },
-            Message::AckOf { sid, answer, .. } => {
-                tally.settle(&sid);
-                let id = ByteString::from(sid);
-                match answer {
-                    Some(args) => AckItem::Answer { id: Some(id), args },
-                    None => AckItem::Gone { id },
-                }
-            }
-            _ => return true,
-        };
-        drop(tally);
-        self.sink.send(item).is_ok()
-    }
-
-    fn note(&self, servers: &Tally) {
-        self.tally().silent_servers = servers.missing_servers().min(1 << 16);
-    }
-
-    fn tally(&self) -> MutexGuard<'_, AckTally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 // ---- answering ------------------------------------------------------------------------------------------------
 
 /// Takes what other servers send to this one.
@@ -650,7 +497,7 @@ impl Inbox for Desk {
             }
             answer => {
                 if let Some(request) = answer.answers().map(str::to_owned) {
-                    self.questions.answer(&request, answer);
+                    self.questions.answer(&request, uid, answer);
                 }
             }
         }
@@ -681,7 +528,7 @@ impl Inbox for Desk {
     }
 
     fn wants(&self, request: &str) -> bool {
-        self.questions.lock().contains_key(request)
+        self.questions.contains(request)
     }
 
     fn status(&self, status: BusStatus) {
@@ -710,3 +557,6 @@ impl Inbox for Desk {
 fn shared(rooms: Vec<String>) -> Vec<ByteString> {
     rooms.into_iter().map(ByteString::from).collect()
 }
+
+#[cfg(test)]
+mod simulation;

@@ -11,6 +11,7 @@ mod cluster_stats;
 mod member;
 mod memory;
 mod outgoing;
+mod questions;
 mod recovery;
 mod room_events;
 mod rooms;
