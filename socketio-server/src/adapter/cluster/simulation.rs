@@ -610,8 +610,11 @@ async fn play(seed: u64) -> Seen {
             std::panic::resume_unwind(error.into_panic());
         }
     }
+    sleep(Duration::from_secs(1)).await; // Until the servers know.
     for node in cluster.nodes.drain(..) {
-        assert_eq!(node.io.of("/").adapter().local().room_count(), 0, "rooms are left");
+        for nsp in NAMESPACES {
+            assert_eq!(node.io.of(nsp).adapter().local().room_count(), 0, "rooms are left");
+        }
         node.io.close().await;
     }
     cluster.net.lock().members.clear();
