@@ -61,8 +61,9 @@ pub(crate) fn text_of_error<T: Serialize + ?Sized>(error: &T) -> String {
 }
 
 /// What an event handler may return: anything that serde can write, or a `Result` of it whose error is an
-/// [`Error`](std::error::Error), can be written, or is a boxed error; an [`EventError`] may carry data. The parameter only
-/// tells these apart.
+/// [`Error`](std::error::Error), can be written, or is a boxed error; an [`EventError`] may carry data. What is returned is
+/// one argument of the answer, a tuple an array; [`Ack::send`](crate::Ack::send) answers with several. The parameter of this
+/// trait only tells these apart.
 ///
 /// ```
 /// # use socketio_server::*;
