@@ -284,7 +284,7 @@ impl Shared {
         payload.finish()
     }
 
-    async fn poll_or_post(
+    pub(super) async fn poll_or_post(
         self: &Arc<Self>,
         head: &Head<'_>,
         body: impl ReadBody,
@@ -313,6 +313,8 @@ impl Shared {
             return Answer::empty(StatusCode::BAD_REQUEST);
         }
         let mut guard = Aborted { connection: Some(connection.clone()), input: Input::PostAborted };
+        #[cfg(test)]
+        tokio::task::yield_now().await;
         let kind = head.headers.get(&header::CONTENT_TYPE);
         let binary = kind.is_some_and(|kind| kind.starts_with(b"application/octet-stream"));
         if binary && connection.version() == Version::V4 {
@@ -350,6 +352,8 @@ impl Shared {
             }
             poll_fn(|cx| connection.poll_inbox_room(cx)).await;
         }
+        #[cfg(test)]
+        tokio::task::yield_now().await;
         // As in the reference, handlers have run when the client learns that its packets have come.
         poll_fn(|cx| connection.poll_handled(cx)).await;
         guard.connection = None;
@@ -387,8 +391,8 @@ impl Shared {
     /// A WebSocket for a session that polls.
     fn probe(&self, head: &Head<'_>, connection: Arc<Connection>, base64: bool) -> Result<Answer, HandshakeError> {
         let (mut answer, terms) = self.switch_protocols(head, base64)?;
-        let opened = connection.open_probe().is_ok();
-        answer.opening = Some(Box::new(Opening::Probe(NewProbe { connection, opened, terms })));
+        let number = connection.open_probe().ok();
+        answer.opening = Some(Box::new(Opening::Probe(NewProbe { connection, number, terms })));
         Ok(answer)
     }
 }
@@ -413,6 +417,8 @@ async fn poll(connection: Arc<Connection>, jsonp: Option<&str>, head: &Head<'_>)
         return Answer::empty(StatusCode::BAD_REQUEST);
     }
     let mut guard = Aborted { connection: Some(connection), input: Input::PollAborted };
+    #[cfg(test)]
+    tokio::task::yield_now().await;
     let body = poll_fn(|cx| match &guard.connection {
         Some(connection) => connection.poll_body(cx),
         None => std::task::Poll::Pending,

@@ -37,14 +37,12 @@ pub(super) fn lend_web_socket(
         && connection.version() == Version::V4
         && connection.transport() == TransportKind::Polling;
     let Some(ear) = may.then(|| strangers.tie(sid, server, false)).flatten() else { return false };
-    if connection.open_probe().is_err() {
-        return false;
-    }
+    let Ok(number) = connection.open_probe() else { return false };
     let (near, far) = tokio::io::duplex(PIPE);
     let (reader, writer) = tokio::io::split(near);
     let (reader, writer) = (Reader::Pipe(reader), Writer::Pipe(writer));
     let closing = connection.shared.closing().clone();
-    tokio::spawn(async move { probe(&connection, reader, writer, BytesMut::new(), Terms::default()).await });
+    tokio::spawn(async move { probe(&connection, number, reader, writer, BytesMut::new(), Terms::default()).await });
     let lent = Lent { strangers: strangers.clone(), server: server.to_owned(), sid: sid.to_owned() };
     tokio::spawn(async move {
         let (reader, writer) = tokio::io::split(far);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use socketio_protocol::engine::{Input, Packet, TransportKind, Version};
+use socketio_protocol::engine::{Packet, TransportKind, Version};
 use socketio_protocol::websocket::Event;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -35,8 +35,8 @@ pub(crate) enum Opening {
 /// A stream that would carry a session that polls.
 pub(crate) struct NewProbe {
     pub(super) connection: Arc<Connection>,
-    /// Whether it is the only one that would.
-    pub(super) opened: bool,
+    /// Its number, if it may.
+    pub(super) number: Option<u64>,
     pub(super) terms: Terms,
 }
 
@@ -82,14 +82,14 @@ impl Opening {
     pub(crate) fn begin(self, stream: Option<Stream>) -> Life {
         match (self, stream) {
             (Opening::Session(session), Some(stream)) => session.begin(stream),
-            (Opening::Probe(NewProbe { connection, opened: true, terms }), Some((reader, writer, ahead))) => {
-                Life::of(async move { probe(&connection, reader, writer, BytesMut::from(ahead), terms).await })
+            (Opening::Probe(NewProbe { connection, number: Some(number), terms }), Some((reader, writer, ahead))) => {
+                Life::of(async move { probe(&connection, number, reader, writer, BytesMut::from(ahead), terms).await })
             }
             (Opening::Probe(_), Some(stream)) => Life::of(refuse_probe(stream)),
             (Opening::Carried(carried), stream) => Life::of(carried.begin(stream)),
             (opening, None) => {
-                if let Opening::Probe(NewProbe { connection, opened: true, .. }) = opening {
-                    connection.handle(Input::ProbeClosed);
+                if let Opening::Probe(NewProbe { connection, number: Some(number), .. }) = opening {
+                    connection.probe_closed(number);
                 }
                 Life { task: None, _counted: None, _tracked: None }
             }
@@ -140,6 +140,7 @@ const V3_PAUSE: Duration = Duration::from_millis(5);
 /// client says the right words.
 pub(super) async fn probe(
     connection: &Arc<Connection>,
+    number: u64,
     mut reader: io::Reader,
     mut writer: io::Writer,
     mut buffer: BytesMut,
@@ -160,15 +161,17 @@ pub(super) async fn probe(
             };
             let Some(packet) = packet else {
                 // The client gave the probe up, or never meant it. It waits for our close frame.
-                connection.handle(Input::ProbeClosed);
+                connection.probe_closed(number);
                 let _ = write_all(&mut writer, decoder.goodbye()).await;
                 return;
             };
             upgrading = packet == Packet::Upgrade;
-            connection.handle(Input::ProbeReceived(packet));
+            connection.probe_received(number, packet);
         }
+        #[cfg(test)]
+        tokio::task::yield_now().await; // Others may come in between: the model has them do so.
         let step = poll_fn(|cx| {
-            if let Poll::Ready(step) = connection.poll_probe(cx) {
+            if let Poll::Ready(step) = connection.poll_probe(number, cx) {
                 return Poll::Ready(Some(step));
             }
             match reader.poll_read(cx, &mut buffer) {
@@ -177,13 +180,16 @@ pub(super) async fn probe(
                 Poll::Pending => Poll::Pending,
             }
         });
-        match step.await {
+        let step = step.await;
+        #[cfg(test)]
+        tokio::task::yield_now().await;
+        match step {
             None => {}
             Some(ProbeStep::Write(packet)) => {
                 let mut text = Vec::new();
                 packet.encode_text(version, &mut text);
                 if write_all(&mut writer, &decoder.text_frame(&text)).await.is_err() {
-                    connection.handle(Input::ProbeClosed);
+                    connection.probe_closed(number);
                     return;
                 }
             }
@@ -194,7 +200,7 @@ pub(super) async fn probe(
                 return;
             }
             Some(ProbeStep::Dropped) => {
-                connection.handle(Input::ProbeClosed);
+                connection.probe_closed(number);
                 let _ = write_all(&mut writer, decoder.goodbye()).await;
                 return;
             }

@@ -64,12 +64,15 @@ impl Engine {
                     shared.accept(incoming).await;
                 }
             }
-            Admission::Upgrade(connection) if connection.open_probe().is_ok() => {
-                let reader = Reader::WebTransport(Box::new(stream.reader));
-                let writer = Writer::WebTransport(Box::new(stream.writer));
-                probe(&connection, reader, writer, stream.ahead, TERMS).await;
-            }
-            _ => stream.reader.refuse(),
+            Admission::Upgrade(connection) => match connection.open_probe() {
+                Ok(number) => {
+                    let reader = Reader::WebTransport(Box::new(stream.reader));
+                    let writer = Writer::WebTransport(Box::new(stream.writer));
+                    probe(&connection, number, reader, writer, stream.ahead, TERMS).await;
+                }
+                Err(_) => stream.reader.refuse(),
+            },
+            Admission::New(..) => stream.reader.refuse(),
         }
     }
 

@@ -5,6 +5,8 @@
 //! it was sent from there ([`Incoming`](super::Incoming) *corks* the queue), else when the [flusher](super::flusher)
 //! comes by. Messages that arrive go the other way through [`Incoming`](super::Incoming), which one task owns.
 
+#[cfg(test)]
+mod model;
 mod outgoing;
 mod polling;
 mod state;
@@ -284,9 +286,12 @@ impl Connection {
 
     /// Closes the session for `reason`, and tells a WebSocket client that the server goes. What is queued still leaves.
     pub(in crate::engine) fn close_for(self: &Arc<Self>, reason: CloseReason) {
-        self.set_close_frame(websocket::close_frame(Some(GOING_AWAY), ""));
-        self.lock().closed.get_or_insert(reason);
-        self.handle(Input::Close);
+        let mut state = self.lock();
+        state.set_close_frame(websocket::close_frame(Some(GOING_AWAY), ""));
+        state.closed.get_or_insert(reason);
+        let effects = self.handle_locked(&mut state, Input::Close);
+        drop(state);
+        self.done(effects);
     }
 
     /// Closes the session for `reason`, without sending what is queued.
@@ -297,6 +302,7 @@ impl Connection {
             state.session.handle(now(), Input::Close);
             self.apply(&mut state);
             state.closed = Some(reason);
+            self.arm(&mut state);
         }
         drop(state);
         self.shared.forget(&self.id);
@@ -358,7 +364,6 @@ impl Connection {
 
     /// Tells the session what happened and does what it says.
     pub(in crate::engine) fn handle(self: &Arc<Self>, input: Input) -> Option<Refusal> {
-        let now = now();
         if let (Input::Received(packet), Some(watch)) = (&input, self.watched()) {
             watch.arrived(
                 packet,
@@ -366,11 +371,21 @@ impl Connection {
             );
         }
         let mut state = self.lock();
-        state.session.heard(self.shared.instant(self.heard.load(Ordering::Relaxed)));
-        state.session.handle(now, input);
-        let effects = self.apply(&mut state);
-        self.arm(&mut state);
+        let effects = self.handle_locked(&mut state, input);
         drop(state);
+        self.done(effects)
+    }
+
+    /// The part of it that is one with what else happens under the lock; [`done`](Connection::done) is the rest.
+    fn handle_locked(self: &Arc<Self>, state: &mut State, input: Input) -> Effects {
+        state.session.heard(self.shared.instant(self.heard.load(Ordering::Relaxed)));
+        state.session.handle(now(), input);
+        let effects = self.apply(state);
+        self.arm(state);
+        effects
+    }
+
+    fn done(&self, effects: Effects) -> Option<Refusal> {
         if effects.forget {
             self.shared.forget(&self.id);
         }
@@ -524,6 +539,7 @@ impl Connection {
         if state.closed.is_none() {
             state.session.handle(now(), Input::Close);
             self.apply(&mut state);
+            self.arm(&mut state);
         }
         if let Some(reason) = state.closed {
             self.shared.counters.closed(reason);

@@ -80,9 +80,7 @@ impl Connection {
 
     /// Sets what the client is told when the WebSocket is closed.
     pub(in crate::engine) fn set_close_frame(&self, frame: Bytes) {
-        if let Link::WebSocket { close_frame, .. } = &mut self.lock().link {
-            *close_frame = frame;
-        }
+        self.lock().set_close_frame(frame);
     }
 
     pub(super) fn poll_flush(self: &Arc<Self>, state: &mut State, cx: &mut Context<'_>) {

@@ -23,10 +23,13 @@ impl Connection {
     /// The body for the GET that waits, once there is something to say.
     pub(in crate::engine) fn poll_body(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<PollBody> {
         let mut state = self.lock();
-        let State { link: Link::Polling { poll, end, .. }, queue, .. } = &mut *state else {
+        let State { link: Link::Polling { poll, end, .. }, queue, closed, .. } = &mut *state else {
             // The session became a WebSocket while this GET waited: the reference answers it with a close packet.
             return Poll::Ready(PollBody { body: close_body(self.version), compress: false });
         };
+        if closed.is_some() && end.is_none() {
+            *end = Some(PollEnd::CloseLater); // Another GET was told: two at once.
+        }
         if queue.is_empty() && end.is_none() {
             match poll {
                 Some(waker) if waker.will_wake(cx.waker()) => {}
@@ -46,9 +49,10 @@ impl Connection {
         self.shared.counters.sent(TransportKind::Polling, packets, body.body.bytes.len() as u64);
         self.wrote(&state);
         state.session.handle(now(), Input::PollAnswered);
-        drop(state);
         if end == Some(PollEnd::CloseLater) {
-            self.handle(Input::ToldClosed);
+            let effects = self.handle_locked(&mut state, Input::ToldClosed);
+            drop(state);
+            self.done(effects);
         }
         Poll::Ready(body)
     }

@@ -87,6 +87,8 @@ pub(super) enum PollEnd {
 /// What the session wants done on the WebSocket that probes.
 #[derive(Default)]
 pub(super) struct Probe {
+    /// Which of the WebSockets that have probed it is. One that was given up may not have ended yet when the next comes.
+    pub(super) number: u64,
     pub(super) outputs: VecDeque<Output>,
     pub(super) waker: Option<Waker>,
 }
@@ -95,6 +97,12 @@ impl State {
     pub(super) fn push(&mut self, frame: Frame) {
         self.queued_bytes += frame.size();
         self.queue.push_back(frame);
+    }
+
+    pub(super) fn set_close_frame(&mut self, frame: Bytes) {
+        if let Link::WebSocket { close_frame, .. } = &mut self.link {
+            *close_frame = frame;
+        }
     }
 
     /// Queues the close frame. WebTransport has none: the end of the stream says all.
@@ -113,10 +121,11 @@ impl State {
         }
     }
 
+    /// Throws away what is queued. A frame of which a part has left is kept: whatever came next would be taken for its rest.
     pub(super) fn clear(&mut self) {
-        self.queue = VecDeque::new();
-        self.queued_bytes = 0;
-        self.written = 0;
+        let begun = self.queue.pop_front().filter(|_| self.written > 0);
+        self.queued_bytes = begun.as_ref().map_or(0, Frame::size);
+        self.queue = begun.into_iter().collect();
         self.unblock();
     }
 
@@ -169,6 +178,14 @@ impl State {
             if matches!(self.link, Link::Polling { .. }) && !self.is_answering_poll() {
                 self.clear();
             }
+        }
+    }
+
+    /// The WebSocket that probes, or has probed last, if it is this one.
+    pub(super) fn probe_of(&mut self, number: u64) -> Option<&mut Probe> {
+        match &mut self.link {
+            Link::Polling { probe, .. } => probe.as_deref_mut().filter(|probe| probe.number == number),
+            Link::WebSocket { .. } | Link::Gone => None,
         }
     }
 

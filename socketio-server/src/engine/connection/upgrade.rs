@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use socketio_protocol::engine::{Input, Output, Packet, Refusal, TransportKind};
 
 use super::Connection;
-use super::state::Link;
+use super::state::{Link, Probe};
 use crate::engine::counters::bump;
 use crate::engine::frame::Terms;
 use crate::engine::io::{Reader, Writer};
@@ -21,21 +21,23 @@ pub(in crate::engine) enum ProbeStep {
 }
 
 impl Connection {
-    /// A WebSocket wants to become the transport of this polling session.
-    pub(in crate::engine) fn open_probe(self: &Arc<Self>) -> Result<(), Refusal> {
-        if let Some(refusal) = self.handle(Input::ProbeOpened) {
-            return Err(refusal);
+    /// A WebSocket wants to become the transport of this polling session. Returns its number.
+    pub(in crate::engine) fn open_probe(self: &Arc<Self>) -> Result<u64, Refusal> {
+        let mut state = self.lock();
+        let effects = self.handle_locked(&mut state, Input::ProbeOpened);
+        let mut number = 0;
+        if let (Link::Polling { probe, .. }, None) = (&mut state.link, effects.refused) {
+            number = probe.as_ref().map_or(0, |last| last.number + 1);
+            *probe = Some(Box::new(Probe { number, ..Probe::default() }));
         }
-        if let Link::Polling { probe, .. } = &mut self.lock().link {
-            *probe = Some(Box::default());
-        }
-        Ok(())
+        drop(state);
+        self.done(effects).map_or(Ok(number), Err)
     }
 
     /// What is to be done next on the WebSocket that probes.
-    pub(in crate::engine) fn poll_probe(&self, cx: &mut Context<'_>) -> Poll<ProbeStep> {
+    pub(in crate::engine) fn poll_probe(&self, number: u64, cx: &mut Context<'_>) -> Poll<ProbeStep> {
         let mut state = self.lock();
-        let Link::Polling { probe: Some(probe), .. } = &mut state.link else {
+        let Some(probe) = state.probe_of(number) else {
             return Poll::Ready(ProbeStep::Dropped);
         };
         match probe.outputs.pop_front() {
@@ -46,6 +48,29 @@ impl Connection {
                 probe.waker = Some(cx.waker().clone());
                 Poll::Pending
             }
+        }
+    }
+
+    /// A packet came on the WebSocket that probes. One that was given up is not heard.
+    pub(in crate::engine) fn probe_received(self: &Arc<Self>, number: u64, packet: Packet) {
+        let mut state = self.lock();
+        if state.probe_of(number).is_some() {
+            let effects = self.handle_locked(&mut state, Input::ProbeReceived(packet));
+            drop(state);
+            self.done(effects);
+        }
+    }
+
+    /// The WebSocket that probes was closed, failed, or carried something that is no packet.
+    pub(in crate::engine) fn probe_closed(self: &Arc<Self>, number: u64) {
+        let mut state = self.lock();
+        if state.probe_of(number).is_some() {
+            // Between the upgrade packet and the change it is the transport already.
+            let probing = state.session.is_polling();
+            let input = if probing { Input::ProbeClosed } else { Input::TransportClosed };
+            let effects = self.handle_locked(&mut state, input);
+            drop(state);
+            self.done(effects);
         }
     }
 
