@@ -411,6 +411,75 @@ async fn a_client_that_leaves_too_much_unread_is_closed_as_a_slow_consumer() {
     }
 }
 
+/// Of 100 clients 20 stop reading while all are sent 4,000 messages of 1 KiB. Says how many bytes waited at most.
+async fn with_slow_clients(io: &Server, server: &Running, emit: impl Fn(u64, &str)) -> u64 {
+    const MESSAGES: u64 = 4_000;
+    const AT_ONCE: u64 = 50;
+    for _ in 0..20 {
+        let slow = WebSocket::joined_small(server.addr).await;
+        tokio::spawn(async move {
+            let _slow = slow; // It is there, and reads nothing.
+            std::future::pending::<()>().await
+        });
+    }
+    let (report, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..80 {
+        let (mut healthy, report) = (WebSocket::joined(server.addr).await, report.clone());
+        tokio::spawn(async move {
+            for number in 0..MESSAGES {
+                assert!(healthy.next().await.starts_with(&format!("42[\"news\",{number},")), "in order, none missing");
+                if (number + 1) % AT_ONCE == 0 {
+                    report.send(number).unwrap();
+                }
+            }
+            std::future::pending::<()>().await
+        });
+    }
+    let (text, mut most) = ("x".repeat(1_000), 0);
+    for number in 0..MESSAGES {
+        emit(number, &text);
+        if (number + 1) % AT_ONCE == 0 {
+            for _ in 0..80 {
+                let soon = tokio::time::timeout(Duration::from_secs(5), heard.recv());
+                soon.await.expect("who reads hears").expect("no client fails");
+            }
+            most = most.max(io.stats().queued_bytes);
+        }
+    }
+    most
+}
+
+#[tokio::test]
+async fn slow_clients_among_others_hold_bounded_memory_and_are_closed() {
+    const BOUND: usize = 256 << 10;
+    let (io, server) = running(Limits { max_queued_bytes: BOUND, ..Limits::default() }).await;
+    let most = with_slow_clients(&io, &server, |number, text| drop(io.emit("news", (number, text)).unwrap())).await;
+    assert!((1..=20 * BOUND as u64).contains(&most), "{most} bytes waited");
+    let stats = io.stats();
+    assert_eq!(stats.closed.iter().find(|(reason, _)| *reason == "slow consumer"), Some(&("slow consumer", 20)));
+    assert_eq!(
+        (stats.sockets, stats.queued_bytes),
+        (80, 0),
+        "the others are there, and nothing is left of the slow ones"
+    );
+}
+
+#[tokio::test]
+async fn slow_clients_among_others_miss_what_is_volatile_and_stay() {
+    const BOUND: usize = 256 << 10;
+    let (io, server) = running(Limits { max_volatile_bytes: BOUND, ..Limits::default() }).await;
+    let emit = |number, text: &str| drop(io.volatile().emit("news", (number, text)).unwrap());
+    let most = with_slow_clients(&io, &server, emit).await;
+    assert!((1..=20 * (BOUND + 2_000) as u64).contains(&most), "{most} bytes waited");
+    let stats = io.stats();
+    assert!(
+        stats.volatile_dropped > 0 && stats.sockets == 100,
+        "{} dropped, {} there",
+        stats.volatile_dropped,
+        stats.sockets
+    );
+}
+
 #[tokio::test]
 async fn volatile_packets_are_dropped_with_so_many_bytes_waiting_and_others_are_not() {
     let (io, server) = running(Limits { max_volatile_bytes: 1 << 20, ..Limits::default() }).await;

@@ -133,6 +133,14 @@ fn recovery_on_the_same_node_of_a_cluster() {
 }
 
 #[test]
+fn random_faults() {
+    let seeds = [("classic", "21"), ("sharded", "22"), ("streams", "23")];
+    NodeSuite::run_together(
+        seeds.map(|(name, seed)| family("chaos.test.mjs", name).env("SEED", seed).env("FAULT_SECONDS", "8")),
+    );
+}
+
+#[test]
 fn numbered_messages_through_faults() {
     in_each_family("faults.test.mjs");
 }

@@ -12,10 +12,27 @@ export class Way {
     for (const [from, to] of [pair, [far, near]]) {
       from.on("error", () => {});
       from.on("close", () => (to.destroy(), this.#pairs.delete(pair)));
-      from.pipe(to);
+      from.on("data", (bytes) => this.#pass(bytes, to));
     }
     if (this.held) pair.forEach((socket) => socket.pause());
   });
+
+  /** For so many milliseconds everything is on its way. */
+  delay = 0;
+
+  /** What comes is gone, and nobody is told. Only cutting makes it well again. */
+  swallows = false;
+
+  #pass(bytes, to) {
+    if (this.swallows) return;
+    const { delay } = this;
+    const later = (to.later ??= []);
+    if (!delay && later.length === 0) return void to.write(bytes);
+    // What comes later does not overtake, whichever timer is first.
+    later.push(bytes);
+    to.last = Math.max(to.last ?? 0, Date.now() + delay);
+    setTimeout(() => !to.destroyed && to.write(later.shift()), to.last - Date.now());
+  }
 
   /** So many bytes have come from the other end. */
   brought = 0;
@@ -31,9 +48,15 @@ export class Way {
   hold() {
     this.held = true;
     for (const [near, far] of this.#pairs) {
-      near.unpipe(far).pause();
-      far.unpipe(near).pause();
+      near.pause();
+      far.pause();
     }
+  }
+
+  /** What was held up goes on. */
+  goOn() {
+    this.held = false;
+    for (const pair of this.#pairs) pair.forEach((socket) => socket.resume());
   }
 
   /** All connections end; new ones are as good as any. */

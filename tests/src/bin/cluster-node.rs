@@ -5,14 +5,14 @@
 //! be sent), BUFFER (how many bytes of messages may wait to be delivered).
 
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 use serde_json::json;
 use socketio_redis_adapter::{QueueLimits, RedisAdapter, SubscriptionMode};
 use socketio_server::admin::AdminOptions;
 use socketio_server::{
-    AckError, Broadcast, Data, Event, Namespace, Recovery, Server, ServerAnswer, Socket, State, Value,
+    AckError, Broadcast, BusStatus, Data, Event, Namespace, Recovery, Server, ServerAnswer, Socket, State, Value,
 };
 
 /// What every node knows of itself.
@@ -24,6 +24,16 @@ struct Node {
 
 /// The server, for who wants its numbers.
 static SERVER: OnceLock<Server> = OnceLock::new();
+
+/// From when until when something may have been missed, in milliseconds.
+static GAPS: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+
+/// A moment for other processes to compare with theirs.
+fn unix(moment: Instant) -> u64 {
+    let ago = moment.elapsed();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from((now - ago).as_millis()).unwrap_or(u64::MAX)
+}
 
 /// The server-side events that a namespace has heard.
 type Log = Arc<Mutex<Vec<Vec<Value>>>>;
@@ -121,6 +131,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         builder = builder.adapter(adapter);
     }
     let io = SERVER.get_or_init(|| builder.build()).clone();
+    io.on_cluster(|_, status| {
+        if let BusStatus::Gap { since, until, .. } = status {
+            GAPS.lock().expect("not poisoned").push((unix(*since), unix(*until)));
+        }
+    });
     if env("ADMIN").is_some() {
         io.instrument(AdminOptions::without_authentication().server_id(&name))?;
         io.of("/admin").ready().await?;
@@ -252,6 +267,12 @@ async fn run(socket: &Socket, node: &Node, log: &Log, command: Command) -> Resul
             drop(target.emit(&command.event, args(&command.args)).map_err(|error| failed(&error))?);
             Ok(Vec::new())
         }
+        "number" => {
+            // When it was said, for who asks what was said while somebody could not hear.
+            let at = unix(Instant::now());
+            drop(target.emit(&command.event, args(&command.args)).map_err(|error| failed(&error))?);
+            Ok(fields([("at", from_json(&json!(at)))]))
+        }
         "emitMany" => {
             for i in 0..command.count {
                 drop(target.emit(&command.event, i).map_err(|error| failed(&error))?);
@@ -268,7 +289,8 @@ async fn run(socket: &Socket, node: &Node, log: &Log, command: Command) -> Resul
         "stats" => {
             let stats = SERVER.get().and_then(|io| io.stats().cluster).ok_or("there is no adapter")?;
             let stats = json!({
-                "gapCount": stats.gap_count, "gapMs": stats.gaps.as_millis() as u64, "lost": stats.lost,
+                "gapCount": stats.gap_count, "gapMs": stats.gaps.as_millis() as u64,
+                "gaps": *GAPS.lock().expect("not poisoned"), "lost": stats.lost,
                 "dropped": stats.bus.dropped, "failed": stats.bus.failed, "unknown": stats.bus.unknown,
                 "trimmed": stats.bus.trimmed, "brought": stats.bus.brought, "broughtBytes": stats.bus.brought_bytes,
             });

@@ -62,7 +62,8 @@ fn main() -> ExitCode {
 
 fn serve(options: Options) -> Result<(), Problem> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // What cannot be logged, on a full disk, is not to be complained of on the same disk: that would panic.
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false).init();
     tokio::runtime::Runtime::new().map_err(Problem::Start)?.block_on(run(options))
 }
 

@@ -1,0 +1,104 @@
+//! The run as a picture: a few curves over its minutes, one line for each server.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+const WIDTH: f64 = 330.0;
+const HEIGHT: f64 = 190.0;
+const LEFT: f64 = 52.0;
+const RIGHT: f64 = WIDTH - 20.0;
+const TOP: f64 = 40.0;
+const BOTTOM: f64 = HEIGHT - 30.0;
+const ACROSS: usize = 3;
+const HEAD: f64 = 40.0;
+const COLOURS: [&str; 2] = ["#2563eb", "#ea580c"];
+
+/// What is drawn: the title, where it stands in a server's state, and what one of it is in the unit of the title.
+const PANELS: [(&str, &str, f64); 9] = [
+    ("Memory, MiB", "/process/rss", 1024.0),
+    ("File descriptors", "/process/fds", 1.0),
+    ("Tasks", "/process/tasks", 1.0),
+    ("Connections that poll", "/gauges/polling", 1.0),
+    ("WebSockets", "/gauges/websocket", 1.0),
+    ("Rooms", "/gauges/rooms", 1.0),
+    ("Questions without an answer yet", "/gauges/handlers waiting", 1.0),
+    ("Bytes that wait for clients, MiB", "/gauges/queued bytes", 1_048_576.0),
+    ("Messages that wait for Redis", "/gauges/cluster queue", 1.0),
+];
+
+/// The whole picture, on a white card, so that it can be read on any page.
+pub(crate) fn draw(samples: &[Value]) -> String {
+    let (width, height) = (WIDTH * ACROSS as f64, HEAD + HEIGHT * PANELS.len().div_ceil(ACROSS) as f64);
+    let last = samples.last();
+    let minutes = last.and_then(|sample| sample["seconds"].as_f64()).unwrap_or(0.0) / 60.0;
+    let came = last.map_or(0, |sample| sample["clients"]["came"].as_u64().unwrap_or(0));
+    let title = format!("{minutes:.0} minutes of two servers with one Redis, {came} clients that came and went");
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"system-ui, sans-serif\" \
+         font-size=\"11\" fill=\"#333\"><title>{title}</title><rect width=\"{width}\" height=\"{height}\" rx=\"6\" fill=\"#fff\"/>\
+         <text x=\"16\" y=\"24\" font-size=\"15\" font-weight=\"600\">{title}</text>\n"
+    );
+    for (number, (title, path, unit)) in PANELS.into_iter().enumerate() {
+        let (column, row) = (number % ACROSS, number / ACROSS);
+        let _ = writeln!(
+            svg,
+            "<g transform=\"translate({} {})\"><text x=\"16\" y=\"24\" font-weight=\"600\">{title}</text>",
+            WIDTH * column as f64,
+            HEAD + HEIGHT * row as f64
+        );
+        panel(&mut svg, samples, path, unit, minutes);
+        svg.push_str("</g>\n");
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn panel(svg: &mut String, samples: &[Value], path: &str, unit: f64, minutes: f64) {
+    let lines: Vec<Vec<(f64, f64)>> = (0..COLOURS.len()).map(|server| line(samples, server, path, unit)).collect();
+    let top = ceiling(lines.iter().flatten().map(|point| point.1).fold(0.0, f64::max));
+    let across = |x: f64| LEFT + (RIGHT - LEFT) * x / minutes.max(1e-9);
+    let up = |y: f64| BOTTOM - (BOTTOM - TOP) * y / top;
+    for share in [0.0, 0.5, 1.0] {
+        let y = up(top * share);
+        let _ = write!(
+            svg,
+            "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            LEFT - 6.0,
+            y + 4.0,
+            top * share
+        );
+        let x = minutes * share;
+        let _ = write!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{x:.0} min</text>",
+            across(x),
+            BOTTOM + 16.0
+        );
+    }
+    for (points, colour) in lines.iter().zip(COLOURS) {
+        let points: Vec<_> = points.iter().map(|(x, y)| format!("{:.1},{:.1}", across(*x), up(*y))).collect();
+        let _ = write!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\"/>", points.join(" "));
+    }
+}
+
+/// A server's values over the minutes; of samples that come close together the highest, so that no peak is lost.
+fn line(samples: &[Value], server: usize, path: &str, unit: f64) -> Vec<(f64, f64)> {
+    const MOST: usize = 250;
+    let points = samples.iter().filter_map(|sample| {
+        let value = sample["servers"][server].pointer(path)?.as_f64()? / unit;
+        Some((sample["seconds"].as_f64()? / 60.0, value))
+    });
+    let points: Vec<_> = points.collect();
+    let together = points.len().div_ceil(MOST).max(1);
+    let (last, some) = points.split_last().map_or((None, &points[..0]), |(last, some)| (Some(*last), some));
+    let highest =
+        some.chunks(together).map(|chunk| (chunk[0].0, chunk.iter().map(|point| point.1).fold(0.0, f64::max)));
+    highest.chain(last).collect()
+}
+
+/// The next number that a scale may end at.
+fn ceiling(most: f64) -> f64 {
+    let ten = 10_f64.powf(most.max(1.0).log10().floor());
+    [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0].iter().map(|step| step * ten).find(|top| *top >= most).unwrap_or(most)
+}
