@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How exact moments are, in milliseconds.
 const MARGIN: u64 = 1_000;
 
+/// Who heard, who said, when the messages before and after were said, and how many are missing between.
+type Hole = (u64, u64, u64, u64, u64);
+
 /// What all clients together have found.
 #[derive(Default)]
 pub(crate) struct Checker {
@@ -17,9 +20,8 @@ pub(crate) struct Checker {
     pub(crate) lost_at_home: AtomicU64,
     /// Said on another server, and not heard.
     pub(crate) lost_abroad: AtomicU64,
-    /// Where those are missing: who heard, who said, the moments of the messages before and after, and how many between; with
-    /// how many clients that happened to.
-    holes: Mutex<HashMap<(u64, u64, u64, u64, u64), u64>>,
+    /// Where those are missing, and with how many clients.
+    holes: Mutex<HashMap<Hole, u64>>,
 }
 
 /// What one client has heard last, by who said it.

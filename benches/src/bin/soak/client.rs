@@ -220,7 +220,7 @@ impl<'a> Client<'a> {
         } else if let Some(question) = text.strip_prefix('2') {
             let id = question.split('[').next().unwrap_or_default();
             // One in eight is left without an answer.
-            if !id.is_empty() && self.next_id % 8 != 0 {
+            if !id.is_empty() && !self.next_id.is_multiple_of(8) {
                 self.link.send(&format!("43{id}[7]")).await?;
             }
         } else if text.starts_with('1') {

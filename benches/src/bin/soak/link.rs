@@ -227,12 +227,12 @@ async fn head(stream: &mut TcpStream, buffer: &mut BytesMut) -> Outcome<(u16, us
 /// Reads a whole answer. What has come is in `buffer` until all of it has.
 async fn body(stream: &mut TcpStream, buffer: &mut BytesMut) -> Outcome<Bytes> {
     loop {
-        if let Some((status, length, end)) = parsed(buffer)? {
-            if buffer.len() >= end + length {
-                buffer.advance(end);
-                let body = buffer.split_to(length).freeze();
-                return if status == 200 { Ok(body) } else { Err(format!("{status}: {body:?}").into()) };
-            }
+        if let Some((status, length, end)) = parsed(buffer)?
+            && buffer.len() >= end + length
+        {
+            buffer.advance(end);
+            let body = buffer.split_to(length).freeze();
+            return if status == 200 { Ok(body) } else { Err(format!("{status}: {body:?}").into()) };
         }
         fill(stream, buffer).await?;
     }
