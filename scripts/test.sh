@@ -104,7 +104,7 @@ check_everything() {
   local failed=()
   step cargo fmt --all --check
   step cargo clippy --workspace --all-targets --all-features -- -D warnings
-  step cargo test --workspace --all-features
+  step cargo test --workspace --all-features --no-fail-fast
   finish
 }
 

@@ -176,7 +176,7 @@ impl Question {
 
     /// The next answer; `None` when all have come, or the time is over.
     pub(crate) async fn next(&mut self) -> Option<Message> {
-        while !self.tally.is_complete() {
+        while !self.tally.is_over() {
             match timeout_at(self.next_count.min(self.deadline), self.answers.recv()).await {
                 Ok(Some((from, mut answer))) => {
                     if self.tally.took(from.as_deref(), &mut answer) {

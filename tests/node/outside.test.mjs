@@ -282,8 +282,9 @@ test("is not held up by a server that is frozen, and does not wait for one that 
 
     const waiting = emitter.send({ op: "fetchSockets", timeout: 8000 });
     cluster.nodes.b.signal("SIGKILL");
-    const { received, missing } = await waiting;
-    assert.deepEqual([received.length, missing], [2, 0]);
+    const { received, missing } = await quickly(waiting);
+    // A server of Node.js does not say in the classic format that an answer is its own: it might be the one that is gone.
+    assert.deepEqual([received.length, missing], [2, adapter === "classic" ? 1 : 0]);
   } finally {
     cluster.nodes.b.signal("SIGCONT");
   }

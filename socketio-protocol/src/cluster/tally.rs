@@ -2,7 +2,8 @@
 //!
 //! A [`Tally`] is told how many servers there are and each answer as it comes. It is complete when every server has
 //! answered and, of a broadcast that wants acknowledgements, every client that they name or count. A server that has left
-//! is not waited for: while some are silent, their number is asked again ([`recounted`](Tally::recounted)).
+//! is not waited for ([`is_over`](Tally::is_over)): while some are silent, their number is asked again
+//! ([`recounted`](Tally::recounted)).
 //!
 //! Answers may come twice, and an acknowledgement before the word who was asked. Each counts once, and when in doubt, an
 //! answer is short rather than whole.
@@ -98,6 +99,14 @@ impl Tally {
         self.missing_servers() == 0 && self.missing_clients() == 0
     }
 
+    /// Whether nothing is to be waited for, or only what will hardly come: no more servers are there than have answered,
+    /// but some did not say who they are, so that one that has answered may have left, and a silent one be there.
+    pub fn is_over(&self) -> bool {
+        let unnamed = self.answered.saturating_sub(self.by.len());
+        let all_may_have_answered = self.left.is_some_and(|left| left <= unnamed);
+        self.is_complete() || (all_may_have_answered && self.missing_clients() == 0)
+    }
+
     /// How many servers were asked, those that have left without an answer aside.
     pub fn servers(&self) -> usize {
         self.answered + self.missing_servers()
@@ -164,6 +173,18 @@ mod tests {
         assert_eq!(tally.missing_servers(), 1, "the one that has left is the one that has answered");
         tally.recounted(0, 0);
         assert!(tally.is_complete() && tally.servers() == 1);
+    }
+
+    #[test]
+    fn beside_servers_without_a_name_one_that_has_left_is_missing_and_not_waited_for() {
+        let mut tally = Tally::new(3);
+        tally.took(Some("one"), &mut rooms());
+        tally.took(None, &mut rooms());
+        tally.recounted(3, 1);
+        assert!(!tally.is_over(), "it is there");
+        tally.recounted(2, 1);
+        assert!(tally.is_over() && !tally.is_complete());
+        assert_eq!(tally.missing_servers(), 1, "the one without a name may be the one that has left");
     }
 
     #[test]

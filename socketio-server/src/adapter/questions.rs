@@ -111,7 +111,7 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     /// The next answer; `None` when no more is to be waited for, or at the deadline.
     pub(super) async fn next(&mut self) -> Option<Message> {
-        while self.counting.is_some() || !self.tally.is_complete() {
+        while self.counting.is_some() || !self.tally.is_over() {
             tokio::select! {
                 biased;
                 told = self.waiting.answers.recv() => {
