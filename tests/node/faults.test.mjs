@@ -201,8 +201,13 @@ better("a node is killed while others ask: they are answered by who is there, so
   await cluster.nodes.b.stop("SIGKILL");
   const [found, answers, acks] = await within(3000, "all three answers", asked);
   assert.ok(Date.now() - began < 3000);
-  assert.equal(found.sockets.length, 2);
-  assert.deepEqual([answers.error, answers.responses.map(({ node }) => node)], [null, ["n"]]);
+  assert.deepEqual(answers.responses.map(({ node }) => node), ["n"]);
+  if (process.env.ADAPTER === "classic") {
+    // A server of Node.js does not say there that an answer is its own: it might be the one that is gone.
+    for (const { error } of [found, answers]) assert.match(error, /responses received out of/);
+  } else {
+    assert.deepEqual([found.sockets.length, answers.error], [2, null]);
+  }
   assert.deepEqual(acks.responses.sort(), ["a1", "n1"]);
   await cluster.start("b");
   await cluster.complete();
