@@ -165,12 +165,8 @@ impl Question {
         ear.waiting.lock().insert(id.clone(), sink);
         let message = question(id.clone());
         let (next_count, tally) = (Instant::now() + RECOUNT, Tally::new(servers));
-        let mut asked = Question { emitter: emitter.clone(), ear, id, answers, deadline, next_count, tally };
+        let asked = Question { emitter: emitter.clone(), ear, id, answers, deadline, next_count, tally };
         emitter.publish_question(&asked.ear.uid, &message).await?;
-        // One who came since they were counted may answer, too, and must not stand in for one who has not.
-        if let Ok(Ok(servers)) = timeout_at(deadline, desk.servers(emitter.format())).await {
-            asked.tally.asked(servers);
-        }
         Ok(Some(asked))
     }
 

@@ -76,12 +76,6 @@ impl Tally {
         true
     }
 
-    /// So many servers were there when the question went out, as far as is known: one of them may have come after they
-    /// were counted first.
-    pub fn asked(&mut self, servers: usize) {
-        self.servers = self.servers.max(servers);
-    }
-
     /// So many servers are there now, and so many of them are known to have answered. Those that came after the question
     /// were not asked. An answer that comes after this may be the last word of one that has left, so it does not make
     /// fewer missing: they are to be counted again.
@@ -198,16 +192,6 @@ mod tests {
         assert_eq!(tally.missing_servers(), 1);
         tally.took(Some("there"), &mut rooms());
         assert!(tally.is_complete());
-    }
-
-    #[test]
-    fn a_server_that_came_after_the_count_does_not_stand_in_for_another() {
-        let mut tally = Tally::new(1);
-        tally.asked(2);
-        tally.took(Some("new"), &mut rooms());
-        assert_eq!(tally.missing_servers(), 1);
-        tally.asked(1);
-        assert_eq!(tally.servers(), 2, "another count makes it no less");
     }
 
     #[test]

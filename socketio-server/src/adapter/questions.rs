@@ -5,13 +5,12 @@
 //! [`Tally`] counts each server and each client once, whatever comes twice, late or in another order.
 
 use std::collections::HashMap;
-use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytestring::ByteString;
 use futures_util::future::join_all;
-use socketio_protocol::cluster::{Answer, BusError, Channel, Message, READS_MORE, Tally};
+use socketio_protocol::cluster::{BusError, Channel, Message, READS_MORE, Tally};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -83,11 +82,8 @@ impl Waiting {
 
     /// The question was published a moment ago, when there were so many `others`.
     pub(super) fn asked(self, channel: &dyn Channel, others: usize, deadline: Instant) -> Asked<'_> {
-        // One who came since the others were counted may answer, too, and must not stand in for one who has not. Counted
-        // while the answers are on their way, this costs no time.
-        let counting = Some(channel.server_count());
         let recount = Instant::now() + RECOUNT;
-        Asked { channel, waiting: self, tally: Tally::new(others), counting, recount, deadline }
+        Asked { channel, waiting: self, tally: Tally::new(others), recount, deadline }
     }
 }
 
@@ -102,7 +98,6 @@ pub(super) struct Asked<'a> {
     channel: &'a dyn Channel,
     waiting: Waiting,
     tally: Tally,
-    counting: Option<Answer<'a, usize>>,
     /// When the servers are counted again.
     recount: Instant,
     deadline: Instant,
@@ -111,7 +106,7 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     /// The next answer; `None` when no more is to be waited for, or at the deadline.
     pub(super) async fn next(&mut self) -> Option<Message> {
-        while self.counting.is_some() || !self.tally.is_over() {
+        while !self.tally.is_over() {
             tokio::select! {
                 biased;
                 told = self.waiting.answers.recv() => {
@@ -119,12 +114,6 @@ impl Asked<'_> {
                     if self.tally.took(from.as_deref(), &mut answer) {
                         self.recount = Instant::now() + if self.tally.has_fewer() { Duration::ZERO } else { RECOUNT };
                         return Some(answer);
-                    }
-                }
-                count = counted(&mut self.counting) => {
-                    self.counting = None;
-                    if let Ok(count) = count {
-                        self.tally.asked(count.saturating_sub(1));
                     }
                 }
                 () = sleep_until(self.recount.min(self.deadline)) => {
@@ -157,13 +146,6 @@ impl Asked<'_> {
     /// How far it is.
     pub(super) fn tally(&self) -> &Tally {
         &self.tally
-    }
-}
-
-async fn counted(counting: &mut Option<Answer<'_, usize>>) -> Result<usize, BusError> {
-    match counting {
-        Some(counting) => counting.await,
-        None => pending().await,
     }
 }
 
