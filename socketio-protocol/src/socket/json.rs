@@ -426,6 +426,34 @@ impl<'a> Reader<'a> {
 /// How many bytes at the front of `bytes` stand for themselves in a JSON string: no quote, backslash or control character.
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    let blocks = if bytes.len() < LONG { 0 } else { plain_blocks(bytes) };
+    blocks + plain_words(&bytes[blocks..])
+}
+
+/// From how many bytes on a string is looked through in blocks first.
+const LONG: usize = 128;
+
+/// How many bytes at the front of `bytes` are in blocks of which each byte stands for itself. The loops are such that the
+/// compiler compares 16 bytes at once: half an instruction a byte, where words take more than two.
+fn plain_blocks(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 64;
+    let special = |byte: u8| 0_u8.wrapping_sub(u8::from((byte < b' ') | (byte == b'"') | (byte == b'\\')));
+    let (blocks, _) = bytes.as_chunks::<BLOCK>();
+    let plain = |block: &&[u8; BLOCK]| {
+        let mut any = [0_u8; 16];
+        for lanes in block.as_chunks::<16>().0 {
+            for (any, &byte) in any.iter_mut().zip(lanes) {
+                *any |= special(byte);
+            }
+        }
+        u128::from_ne_bytes(any) == 0
+    };
+    blocks.iter().take_while(plain).count() * BLOCK
+}
+
+/// [`plain_run`], eight bytes at a time.
+#[inline]
+fn plain_words(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;
     const QUOTES: u64 = ONES * b'"' as u64;
