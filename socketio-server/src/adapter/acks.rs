@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytestring::ByteString;
 use socketio_protocol::socket::Args;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::AckTally;
 
 /// What comes of a client that was asked.
 ///
@@ -139,6 +142,34 @@ impl LocalAcks {
 impl Drop for LocalAcks {
     fn drop(&mut self) {
         self.table.lock().remove(&self.id);
+    }
+}
+
+/// Passes on what this server's clients answer, until all have or the time is over.
+pub(super) async fn forward(
+    mut acks: LocalAcks,
+    deadline: Instant,
+    sink: mpsc::UnboundedSender<AckItem>,
+    tally: Arc<Mutex<AckTally>>,
+) {
+    {
+        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.clients += acks.asked.len() as u64;
+        tally.unanswered = std::mem::take(&mut acks.asked);
+    }
+    loop {
+        let item = tokio::select! {
+            item = timeout_at(deadline, acks.next()) => item,
+            () = sink.closed() => return,
+        };
+        let Ok(Some(item)) = item else { return };
+        if let AckItem::Answer { id: Some(id), .. } | AckItem::Gone { id } = &item {
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.settle(id);
+        }
+        if sink.send(item).is_err() {
+            return;
+        }
     }
 }
 

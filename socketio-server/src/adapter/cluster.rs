@@ -19,8 +19,9 @@ use socketio_protocol::socket::{Args, Value};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::acks::forward;
 use super::cluster_stats::Hearing;
-use super::memory::{RoomObserver, forward};
+use super::memory::RoomObserver;
 use super::questions::{Questions, RemoteAcks, servers_that_answer};
 use super::{
     AckItem, AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Fields, MemoryAdapter, Outgoing,

@@ -1,29 +1,26 @@
 //! The sockets of this server.
 //!
-//! A broadcast is one walk over the selected members under a shared lock; each costs a reference count and a slot in
-//! its connection's queue. Nothing waits, and nothing of it ever depends on another server.
+//! Who they are, which rooms they are in, and what is kept with them; what is sent to them is in [`delivery`]. Nothing
+//! waits, and nothing of it ever depends on another server.
+
+mod delivery;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use async_trait::async_trait;
 use bytestring::ByteString;
-use socketio_protocol::cluster::{BusError, Offset, RemoteSocket};
-use socketio_protocol::socket::{Args, EncodeError, Value};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use socketio_protocol::cluster::RemoteSocket;
+use socketio_protocol::socket::Value;
 
-use super::acks::{AckTable, LocalAcks};
+use super::acks::AckTable;
 use super::cluster_stats::ClusterCounts;
 use super::member::{Command, Member};
 use super::recovery::{History, SharedHistory};
 use super::room_events::{RoomEvent, RoomHook, RoomHooks};
 use super::rooms::{JoinError, RoomLimits, Rooms};
 use super::watchers::Watchers;
-use super::{AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Fields, Outgoing, Target};
-use crate::engine::{Frame, SendError, Version};
+use super::{Fields, Target};
 use crate::parser::Parser;
-use std::time::Duration;
 
 /// This server's part of one namespace: its sockets and their rooms.
 ///
@@ -400,140 +397,7 @@ impl MemoryAdapter {
         members
     }
 
-    // ---- sends and orders -------------------------------------------------------------------------------------
-
-    /// Queues an event for the selected sockets of this server.
-    ///
-    /// ```
-    /// # use socketio_server::*;
-    /// # use socketio_server::testing::TestClient;
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// # let io = Server::new();
-    /// # let mut client = TestClient::connect(&io).await;
-    /// use socketio_server::adapter::Target;
-    ///
-    /// let tick = io.encode("tick", 1).unwrap();
-    /// io.adapter().local().deliver(&tick, &Target::default());
-    /// assert_eq!(client.expect::<u32>("tick").await, 1);
-    /// # }
-    /// ```
-    pub fn deliver(&self, packet: &Outgoing, target: &Target) {
-        self.deliver_as(packet, target, |packet, send| match &self.history {
-            None => self.queue(packet, target),
-            Some(history) if history.shared().is_some() => history.stamp(packet, send),
-            Some(history) => history.record(packet, target, send),
-        });
-    }
-
-    /// As [`deliver`](MemoryAdapter::deliver), an event that has come back from the log of the cluster.
-    pub(super) fn deliver_logged(&self, history: &SharedHistory, at: Offset, packet: &Outgoing, target: &Target) {
-        self.deliver_as(packet, target, |packet, send| history.deliver(at, packet, target, send));
-    }
-
-    fn deliver_as(&self, packet: &Outgoing, target: &Target, place: impl FnOnce(&Outgoing, &dyn Fn(&Outgoing))) {
-        self.show(packet, target);
-        let packet = &*packet.flagged(target.compress);
-        if packet.frame().is_long() {
-            self.compress_ahead(packet.frame(), target);
-        }
-        place(packet, &|recorded| self.queue_recorded(packet, recorded, target));
-    }
-
-    /// Compresses a long packet once here, on the sender's task and under no lock, if any of the selected clients wants
-    /// it so. Else that would be left to the one task that writes for all of them. (What is kept for those who come back
-    /// is another packet, with its offset, and is left to it.)
-    fn compress_ahead(&self, frame: &Frame, target: &Target) {
-        let (mut v4, mut v3) = (None, None);
-        self.read().each(target.selection(), |_, member| {
-            let connection = member.connection();
-            let first = if connection.version() == Version::V4 { &mut v4 } else { &mut v3 };
-            if first.is_none() && connection.compresses() {
-                *first = Some(connection.clone());
-            }
-        });
-        for connection in v4.into_iter().chain(v3) {
-            connection.compress_ahead(frame);
-        }
-    }
-
-    /// Queues an event for one socket.
-    ///
-    /// # Errors
-    ///
-    /// When the socket's connection is closed, or its queue full.
-    pub(crate) fn deliver_to(&self, member: &Arc<Member>, packet: &Outgoing, volatile: bool) -> Result<(), SendError> {
-        self.show_to(member.id(), packet);
-        let Some(history) = self.history.as_ref().filter(|_| member.connection().version() == Version::V4) else {
-            if packet.frame().is_long() {
-                member.connection().compress_ahead(packet.frame());
-            }
-            return member.connection().send_frame(packet.frame(), volatile);
-        };
-        let mut result = Ok(());
-        let target = Target { volatile, ..Target::socket(member.id().clone()) };
-        history.record(packet, &target, |packet| result = member.connection().send_frame(packet.frame(), volatile));
-        result
-    }
-
-    /// Queues an event for a socket that is not in yet. It is no part of the history: the client has no session to come
-    /// back to. But a client takes the last text of any event for an offset, so it gets one.
-    ///
-    /// # Errors
-    ///
-    /// As [`deliver_to`](MemoryAdapter::deliver_to).
-    pub(crate) fn deliver_early(&self, member: &Member, packet: &Outgoing, volatile: bool) -> Result<(), SendError> {
-        self.show_to(member.id(), packet);
-        match self.history.as_ref().filter(|_| member.connection().version() == Version::V4) {
-            Some(history) => {
-                let mut result = Ok(());
-                history.stamp(packet, |packet| result = member.connection().send_frame(packet.frame(), volatile));
-                result
-            }
-            None => member.connection().send_frame(packet.frame(), volatile),
-        }
-    }
-
-    /// Shows what is sent to those who look at it.
-    fn show(&self, packet: &Outgoing, target: &Target) {
-        if !self.watchers.is_empty() {
-            let watchers: Vec<_> = self.ids(target).iter().filter_map(|id| self.watchers.of(id)).collect();
-            watchers.iter().for_each(|watcher| watcher(packet));
-        }
-    }
-
-    /// As [`show`](MemoryAdapter::show), for one socket.
-    pub(crate) fn show_to(&self, id: &ByteString, packet: &Outgoing) {
-        if !self.watchers.is_empty()
-            && let Some(watcher) = self.watchers.of(id)
-        {
-            watcher(packet);
-        }
-    }
-
-    /// Socket.IO 2 clients know nothing of offsets: they get the event as it is.
-    fn queue_recorded(&self, packet: &Outgoing, recorded: &Outgoing, target: &Target) {
-        self.read().each(target.selection(), |_, member| {
-            let packet = if member.connection().version() == Version::V4 { recorded } else { packet };
-            let _ = member.connection().send_frame(packet.frame(), target.volatile); // As in `queue`.
-        });
-    }
-
-    fn queue(&self, packet: &Outgoing, target: &Target) {
-        self.read().each(target.selection(), |_, member| {
-            // A client that is gone or too slow is dealt with by its connection; the others do not feel it.
-            let _ = member.connection().send_frame(packet.frame(), target.volatile);
-        });
-    }
-
-    /// Queues an event for the selected sockets of this server and waits for what they answer.
-    pub(crate) fn ask(&self, args: &Args, target: &Target) -> Result<LocalAcks, EncodeError> {
-        let id = self.acks.next_id();
-        let packet = Outgoing::from_args(&self.parser, &self.nsp, Some(id), args)?;
-        self.show(&packet, target);
-        let acks = self.acks.open(id, self.ids(target));
-        self.queue(&packet.flagged(target.compress), target); // A question is not asked again later.
-        Ok(acks)
-    }
+    // ---- orders -------------------------------------------------------------------------------------
 
     /// Has the selected sockets of this server join rooms.
     ///
@@ -726,114 +590,5 @@ impl MemoryAdapter {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Rooms<Arc<Member>>> {
         self.rooms.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The adapter of a server that is alone.
-#[derive(Debug)]
-pub(super) struct Single(pub(super) Arc<MemoryAdapter>);
-
-#[async_trait]
-impl Adapter for Single {
-    fn local(&self) -> &Arc<MemoryAdapter> {
-        &self.0
-    }
-
-    fn broadcast(&self, packet: &Outgoing, target: &Target) -> Result<Emitted, BusError> {
-        self.0.deliver(packet, target);
-        Ok(Emitted::here())
-    }
-
-    fn broadcast_with_ack(&self, args: Args, target: Target) -> AckSource {
-        let tally = Arc::new(Mutex::new(AckTally::default()));
-        let (sink, items) = mpsc::unbounded_channel();
-        if let Ok(acks) = self.0.ask(&args, &target) {
-            let deadline = Instant::now() + target.timeout.unwrap_or(DEFAULT_ACK_TIMEOUT);
-            tokio::spawn(forward(acks, deadline, sink, tally.clone()));
-        }
-        AckSource::new(items, tally)
-    }
-
-    fn sockets_join(&self, target: &Target, rooms: &[ByteString]) -> Result<Emitted, BusError> {
-        self.0.join_all(target, rooms);
-        Ok(Emitted::here())
-    }
-
-    fn sockets_leave(&self, target: &Target, rooms: &[ByteString]) -> Result<Emitted, BusError> {
-        self.0.leave_all(target, rooms);
-        Ok(Emitted::here())
-    }
-
-    fn disconnect_sockets(&self, target: &Target, close: bool) -> Result<Emitted, BusError> {
-        self.0.disconnect(target, close);
-        Ok(Emitted::here())
-    }
-
-    async fn fetch_sockets(&self, target: &Target, fields: Fields) -> Result<Answers<RemoteSocket>, BusError> {
-        Ok(Answers { received: self.0.describe(target, fields), asked: 1, missing: 0 })
-    }
-
-    async fn count(&self, target: &Target) -> Result<Answers<u64>, BusError> {
-        Ok(Answers { received: vec![self.0.count(target)], asked: 1, missing: 0 })
-    }
-
-    async fn room_sizes(&self, target: &Target) -> Result<Answers<(String, u64)>, BusError> {
-        Ok(Answers { received: self.0.room_sizes(target).into_iter().collect(), asked: 1, missing: 0 })
-    }
-
-    fn patch_data(&self, target: &Target, patch: &Value) -> Result<Emitted, BusError> {
-        self.0.patch_data(target, patch);
-        Ok(Emitted::here())
-    }
-
-    async fn all_rooms(&self, _timeout: Option<Duration>) -> Result<Answers<String>, BusError> {
-        let rooms = self.0.all_rooms().iter().map(ToString::to_string).collect();
-        Ok(Answers { received: rooms, asked: 1, missing: 0 })
-    }
-
-    fn server_side_emit(&self, _args: Args) -> Result<Emitted, BusError> {
-        Ok(Emitted::here())
-    }
-
-    async fn server_side_emit_with_ack(&self, _: Args, _: Option<Duration>) -> Result<Answers<Args>, BusError> {
-        Ok(Answers { received: Vec::new(), asked: 0, missing: 0 })
-    }
-
-    async fn server_count(&self) -> Result<usize, BusError> {
-        Ok(1)
-    }
-
-    async fn ready(&self) -> Result<(), BusError> {
-        Ok(())
-    }
-
-    fn close(&self) {}
-}
-
-/// Passes on what this server's clients answer, until all have or the time is over.
-pub(super) async fn forward(
-    mut acks: LocalAcks,
-    deadline: Instant,
-    sink: mpsc::UnboundedSender<super::AckItem>,
-    tally: Arc<Mutex<AckTally>>,
-) {
-    {
-        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.clients += acks.asked.len() as u64;
-        tally.unanswered = std::mem::take(&mut acks.asked);
-    }
-    loop {
-        let item = tokio::select! {
-            item = timeout_at(deadline, acks.next()) => item,
-            () = sink.closed() => return,
-        };
-        let Ok(Some(item)) = item else { return };
-        if let super::AckItem::Answer { id: Some(id), .. } | super::AckItem::Gone { id } = &item {
-            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-            tally.settle(id);
-        }
-        if sink.send(item).is_err() {
-            return;
-        }
     }
 }

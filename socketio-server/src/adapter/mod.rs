@@ -15,6 +15,7 @@ mod questions;
 mod recovery;
 mod room_events;
 mod rooms;
+mod single;
 mod target;
 mod watchers;
 
@@ -493,7 +494,7 @@ pub struct SingleServer;
 
 impl AdapterFactory for SingleServer {
     fn create(&self, local: Arc<MemoryAdapter>, _events: ServerEvents) -> Arc<dyn Adapter> {
-        Arc::new(memory::Single(local))
+        Arc::new(single::Single(local))
     }
 }
 
