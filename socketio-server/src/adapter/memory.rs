@@ -186,8 +186,9 @@ impl MemoryAdapter {
 
     pub(crate) fn add(&self, member: Arc<Member>) {
         let id = member.id().clone();
-        self.write().add(id.clone(), member);
-        self.created(&id);
+        if self.write().add(id.clone(), member) {
+            self.created(&id);
+        }
         self.room_hooks.tell(|| RoomEvent::Join { room: id.clone(), id: id.clone() });
     }
 
@@ -206,11 +207,11 @@ impl MemoryAdapter {
         let Some((_, deleted)) = removed else { return false };
         for room in &left {
             self.room_hooks.tell(|| RoomEvent::Leave { room: room.clone(), id: id.clone() });
-            if room == id || deleted.contains(room) {
+            if deleted.contains(room) {
                 self.deleted(room);
             }
         }
-        for room in deleted.iter().chain([id]).filter(|room| !left.contains(room)) {
+        for room in deleted.iter().filter(|room| !left.contains(room)) {
             self.deleted(room);
         }
         self.acks.gone(id);

@@ -10,6 +10,8 @@ pub(crate) mod cluster;
 mod cluster_stats;
 mod member;
 mod memory;
+#[cfg(test)]
+mod model;
 mod outgoing;
 mod questions;
 mod recovery;

@@ -12,6 +12,8 @@
 //!
 //! Socket.IO, "Connection state recovery".
 
+#[cfg(test)]
+mod model;
 mod shared;
 
 use std::any::Any;
@@ -114,7 +116,10 @@ impl Recovery {
 #[derive(Debug)]
 pub(crate) struct History {
     options: Recovery,
-    /// How long an event may be needed: the time a client may be away, and the time it takes to notice that it is.
+    /// How long a client that is gone may pass for connected. After that it has what it was sent before.
+    silence: Duration,
+    /// How long an event may be needed: the time a client may be away, and the time it takes to notice that it is. Longer
+    /// only by one that was lost again right after it had come back.
     keep: Duration,
     /// Tells the offsets of this server's life from those of another.
     epoch: Box<str>,
@@ -133,6 +138,8 @@ struct State {
     last: u64,
     /// The last event that was dropped although somebody might have needed it.
     cut: u64,
+    /// The last event that was dropped because of its age.
+    aged: u64,
     live: HashMap<ByteString, Live>,
     away: HashMap<ByteString, Away>,
     pruned: Option<Instant>,
@@ -155,6 +162,8 @@ struct Live {
     since: u64,
     /// The same for when the session began: nothing from before is for it.
     entered: u64,
+    /// When it came back last. What it was sent then may have been old already.
+    back: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -164,6 +173,8 @@ struct Away {
     hold: Hold,
     since: u64,
     entered: u64,
+    /// Whether it was lost so soon after it had come back that it may not have what it was sent then.
+    soon: bool,
     until: Instant,
 }
 
@@ -214,7 +225,15 @@ impl History {
     pub(crate) fn new(options: Recovery, silence: Duration) -> Self {
         let keep = options.max_disconnection_duration + silence;
         let epoch = random_id()[..6].into();
-        Self { options, keep, epoch, state: Mutex::default(), awaited: Arc::default(), shared: OnceLock::new() }
+        Self {
+            options,
+            silence,
+            keep,
+            epoch,
+            state: Mutex::default(),
+            awaited: Arc::default(),
+            shared: OnceLock::new(),
+        }
     }
 
     /// Has all of it kept in `log`, by all servers of the cluster; this one is `uid`.
@@ -277,7 +296,7 @@ impl History {
 
     fn enter_here(&self, pid: &str, id: &ByteString) {
         let mut state = self.lock();
-        let live = Live { id: id.clone(), since: state.last, entered: state.last };
+        let live = Live { id: id.clone(), since: state.last, entered: state.last, back: None };
         state.live.insert(pid.into(), live);
     }
 
@@ -291,7 +310,9 @@ impl History {
         if let (Some(live), Some(session)) = (live, session) {
             let until = now + self.options.max_disconnection_duration;
             let hold = self.awaited.hold(&session.rooms);
-            state.away.insert(pid.into(), Away { session, hold, since: live.since, entered: live.entered, until });
+            let soon = live.back.is_some_and(|back| now <= back + self.silence);
+            let Live { since, entered, .. } = live;
+            state.away.insert(pid.into(), Away { session, hold, since, entered, soon, until });
         }
         self.prune(&mut state, now);
     }
@@ -313,7 +334,8 @@ impl History {
             Some(offset) => self.number(offset).filter(|number| *number <= state.last)?.max(away.entered),
             None => away.since,
         };
-        (now < away.until && since >= state.cut).then_some(Resumed::Here {
+        let first_kept = if away.soon { state.cut.max(state.aged) } else { state.cut };
+        (now < away.until && since >= first_kept).then_some(Resumed::Here {
             session: away.session,
             since,
             entered: away.entered,
@@ -336,7 +358,7 @@ impl History {
             }
         }
         enter();
-        state.live.insert(pid.into(), Live { id: session.id, since, entered });
+        state.live.insert(pid.into(), Live { id: session.id, since, entered, back: Some(now()) });
         true
     }
 
@@ -356,7 +378,7 @@ impl History {
         state.pruned = Some(now);
         state.away.retain(|_, away| now < away.until);
         while state.events.front().is_some_and(|event| now > event.at + self.keep) {
-            state.drop_first();
+            state.aged = state.drop_first().unwrap_or(state.aged);
         }
     }
 
@@ -523,6 +545,23 @@ mod tests {
         assert_eq!(history.lock().bytes, 0);
         history.leave("pid", Some(session(&["ana"])));
         assert_eq!(resume(&history, Some(&offset), Instant::now()), Some(vec![]));
+    }
+
+    #[test]
+    fn one_that_is_lost_again_before_it_has_what_it_missed_does_not_go_on_without_it() {
+        let history = history(Recovery::default());
+        history.enter_here("pid", &"ana".into());
+        record(&history, 1, &Target::default());
+        for _ in 0..2 {
+            history.leave("pid", Some(session(&["ana"])));
+            assert_eq!(resume(&history, None, Instant::now()), Some(vec![1]), "it did not arrive");
+        }
+        history.leave("pid", Some(session(&["ana"])));
+        {
+            let mut state = history.lock();
+            state.aged = state.drop_first().unwrap(); // As when it is older than `keep`.
+        }
+        assert_eq!(resume(&history, None, Instant::now()), None, "what it missed is gone");
     }
 
     #[test]
