@@ -8,7 +8,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use super::connection::Connection;
 
@@ -21,6 +23,9 @@ pub(super) struct Flusher {
 
 /// After how many connections the other tasks of this thread get a turn.
 const BATCH: usize = 128;
+
+/// To write for fewer than this is not worth a thread more.
+const SHARE: usize = 512;
 
 impl Flusher {
     /// Lists a connection. It must not be listed already.
@@ -46,13 +51,62 @@ impl Flusher {
             // Everyone who is ready has a turn first, and may add to what leaves.
             tokio::task::yield_now().await;
             let mut batch = self.take(spare);
-            for (i, connection) in batch.drain(..).enumerate() {
-                connection.flush();
-                if i % BATCH == BATCH - 1 {
-                    tokio::task::yield_now().await;
-                }
+            match batch.len() / SHARE {
+                0 | 1 => write_for(batch.drain(..)).await,
+                most => write_in_shares(&mut batch, most.min(workers())).await,
             }
             spare = batch;
+        }
+    }
+}
+
+/// How many threads the runtime has to work with.
+fn workers() -> usize {
+    Handle::try_current().map_or(1, |handle| handle.metrics().num_workers())
+}
+
+async fn write_for(connections: impl Iterator<Item = Arc<Connection>>) {
+    for (i, connection) in connections.enumerate() {
+        connection.flush();
+        if i % BATCH == BATCH - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Writes for all of them, a share on each of so many threads.
+async fn write_in_shares(batch: &mut Vec<Arc<Connection>>, shares: usize) {
+    let share = batch.len().div_ceil(shares);
+    let mut writing = JoinSet::new();
+    // A task for this thread's own share too: the runtime keeps the latest here, and lets idle threads take the others.
+    while !batch.is_empty() {
+        let connections = batch.split_off(batch.len().saturating_sub(share));
+        writing.spawn(async move { write_for(connections.into_iter()).await });
+    }
+    while writing.join_next().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SHARE;
+    use crate::Server;
+    use crate::testing::TestClient;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn a_broadcast_to_many_is_written_in_shares_and_each_hears_all_in_order() {
+        let io = Server::new();
+        let mut crowd = Vec::new();
+        for _ in 0..3 * SHARE + 1 {
+            crowd.push(TestClient::connect(&io).await);
+        }
+        for n in 0..10 {
+            io.emit("n", n).expect("nobody's queue is full");
+            tokio::task::yield_now().await;
+        }
+        for client in &mut crowd {
+            for n in 0..10 {
+                assert_eq!(client.expect::<u32>("n").await, n);
+            }
         }
     }
 }
