@@ -1,5 +1,11 @@
 //! The pieces of work that are measured: by the clock in `benches/`, by callgrind in `scripts/instructions.sh` (which
 //! runs the program `work`), and by counting allocations in `tests/`.
+//!
+//! The studies in `src/bin` share how they look at a process, make a WebSocket, and draw.
+
+pub mod chart;
+pub mod process;
+pub mod web_socket;
 
 use bytes::BytesMut;
 use socketio_protocol::cluster::{

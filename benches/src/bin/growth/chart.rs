@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use socketio_benches::chart::{Scale, card, ceiling};
+
 /// What one run over one variable showed.
 pub(crate) struct Study {
     pub(crate) title: &'static str,
@@ -36,15 +38,13 @@ const RIGHT: f64 = WIDTH - 20.0;
 const TOP: f64 = 78.0;
 const BOTTOM: f64 = HEIGHT - 46.0;
 
-/// The whole picture, on a white card, so that it can be read on any page.
+/// What a scale may end at.
+const STEPS: [f64; 9] = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+
+/// The whole picture.
 pub(crate) fn draw(study: &Study) -> String {
     let width = WIDTH * study.panels.len() as f64;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {HEIGHT}\" font-family=\"system-ui, sans-serif\" \
-         font-size=\"11\" fill=\"#333\"><title>{0}</title><rect width=\"{width}\" height=\"{HEIGHT}\" rx=\"6\" fill=\"#fff\"/>\
-         <text x=\"16\" y=\"24\" font-size=\"15\" font-weight=\"600\">{0}</text>\n",
-        study.title
-    );
+    let mut svg = card(width, HEIGHT, study.title);
     for (number, panel) in study.panels.iter().enumerate() {
         let _ = writeln!(svg, "<g transform=\"translate({} 0)\">", WIDTH * number as f64);
         panel.draw(&mut svg);
@@ -57,19 +57,12 @@ pub(crate) fn draw(study: &Study) -> String {
 impl Panel {
     fn draw(&self, svg: &mut String) {
         let Some((&(first, _), &(last, _))) = self.points.first().zip(self.points.last()) else { return };
-        let top = ceiling(self.points.iter().map(|point| point.1).fold(0.0, f64::max));
+        let most = ceiling(self.points.iter().map(|point| point.1).fold(0.0, f64::max), &STEPS);
+        let scale = Scale { left: LEFT, right: RIGHT, top: TOP, bottom: BOTTOM, most };
         let across = |x: f64| FIRST + (RIGHT - FIRST) * (x / first).ln() / (last / first).ln();
-        let up = |y: f64| BOTTOM - (BOTTOM - TOP) * y / top;
         let _ = write!(svg, "<text x=\"16\" y=\"48\" font-weight=\"600\">{}, {}</text>", self.title, self.unit);
-        for share in [0.0, 0.5, 1.0] {
-            let y = up(top * share);
-            let _ = write!(
-                svg,
-                "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                LEFT - 6.0,
-                y + 4.0,
-                short(top * share)
-            );
+        for share in Scale::LEVELS {
+            scale.level(svg, share, short(most * share));
         }
         let _ = write!(
             svg,
@@ -78,11 +71,11 @@ impl Panel {
             HEIGHT - 10.0,
             self.x
         );
-        let line = self.points.iter().map(|(x, y)| format!("{:.1},{:.1}", across(*x), up(*y)));
+        let line = self.points.iter().map(|(x, y)| format!("{:.1},{:.1}", across(*x), scale.up(*y)));
         let line = line.collect::<Vec<_>>().join(" ");
         let _ = write!(svg, "<polyline points=\"{line}\" fill=\"none\" stroke=\"#2563eb\" stroke-width=\"2\"/>");
         for (x, y) in &self.points {
-            let (at, high) = (across(*x), up(*y));
+            let (at, high) = (across(*x), scale.up(*y));
             let _ = write!(
                 svg,
                 "<circle cx=\"{at:.1}\" cy=\"{high:.1}\" r=\"3\" fill=\"#2563eb\"/>\
@@ -95,16 +88,6 @@ impl Panel {
             );
         }
     }
-}
-
-/// The next number that a scale may end at.
-fn ceiling(most: f64) -> f64 {
-    let ten = 10_f64.powf(most.max(1e-9).log10().floor());
-    [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
-        .iter()
-        .map(|step| step * ten)
-        .find(|top| *top >= most)
-        .unwrap_or(most)
 }
 
 /// Three digits, thousands as `k`.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use socketio_benches::web_socket::upgrade;
 use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, masked_frame};
 use socketio_tests::Program;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -131,12 +132,7 @@ async fn wait_for(counter: &AtomicU64, expected: u64) -> Outcome<()> {
 
 async fn open(addr: SocketAddr, namespaces: usize) -> Outcome<(OwnedReadHalf, OwnedWriteHalf)> {
     let mut stream = TcpStream::connect(addr).await?;
-    stream.set_nodelay(true)?;
-    let request = format!(
-        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    let mut frames = request.into_bytes();
+    let mut frames = Vec::new();
     for number in 0..namespaces {
         let entry = match server::name(number).as_str() {
             "/" => "40".to_owned(),
@@ -144,15 +140,7 @@ async fn open(addr: SocketAddr, namespaces: usize) -> Outcome<(OwnedReadHalf, Ow
         };
         frames.extend_from_slice(&masked_frame(Opcode::Text, entry.as_bytes(), [1, 2, 3, 4]));
     }
-    stream.write_all(&frames).await?;
-    // Byte by byte, so that what follows the answer is left to the decoder.
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await?);
-    }
-    if !head.starts_with(b"HTTP/1.1 101") {
-        return Err(String::from_utf8_lossy(&head).into_owned().into());
-    }
+    upgrade(&mut stream, "EIO=4", &frames).await?;
     Ok(stream.into_split())
 }
 

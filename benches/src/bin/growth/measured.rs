@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use socketio_benches::process::{cpu_of, memory_of};
 use socketio_tests::{Program, free_port};
 use tokio::net::TcpStream;
 
@@ -41,23 +42,11 @@ impl Measured {
 
     /// The CPU time that its threads have taken, in microseconds.
     pub(crate) fn cpu(&self) -> Outcome<f64> {
-        cpu_of(self.program.pid())
+        Ok(cpu_of(self.program.pid())?)
     }
 
     /// Its resident memory, in KiB.
     pub(crate) fn memory(&self) -> Outcome<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        Ok(line.trim_end_matches("kB").trim().parse()?)
+        Ok(memory_of(self.program.pid())?)
     }
-}
-
-/// The CPU time that the threads of a process have taken, in microseconds.
-pub(crate) fn cpu_of(pid: u32) -> Outcome<f64> {
-    let mut nanoseconds = 0_u64;
-    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let stat = std::fs::read_to_string(task?.path().join("schedstat"))?;
-        nanoseconds += stat.split(' ').next().ok_or("no schedstat")?.parse::<u64>()?;
-    }
-    Ok(nanoseconds as f64 / 1000.0)
 }

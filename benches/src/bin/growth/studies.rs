@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use socketio_benches::process::cpu_of;
 use socketio_tests::TestRedis;
 
 use crate::Outcome;
 use crate::chart::{Panel, Study};
 use crate::crowd::{self, Crowd};
-use crate::measured::{Measured, cpu_of};
+use crate::measured::Measured;
 
 pub(crate) const NAMES: [&str; 6] = ["connections", "rooms", "namespaces", "payloads", "nodes", "departure"];
 

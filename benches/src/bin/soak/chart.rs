@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::Value;
+use socketio_benches::chart::{Scale, card, ceiling};
 
 const WIDTH: f64 = 330.0;
 const HEIGHT: f64 = 190.0;
@@ -27,18 +28,17 @@ const PANELS: [(&str, &str, f64); 9] = [
     ("Messages that wait for Redis", "/gauges/cluster queue", 1.0),
 ];
 
-/// The whole picture, on a white card, so that it can be read on any page.
+/// What a scale may end at.
+const STEPS: [f64; 8] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+
+/// The whole picture.
 pub(crate) fn draw(samples: &[Value]) -> String {
     let (width, height) = (WIDTH * ACROSS as f64, HEAD + HEIGHT * PANELS.len().div_ceil(ACROSS) as f64);
     let last = samples.last();
     let minutes = last.and_then(|sample| sample["seconds"].as_f64()).unwrap_or(0.0) / 60.0;
     let came = last.map_or(0, |sample| sample["clients"]["came"].as_u64().unwrap_or(0));
     let title = format!("{minutes:.0} minutes of two servers with one Redis, {came} clients that came and went");
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"system-ui, sans-serif\" \
-         font-size=\"11\" fill=\"#333\"><title>{title}</title><rect width=\"{width}\" height=\"{height}\" rx=\"6\" fill=\"#fff\"/>\
-         <text x=\"16\" y=\"24\" font-size=\"15\" font-weight=\"600\">{title}</text>\n"
-    );
+    let mut svg = card(width, height, &title);
     for (number, (title, path, unit)) in PANELS.into_iter().enumerate() {
         let (column, row) = (number % ACROSS, number / ACROSS);
         let _ = writeln!(
@@ -56,18 +56,11 @@ pub(crate) fn draw(samples: &[Value]) -> String {
 
 fn panel(svg: &mut String, samples: &[Value], path: &str, unit: f64, minutes: f64) {
     let lines: Vec<Vec<(f64, f64)>> = (0..COLOURS.len()).map(|server| line(samples, server, path, unit)).collect();
-    let top = ceiling(lines.iter().flatten().map(|point| point.1).fold(0.0, f64::max));
+    let most = ceiling(lines.iter().flatten().map(|point| point.1).fold(1.0, f64::max), &STEPS);
+    let scale = Scale { left: LEFT, right: RIGHT, top: TOP, bottom: BOTTOM, most };
     let across = |x: f64| LEFT + (RIGHT - LEFT) * x / minutes.max(1e-9);
-    let up = |y: f64| BOTTOM - (BOTTOM - TOP) * y / top;
-    for share in [0.0, 0.5, 1.0] {
-        let y = up(top * share);
-        let _ = write!(
-            svg,
-            "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            LEFT - 6.0,
-            y + 4.0,
-            top * share
-        );
+    for share in Scale::LEVELS {
+        scale.level(svg, share, most * share);
         let x = minutes * share;
         let _ = write!(
             svg,
@@ -77,7 +70,7 @@ fn panel(svg: &mut String, samples: &[Value], path: &str, unit: f64, minutes: f6
         );
     }
     for (points, colour) in lines.iter().zip(COLOURS) {
-        let points: Vec<_> = points.iter().map(|(x, y)| format!("{:.1},{:.1}", across(*x), up(*y))).collect();
+        let points: Vec<_> = points.iter().map(|(x, y)| format!("{:.1},{:.1}", across(*x), scale.up(*y))).collect();
         let _ = write!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\"/>", points.join(" "));
     }
 }
@@ -95,10 +88,4 @@ fn line(samples: &[Value], server: usize, path: &str, unit: f64) -> Vec<(f64, f6
     let highest =
         some.chunks(together).map(|chunk| (chunk[0].0, chunk.iter().map(|point| point.1).fold(0.0, f64::max)));
     highest.chain(last).collect()
-}
-
-/// The next number that a scale may end at.
-fn ceiling(most: f64) -> f64 {
-    let ten = 10_f64.powf(most.max(1.0).log10().floor());
-    [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0].iter().map(|step| step * ten).find(|top| *top >= most).unwrap_or(most)
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes, BytesMut};
+use socketio_benches::web_socket::upgrade;
 use socketio_protocol::engine::{Message, Packet, Version, decode_payload};
 use socketio_protocol::websocket::{Decoder, Event, Opcode, Role, masked_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -107,20 +108,9 @@ impl WebSocket {
         // So that what a client does not read waits in the server, and not with the system.
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         let mut stream = socket.connect(addr).await?;
-        stream.set_nodelay(true)?;
-        let number = version.number();
-        let request = format!(
-            "GET /socket.io/?EIO={number}&transport=websocket{rest} HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).await?;
-        let mut buffer = BytesMut::new();
-        let (status, _) = head(&mut stream, &mut buffer).await?;
-        if status != 101 {
-            return Err(format!("{status} instead of a WebSocket").into());
-        }
+        upgrade(&mut stream, &format!("EIO={}{rest}", version.number()), &[]).await?;
         let decoder = Decoder::new(Role::Client, MOST_BYTES);
-        Ok(WebSocket { stream, decoder, buffer, version, before: VecDeque::new() })
+        Ok(WebSocket { stream, decoder, buffer: BytesMut::new(), version, before: VecDeque::new() })
     }
 
     async fn next(&mut self) -> Outcome<Packet> {
@@ -210,17 +200,6 @@ impl Polling {
         stream.write_all(request.as_bytes()).await?;
         let answer = self::body(&mut stream, &mut BytesMut::new()).await?;
         if answer.as_ref() == b"ok" { Ok(()) } else { Err(format!("{answer:?} instead of ok").into()) }
-    }
-}
-
-/// Reads up to the end of a head: its status, and the length that it tells of its body.
-async fn head(stream: &mut TcpStream, buffer: &mut BytesMut) -> Outcome<(u16, usize)> {
-    loop {
-        if let Some((status, length, end)) = parsed(buffer)? {
-            buffer.advance(end);
-            return Ok((status, length));
-        }
-        fill(stream, buffer).await?;
     }
 }
 
