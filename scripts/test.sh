@@ -6,7 +6,7 @@
 #   scripts/test.sh --reference     prove the Node.js suites on the reference server instead of on ours
 #
 # Besides Rust the tests need a C compiler for linking, redis-server, nginx, HAProxy, Chromium (CHROMIUM names another than
-# /usr/bin/chromium), Node.js 18 or newer, npm, Python 3 with venv, and the packages of tests/node and tests/python. As
+# /usr/bin/chromium), Node.js 18 or newer, npm, Python 3 with venv, curl, openssl, and the packages of tests/node and tests/python. As
 # root the programs are installed with apt-get; otherwise this says what to install and stops. The Redis that tests use is
 # a process of their own on a free port: one that runs already is not touched, and none is left running.
 set -euo pipefail
@@ -46,6 +46,8 @@ install_programs() {
   [[ -x $(PATH=$PATH:/usr/sbin command -v nginx) ]] || packages+=(nginx-light)
   [[ -x $(PATH=$PATH:/usr/sbin command -v haproxy) ]] || packages+=(haproxy)
   command -v node >/dev/null || packages+=(nodejs)
+  command -v curl >/dev/null || packages+=(curl)
+  command -v openssl >/dev/null || packages+=(openssl)
   python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
   # What npm needs to trust the registry is only a recommendation of its package.
   command -v npm >/dev/null || packages+=(npm ca-certificates)

@@ -5,10 +5,12 @@
 
 import assert from "node:assert/strict";
 import fs from "node:fs";
+import https from "node:https";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
+import { text as readText } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { ask, client, connected } from "./lib/client.mjs";
 import { commandFrom, Program, startServer } from "./lib/process.mjs";
@@ -210,4 +212,74 @@ test("the example of the documentation, as it stands there", async (t) => {
   assert.deepEqual((await bob.heard.next("said")).slice(0, 2), ["ana", "hello"]);
   const nameless = await connected(client(url)).catch((error) => error.cause);
   assert.equal(nameless.message, "who are you?");
+
+  const asked = page.match(/```sh\ncurl [^]*?\n```/g).map((found) => here(found.slice(6, -4))).join("\n");
+  const answered = execFileSync("sh", ["-c", asked.replace(/^# .*$/gm, "echo")], { cwd: folder, encoding: "utf8", stdio: "pipe" });
+  assert.deepEqual(answered.trim().split("\n"), asked.match(/^# .*$/gm).map((line) => line.slice(2)));
+  assert.equal((await ana.heard.next("news"))[0], "hello");
+
+  const lines = page.match(/^socketio-server --(?!config)(?:[^\\\n]|\\\n)+$/gm);
+  assert.ok(lines.length >= 2, "the command lines of the other sections");
+  for (const line of lines) execFileSync("sh", ["-c", `${line} check`], { cwd: folder, env: { ...process.env, PATH }, stdio: "pipe" });
+});
+
+test("a backend behind https is trusted by the authority that an option or SSL_CERT_FILE names, and not without", async (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "gateway-tls-"));
+  const file = (name) => path.join(folder, name);
+  const openssl = (line) => execFileSync("openssl", line.split(" "), { cwd: folder, stdio: "pipe" });
+  const key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+  for (const name of ["authority", "stranger"]) openssl(`req -x509 ${key} -days 1 -subj /CN=${name} -keyout ${name}.key -out ${name}.pem`);
+  openssl(`req ${key} -subj /CN=backend -keyout backend.key -out backend.csr`);
+  fs.writeFileSync(file("names"), "subjectAltName = IP:127.0.0.1\n");
+  openssl("x509 -req -in backend.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 1 -extfile names -out backend.pem");
+  const events = [];
+  const secure = https.createServer({ key: fs.readFileSync(file("backend.key")), cert: fs.readFileSync(file("backend.pem")) }, async (request, response) => {
+    const { type, data } = JSON.parse(await readText(request));
+    if (type === "event") events.push(data.event);
+    response.writeHead(200).end(type === "connect" ? JSON.stringify({ user: data.auth.name }) : "");
+  });
+  await new Promise((resolve) => secure.listen(0, "127.0.0.1", resolve));
+  const url = `https://127.0.0.1:${secure.address().port}/`;
+  const numbers = await freePort();
+  const own = [];
+  const startSecure = async (args, env = {}) => {
+    const port = await freePort();
+    const options = ["--no-bus", "--listen", String(port), "--drain", "0", "--webhook-url", url, "--webhook-secret", SECRET, ...args];
+    own.push(await startServer([...commandFrom("SERVER_CMD"), ...options], { RUST_LOG: "warn", ...env }, { port }));
+    return own.at(-1);
+  };
+  t.after(async () => {
+    await Promise.all(own.map((server) => server.stop()));
+    secure.close();
+    fs.rmSync(folder, { recursive: true });
+  });
+  const lenient = ["--webhook-unanswered", "allow", "--webhook-attempts", "2", "--metrics", String(numbers)];
+  const [by, named, strange] = await Promise.all([
+    startSecure(["--webhook-ca", file("authority.pem")]),
+    startSecure([], { SSL_CERT_FILE: file("authority.pem") }),
+    startSecure(["--webhook-ca", file("stranger.pem"), ...lenient]),
+  ]);
+  for (const [server, event] of [[by, "by an option"], [named, "by the environment"]]) {
+    const ana = await connected(client(server.url, { auth: { name: "ana" } }));
+    assert.deepEqual(await ask(ana, event), []);
+  }
+  assert.deepEqual(events, ["by an option", "by the environment"]);
+
+  const ana = await connected(client(strange.url, { auth: { name: "ana" } }));
+  ana.emit("nobody hears it");
+  await until(5000, "it is given up", () => strange.output.includes("a webhook is given up"));
+  assert.match(strange.output, /cannot be reached: .*UnknownIssuer/);
+  const told = await (await fetch(`http://127.0.0.1:${numbers}/metrics`)).text();
+  for (const line of [`socketio_webhook_retries_total 1`, `socketio_webhooks_total{type="event",end="failed"} 1`, `socketio_webhooks_total{type="connect",end="failed"} 1`]) {
+    assert.ok(told.includes(`\n${line}\n`), `${line} is not in\n${told}`);
+  }
+  assert.equal(events.length, 2);
+
+  fs.writeFileSync(file("empty.pem"), "");
+  const check = [...commandFrom("SERVER_CMD"), "check", "--webhook-url", url, "--webhook-secret", SECRET, "--webhook-ca"];
+  for (const [authority, reason] of [["nowhere.pem", /nowhere\.pem/], ["empty.pem", /no authority to trust/]]) {
+    const { status, stderr } = spawnSync(check[0], [...check.slice(1), file(authority)], { encoding: "utf8" });
+    assert.notEqual(status, 0);
+    assert.match(stderr, reason);
+  }
 });

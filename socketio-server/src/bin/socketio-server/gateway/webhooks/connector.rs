@@ -1,7 +1,9 @@
-//! The way to a backend: TCP, and TLS for `https`. Whom to trust is what the system trusts (`SSL_CERT_FILE` names others).
+//! The way to a backend: TCP, and TLS for `https`. Whom to trust is in a file, or what the system trusts (`SSL_CERT_FILE` names
+//! others).
 
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
@@ -25,12 +28,20 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new() -> io::Result<Self> {
+    /// With nobody to trust every `https` fails; so this does, if `secure` says that there will be one.
+    pub(super) fn new(authorities: Option<&Path>, secure: bool) -> io::Result<Self> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let certificates = match authorities {
+            Some(file) => certificates(file)?,
+            None => rustls_native_certs::load_native_certs().certs,
+        };
+        let (trusted, _) = roots.add_parsable_certificates(certificates);
+        if trusted == 0 && (secure || authorities.is_some()) {
+            return Err(io::Error::other("no authority to trust: name one, or install ca-certificates"));
+        }
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
@@ -38,6 +49,11 @@ impl Connector {
             .with_no_client_auth();
         Ok(Self { tcp, tls: TlsConnector::from(Arc::new(config)) })
     }
+}
+
+fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+    certificates.map_err(|error| io::Error::other(format!("{}: {error}", file.display())))
 }
 
 impl Service<Uri> for Connector {

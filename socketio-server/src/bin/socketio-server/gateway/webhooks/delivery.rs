@@ -167,7 +167,9 @@ impl Message {
 impl Delivery {
     pub(super) fn new(url: &Uri, options: &WebhookOptions) -> Result<Self, KeyError> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &options.secret()?);
-        let connector = Connector::new().map_err(|error| KeyError::Tls(error.to_string()))?;
+        let secure = url.scheme_str() == Some("https");
+        let connector = Connector::new(options.webhook_ca.as_deref(), secure);
+        let connector = connector.map_err(|error| KeyError::Tls(error.to_string()))?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)

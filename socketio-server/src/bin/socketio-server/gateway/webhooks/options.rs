@@ -33,6 +33,10 @@ pub(crate) struct WebhookOptions {
     #[arg(long, value_name = "FILE", env = "SOCKETIO_WEBHOOK_SECRET_FILE", group = "the_webhook_secret")]
     pub(crate) webhook_secret_file: Option<PathBuf>,
 
+    /// A PEM file with the certificates of those to trust about a backend behind https, in place of those that the system trusts
+    #[arg(long, value_name = "FILE", env = "SOCKETIO_WEBHOOK_CA", requires = "webhook_url")]
+    pub(crate) webhook_ca: Option<PathBuf>,
+
     /// What the backend is told
     #[arg(
         long,
