@@ -48,6 +48,8 @@ pub(crate) struct Client {
     refusals: usize,
     /// Whether the client has been in a namespace.
     entered: bool,
+    /// Whether the server ends, and it is this client's turn: its events are not handled any more.
+    stopped: bool,
     /// Until when it has to be in one; once it was, until when the attachments that are missing have to come.
     due: Option<Instant>,
     /// When the clock is looked at.
@@ -88,6 +90,7 @@ impl Client {
             works: 0,
             refusals: 0,
             entered: false,
+            stopped: false,
             due: None,
             alarm: None,
             server,
@@ -292,6 +295,8 @@ impl Client {
             }
             Entry::Connected(socket) => {
                 match packet.kind {
+                    // As if it were still on its way: who has no answer sends it to the next server.
+                    Kind::Event if self.stopped => {}
                     #[cfg(feature = "rate-limit")]
                     Kind::Event if is_too_much(self.rate_limits.as_deref_mut(), socket, &packet) => {}
                     Kind::Event => dispatch(socket, packet.data, packet.id),
@@ -325,7 +330,13 @@ impl Client {
     // ---- what others want -------------------------------------------------------------------------------------
 
     fn orders(&mut self) {
-        self.decisions();
+        if let Some(departure) = self.server.shared.departures.take(self.incoming.connection().id()) {
+            self.stopped |= departure.stop;
+            departure.answer(self.load.clone(), self.entered);
+        }
+        if !self.stopped {
+            self.decisions();
+        }
         let mut close = false;
         for socket in self.entries.iter().filter_map(Entry::socket) {
             for command in socket.member().take_commands() {

@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::Serialize;
 use socketio_protocol::socket::{Args, EncodeError};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::engine::{Busy, Connection};
+use crate::engine::{Busy, Connection, halfway};
 use crate::handler::Load;
 use crate::server::Server;
 
@@ -49,8 +50,16 @@ impl Server {
     /// 3. One after another they are disconnected, spread over three quarters of the time, at most 50 ms apart: a
     ///    client once its handlers have returned and its queue has left. The reason is `server shutting down`; clients
     ///    see `transport close`, and come back to whatever server answers.
+    ///
+    ///    What a client sends is handled and answered, or neither: once none of its handlers waits (after half of the
+    ///    time that is left, if there always is one), what comes is not handled any more, as if it were still on its
+    ///    way. A client with `retries` sends it to the next server. Its answers to the server are still taken.
     /// 4. When all are gone, or the time is over, the server is [closed](Server::close), and the handlers that still
     ///    run, those of `disconnect` among them, may finish until the deadline.
+    ///
+    /// A polling client that does not come back for what is queued is waited for, for half of the time that is left; one
+    /// that has been in no namespace for two seconds. Dropped half-way, it closes the clients whose turn it was; the
+    /// others are served on, and new ones stay refused.
     ///
     /// ```no_run
     /// # async fn example(io: socketio_server::Server) {
@@ -124,14 +133,9 @@ impl Drain {
         if let Some((event, args)) = &self.notice {
             self.tell(event, args);
         }
-        let loads = self.loads();
-        let busy = |connection: &Connection| -> Busy {
-            let load = loads.get(connection.id()).cloned();
-            Box::pin(async move {
-                if let Some(load) = load {
-                    load.idle().await;
-                }
-            })
+        let busy = |connection: &Arc<Connection>| -> Busy {
+            let (shared, connection) = (server.0.shared.clone(), connection.clone());
+            Box::pin(async move { shared.departures.depart(&connection, end).await })
         };
         server.engine().end_sessions(end, busy).await;
         server.close().await;
@@ -153,12 +157,6 @@ impl Drain {
             }
         }
     }
-
-    /// The handlers that run on each connection, by its session id.
-    fn loads(&self) -> HashMap<ByteString, Arc<Load>> {
-        let sockets = self.server.0.all().into_iter().flat_map(|namespace| namespace.local_sockets());
-        sockets.map(|socket| (socket.conn().id().clone(), socket.load().clone())).collect()
-    }
 }
 
 impl IntoFuture for Drain {
@@ -169,3 +167,70 @@ impl IntoFuture for Drain {
         Box::pin(self.run())
     }
 }
+
+/// What clients are asked whose turn it is, by session id.
+///
+/// The task of a client looks here when it is nudged. It alone knows that none of its client's events is just being given
+/// to a handler; so it is the task that stops, and says that it has. From then on all that was handled can be waited for.
+#[derive(Default)]
+pub(crate) struct Departures(OnceLock<Mutex<HashMap<ByteString, Departure>>>);
+
+/// What one client is asked.
+pub(crate) struct Departure {
+    /// Whether it is to stop: what comes from now on is not handled any more, but for answers to the server.
+    pub(crate) stop: bool,
+    asker: oneshot::Sender<Departing>,
+}
+
+/// What the task of a client says of it.
+struct Departing {
+    load: Arc<Load>,
+    /// Whether it has been in a namespace.
+    entered: bool,
+}
+
+impl Departures {
+    /// What a client is asked, if it is asked anything. Without a server that drains that is one look.
+    pub(crate) fn take(&self, sid: &ByteString) -> Option<Departure> {
+        Self::lock(self.0.get()?).remove(sid)
+    }
+
+    /// Has the handlers of a client finish. It is served on until none of them waits; one that gives them no pause, for
+    /// half of the time. Says whether the client has been in a namespace and still is there.
+    async fn depart(&self, connection: &Connection, end: Instant) -> bool {
+        let Some(client) = self.ask(connection, false).await else { return false };
+        let _ = timeout_at(halfway(end), client.load.idle()).await; // Those that still wait are waited for below.
+        let Some(client) = self.ask(connection, true).await else { return false };
+        client.load.idle().await;
+        client.entered
+    }
+
+    /// Asks the task of a client; `None` if the client is gone.
+    async fn ask(&self, connection: &Connection, stop: bool) -> Option<Departing> {
+        let (asker, mut answer) = oneshot::channel();
+        let departure = Departure { stop, asker };
+        Self::lock(self.0.get_or_init(Mutex::default)).insert(connection.id().clone(), departure);
+        connection.nudge();
+        loop {
+            match timeout(LOOK, &mut answer).await {
+                Ok(answer) => return answer.ok(),
+                Err(_) if connection.is_closed() => return self.take(connection.id()).and(None),
+                Err(_) => {} // Its thread is busy.
+            }
+        }
+    }
+
+    fn lock(asked: &Mutex<HashMap<ByteString, Departure>>) -> MutexGuard<'_, HashMap<ByteString, Departure>> {
+        asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Departure {
+    /// The client has done what it was asked.
+    pub(crate) fn answer(self, load: Arc<Load>, entered: bool) {
+        let _ = self.asker.send(Departing { load, entered }); // The time may be over.
+    }
+}
+
+/// How often it is looked whether a client that does not answer is still there.
+const LOOK: Duration = Duration::from_millis(10);

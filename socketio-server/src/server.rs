@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use socketio_protocol::cluster::BusStatus;
 
 use crate::adapter::{AdapterFactory, History, Recovery};
+use crate::drain::Departures;
 use crate::engine::{CloseReason, ConnectionError, Engine};
 use crate::error::{HandlerError, HandlerErrorKind};
 use crate::limits::Limits;
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// The handlers that wait for something.
     pub(crate) handlers: TaskTracker,
+    pub(crate) departures: Departures,
     #[cfg(feature = "admin")]
     pub(crate) admin: OnceLock<Arc<crate::admin::Admin>>,
 }

@@ -458,8 +458,10 @@ impl Session {
     }
 
     fn received(&mut self, now: Instant, packet: Packet) {
-        if matches!(self.state, State::Closed | State::Closing { .. }) {
-            return;
+        match self.state {
+            State::Closing { .. } if packet == Packet::Close => return self.end(now, CloseReason::TransportClose),
+            State::Closing { .. } | State::Closed => return,
+            State::Polling { .. } | State::WebSocket => {}
         }
         self.heard(now);
         match (packet, self.version) {
@@ -501,8 +503,10 @@ impl Session {
                 self.end(now, CloseReason::TransportError("data request overlap from client"));
             }
             State::Polling { post_runs, .. } => *post_runs = true,
+            // What it brings is dropped. A refusal would be the end to the client, before it has fetched what is queued.
+            State::Closing { .. } => {}
             State::WebSocket => self.outputs.push_back(Output::Refuse(Refusal::TransportMismatch)),
-            State::Closing { .. } | State::Closed => self.outputs.push_back(Output::Refuse(Refusal::Closed)),
+            State::Closed => self.outputs.push_back(Output::Refuse(Refusal::Closed)),
         }
     }
 

@@ -82,6 +82,9 @@ pub(super) enum Decision {
 
 impl Client {
     pub(super) fn connect(&mut self, name: ByteString, auth: Args) {
+        if self.stopped {
+            return;
+        }
         self.entries.retain(|entry| !matches!(entry, Entry::Connected(socket) if socket.is_gone()));
         if self.entries.iter().any(|entry| *entry.name() == name) {
             return; // Asked twice, connected once.

@@ -3,7 +3,8 @@
 //!
 //! Clients whose connection ends come back at once, to another server if a load balancer knows of this one's end. If all
 //! ended together they would come back together. Requests for open sessions are answered to the end, so that polling
-//! clients, who come with a new request each time, are told as well.
+//! clients, who come with a new request each time, are told as well. A session that polls stays open until its client has
+//! what was queued, which it shows by coming back for more.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -17,8 +18,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::connection::Connection;
 use super::engine::Engine;
 
-/// What is waited for before a session ends, besides what is queued for its client.
-pub(crate) type Busy = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// What is waited for before a session ends, besides what is queued for its client. It comes back with whether the client
+/// has anything to lose; who has only shaken hands has not.
+pub(crate) type Busy = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// Which part of the time the ends of sessions are spread over; the rest is for the last of them.
 const SPREAD: f64 = 0.75;
@@ -27,7 +29,10 @@ const SPREAD: f64 = 0.75;
 const LONGEST_GAP: Duration = Duration::from_millis(50);
 
 /// How often it is looked whether queues are empty and sessions gone.
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a polling client that has nothing to lose may take to come back and be told.
+const NEWCOMER: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Closes every session with the reason `server shutting down`, spread over `deadline` and each after what is
@@ -47,7 +52,7 @@ impl Engine {
     pub async fn drain(&self, deadline: Duration) {
         let end = Instant::now() + deadline;
         self.refuse_new();
-        self.end_sessions(end, |_| Box::pin(std::future::ready(()))).await;
+        self.end_sessions(end, |_| Box::pin(std::future::ready(true))).await;
         self.close().await;
     }
 
@@ -57,7 +62,7 @@ impl Engine {
     }
 
     /// Ends all sessions before `end`. `busy` says what to wait for in each.
-    pub(crate) async fn end_sessions(&self, end: Instant, busy: impl Fn(&Connection) -> Busy) {
+    pub(crate) async fn end_sessions(&self, end: Instant, busy: impl Fn(&Arc<Connection>) -> Busy) {
         let mut seen = HashSet::new();
         let mut leaving = JoinSet::new();
         loop {
@@ -83,17 +88,39 @@ impl Engine {
 }
 
 /// Ends a session once it may end, at the latest at `end`.
-async fn leave(busy: Busy, connection: Arc<Connection>, end: Instant) {
-    let _ = timeout_at(end, async {
-        busy.await;
-        // What waits for a polling client leaves with the next request, before its end is told.
-        while connection.transport() != TransportKind::Polling
-            && connection.queued_bytes() > 0
-            && !connection.is_closed()
-        {
+pub(super) async fn leave(busy: Busy, connection: Arc<Connection>, end: Instant) {
+    let leaving = Leaving(connection);
+    let connection = &leaving.0;
+    let loses = timeout_at(end, busy).await.unwrap_or(true);
+    let polls = connection.transport() == TransportKind::Polling;
+    let patience = match polls {
+        true if loses => halfway(end), // Who does not come back has gone.
+        true => end.min(Instant::now() + NEWCOMER),
+        false => end,
+    };
+    let _ = timeout_at(patience, async {
+        while !connection.has_all() {
             sleep(LOOK).await;
         }
     })
     .await;
     connection.close_for(CloseReason::ServerShutdown);
+    if polls && !loses {
+        connection.discard(CloseReason::ServerShutdown); // Else the session would wait for its client.
+    }
+}
+
+/// A session whose turn it is. It ends with this, also when the draining is given up half-way.
+struct Leaving(Arc<Connection>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.close_for(CloseReason::ServerShutdown);
+    }
+}
+
+/// The middle of the time that is left until `end`.
+pub(crate) fn halfway(end: Instant) -> Instant {
+    let now = Instant::now();
+    now + end.saturating_duration_since(now) / 2
 }

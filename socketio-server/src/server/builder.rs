@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::{Config, Server, ServerInner, Shared};
 use crate::adapter::{AdapterFactory, Recovery, SingleServer};
 use crate::client::Client;
+use crate::drain::Departures;
 use crate::engine::{Engine, EngineConfig, Incoming, TransportKind};
 use crate::limits::Limits;
 use crate::parser::Parser;
@@ -410,6 +411,7 @@ impl Builder {
                 error_hook: RwLock::default(),
                 counts: Counts::naming(self.named_events),
                 handlers: TaskTracker::new(),
+                departures: Departures::default(),
                 #[cfg(feature = "admin")]
                 admin: OnceLock::new(),
             }),

@@ -175,7 +175,9 @@ fn a_close_packet_over_polling_releases_the_waiting_poll() {
 fn a_session_closed_between_two_polls_waits_for_the_next_to_tell() {
     let mut story = Story::polling();
     assert_eq!(story.at(1, Input::Close), [Output::Close(CloseReason::ForcedClose)]);
-    assert_eq!(story.at(2, Input::PostOpened), [Output::Refuse(Refusal::Closed)]);
+    assert_eq!(story.at(2, Input::PostOpened), [], "a refusal would be the end to the client");
+    assert_eq!(story.at(2, Input::Received(Packet::Message(Message::Text("too late".into())))), []);
+    assert_eq!(story.at(2, Input::PostAnswered), []);
     assert_eq!(story.at(3, Input::PollOpened), [Output::ClosePoll], "with what was queued");
     assert_eq!(story.at(4, Input::PollOpened), [Output::ClosePoll], "with the close packet");
     assert_eq!(story.at(5, Input::ToldClosed), [Output::Forget]);
@@ -184,6 +186,10 @@ fn a_session_closed_between_two_polls_waits_for_the_next_to_tell() {
     let mut story = Story::polling();
     story.at(1, Input::Close);
     assert_eq!(story.at(30_001, Input::Tick), [Output::Forget]);
+
+    let mut story = Story::polling();
+    story.at(1, Input::Close);
+    assert_eq!(story.at(2, Input::Received(Packet::Close)), [Output::Forget], "the client ends it, too");
 }
 
 #[test]

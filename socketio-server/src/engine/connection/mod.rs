@@ -203,6 +203,13 @@ impl Connection {
         self.lock().queue.len()
     }
 
+    /// Whether the client has all that was queued for it. One that polls shows that by coming back for more.
+    pub(in crate::engine) fn has_all(&self) -> bool {
+        let state = self.lock();
+        let listens = !state.session.is_polling() || state.session.poll_waits();
+        state.closed.is_some() || state.queue.is_empty() && listens
+    }
+
     /// How many packets and bytes wait; `None` after the end of the session.
     pub(crate) fn queued(&self) -> Option<(usize, usize)> {
         let state = self.lock();

@@ -32,6 +32,7 @@ use tokio::runtime::Runtime;
 use super::Connection;
 use super::state::Link;
 use crate::engine::clock::now;
+use crate::engine::drain::{LOOK, leave};
 use crate::engine::frame::Terms;
 use crate::engine::head::Head;
 use crate::engine::incoming::{Incoming, Received};
@@ -53,6 +54,8 @@ enum Step {
     CloseFor,
     /// The server closes it, and throws away what is queued.
     Discard,
+    /// The server drains, and it is this session's turn.
+    Leave,
     /// A GET comes.
     Get,
     /// The client of this GET goes away.
@@ -80,6 +83,8 @@ enum Task {
     Post(usize),
     /// Of a WebSocket that is no session's yet.
     Probe(usize),
+    /// Ends the session once its client has what is queued.
+    Leave,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,6 +261,7 @@ impl<'a> World<'a> {
             Step::Close => self.connection.close(),
             Step::CloseFor => self.connection.close_for(CloseReason::ServerShutdown),
             Step::Discard => self.connection.discard(CloseReason::ServerShutdown),
+            Step::Leave => self.leave(),
             Step::Get => self.get(gets),
             Step::Abort(task) => drop(self.tasks.remove(&task)),
             Step::Post(word) => self.post(posts, word),
@@ -288,6 +294,11 @@ impl<'a> World<'a> {
                 tokio::task::yield_now().await;
             }
         });
+    }
+
+    fn leave(&mut self) {
+        let (quiet, end) = (std::future::ready(true), tokio::time::Instant::now() + Duration::from_secs(2));
+        self.spawn(Task::Leave, leave(Box::pin(quiet), self.connection.clone(), end));
     }
 
     fn get(&mut self, number: usize) {
@@ -457,8 +468,10 @@ impl<'a> World<'a> {
             assert!(self.log.borrow().told, "whoever comes back is told: {:?}", self.log);
         }
         let log = self.log.borrow();
-        let thrown_away = self.steps.contains(&Step::Discard) || !log.closes.contains(&CloseReason::ForcedClose);
-        let gone = self.steps.iter().any(|step| matches!(step, Step::HangUp(_) | Step::Abort(_)));
+        let by_us = |reason: &CloseReason| matches!(reason, CloseReason::ForcedClose | CloseReason::ServerShutdown);
+        let thrown_away = self.steps.contains(&Step::Discard) || !log.closes.iter().any(by_us);
+        let left = |step: &Step| matches!(step, Step::HangUp(_) | Step::Abort(_) | Step::Post(Word::Close));
+        let gone = self.steps.iter().any(left);
         if !thrown_away && !gone && (known || self.listening()) {
             assert_eq!(log.sent, log.received, "what was queued when it was closed has arrived");
         }
@@ -482,6 +495,7 @@ impl<'a> World<'a> {
             assert!(socket.stream.is_none() || socket.ended, "a WebSocket is open after the end of its session");
             socket.stream = None;
         });
+        self.runtime.block_on(tokio::time::advance(LOOK)); // So that a draining sees it, too.
         self.run_all();
         assert_eq!(self.log.borrow().closes.len(), 1, "told of the end once");
         assert!(self.connection.shared.session("sid").is_none(), "no session is left");
@@ -642,6 +656,7 @@ fn a_session_is_closed_once_whoever_closes_it() {
         (Step::Close, 1),
         (Step::CloseFor, 1),
         (Step::Discard, 1),
+        (Step::Leave, 1),
         (Step::Post(Word::Close), 1),
         (Step::Open, 1),
         (Step::Tick, 1),
@@ -653,7 +668,7 @@ fn a_session_is_closed_once_whoever_closes_it() {
 
 #[test]
 fn a_queue_leaves_whole_and_in_order_through_a_stream_that_fills_up() {
-    let steps = &[(Step::Send, 4), (Step::Close, 1), (Step::Tick, 3)];
+    let steps = &[(Step::Send, 4), (Step::Close, 1), (Step::Leave, 1), (Step::Tick, 3)];
     let words = &[Word::Message, Word::Pong, Word::Close];
     let scope = Scope { web_socket: true, pipe: 16, lazy: true, steps, words, hang_ups: true, ..POLLING };
     let states = explore(&Scope { depth: depth(6), ..scope });
