@@ -517,7 +517,7 @@ const NAME_AT: usize = 2;
 /// The first element of a list, which ends at byte `end`, if it is text without escapes that follows the bracket.
 fn plain_name(json: &str, end: usize) -> Option<&str> {
     let name = json.get(NAME_AT..end.checked_sub(1)?)?;
-    (json.as_bytes().get(1) == Some(&b'"') && memchr::memchr(b'\\', name.as_bytes()).is_none()).then_some(name)
+    (json.as_bytes().get(1) == Some(&b'"') && !name.as_bytes().contains(&b'\\')).then_some(name)
 }
 
 /// Reads the first element of a list as a name.

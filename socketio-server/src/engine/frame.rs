@@ -15,7 +15,7 @@ use socketio_protocol::engine::{Message, Packet, PayloadEncoder, Version, webtra
 use socketio_protocol::websocket::{self, Agreement, COMPRESSED, Codec, Opcode};
 
 /// Room in front of a packet for the longest header that an unmasked WebSocket frame has.
-const HEADROOM: usize = 10;
+pub(super) const HEADROOM: usize = 10;
 
 /// A packet on its way to clients. Cloning shares the bytes.
 ///
@@ -146,6 +146,9 @@ impl Attachment {
     }
 }
 
+/// What a message's text is written behind.
+const BEGINNING: &[u8; HEADROOM + 1] = b"\0\0\0\0\0\0\0\0\0\x004";
+
 /// The type byte of a message packet in an Engine.IO v3 binary frame.
 const MESSAGE_TYPE: u8 = 4;
 
@@ -153,19 +156,29 @@ impl Frame {
     /// A buffer to write a message's text into, for [`Frame::seal`].
     pub(crate) fn buffer(capacity: usize) -> Vec<u8> {
         let mut head = Vec::with_capacity(HEADROOM + 1 + capacity);
-        head.resize(HEADROOM, 0);
-        head.push(b'4');
+        Self::begin(&mut head);
         head
+    }
+
+    /// Empties a buffer, for a message's text to be written into it.
+    pub(super) fn begin(head: &mut Vec<u8>) {
+        head.clear();
+        head.extend_from_slice(BEGINNING);
     }
 
     /// Frames what was written behind [`Frame::buffer`], followed by its attachments.
     pub(crate) fn seal(mut head: Vec<u8>, attachments: impl IntoIterator<Item = Bytes>) -> Self {
-        let packet_at = HEADROOM;
+        let header_at = Self::set_header(&mut head);
+        Self::assemble(head, header_at, HEADROOM, attachments)
+    }
+
+    /// Writes the header of a text into the room in front of it. Says where it starts.
+    pub(super) fn set_header(head: &mut [u8]) -> usize {
         let mut header = [0; HEADROOM];
-        let len = websocket::encode_header(Opcode::Text, head.len() - packet_at, &mut header);
+        let len = websocket::encode_header(Opcode::Text, head.len() - HEADROOM, &mut header);
         let header_at = HEADROOM - len;
         head[header_at..HEADROOM].copy_from_slice(&header[..len]);
-        Self::assemble(head, header_at, packet_at, attachments)
+        header_at
     }
 
     /// One text or binary message.
@@ -212,7 +225,7 @@ impl Frame {
         attachments: impl IntoIterator<Item = Bytes>,
     ) -> Self {
         let attachments: SmallVec<[Attachment; 0]> = attachments.into_iter().map(Attachment::new).collect();
-        let size = head.len() + attachments.iter().map(|part| HEADROOM + part.data.len()).sum::<usize>();
+        let size = Self::size_of(&head, attachments.iter().map(|part| part.data.len()));
         let forms = OnceLock::new();
         Self(Arc::new(Inner { head, header_at, packet_at, attachments, forms, size, compress: true }))
     }
@@ -234,6 +247,11 @@ impl Frame {
             size: *size,
             compress: false,
         }))
+    }
+
+    /// What a frame counts that has this head, and attachments of these lengths.
+    pub(super) fn size_of(head: &[u8], attachments: impl Iterator<Item = usize>) -> usize {
+        head.len() + attachments.map(|len| HEADROOM + len).sum::<usize>()
     }
 
     /// What the frame counts against a bound in bytes.

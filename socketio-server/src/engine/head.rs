@@ -81,6 +81,9 @@ impl<'a> Head<'a> {
     }
 
     pub(super) fn wants_web_socket(&self) -> bool {
+        if let Headers::Lines(head, _) = self.headers {
+            return head.upgrade; // It has been looked at in passing.
+        }
         self.extended.is_some()
             || (self.headers.has_token(&header::UPGRADE, "websocket")
                 && self.headers.has_token(&header::CONNECTION, "upgrade"))

@@ -47,6 +47,7 @@ mod webtransport;
 mod write;
 
 pub use self::config::EngineConfig;
+pub(crate) use self::connection::Draft;
 pub use self::connection::{Connection, SendError};
 pub use self::cookie::{Cookie, SameSite};
 pub use self::cors::Cors;

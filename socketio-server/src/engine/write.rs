@@ -101,16 +101,19 @@ thread_local! {
     static SCRATCH_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-fn write_slices(slices: &[IoSlice<'_>], writer: &mut Writer, cx: Option<&mut Context<'_>>) -> Poll<io::Result<usize>> {
-    let result = match cx {
-        Some(cx) => match writer.poll_write(cx, slices) {
-            Poll::Ready(result) => result,
-            Poll::Pending => return Poll::Pending,
+/// Writes once.
+pub(super) fn write_slices(
+    slices: &[IoSlice<'_>],
+    writer: &mut Writer,
+    cx: Option<&mut Context<'_>>,
+) -> Poll<io::Result<usize>> {
+    // Mostly the stream takes all at once, and nobody has to be told when it would: 150 instructions less.
+    let result = match (writer.try_write(slices), cx) {
+        (Err(error), cx) if error.kind() == io::ErrorKind::WouldBlock => match cx {
+            Some(cx) => std::task::ready!(writer.poll_write(cx, slices)),
+            None => return Poll::Pending,
         },
-        None => match writer.try_write(slices) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-            result => result,
-        },
+        (result, _) => result,
     };
     match result {
         Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

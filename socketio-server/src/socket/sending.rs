@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use socketio_protocol::socket::{Args, Kind, Packet};
+use socketio_protocol::socket::{Args, Kind, Packet, encode_ack, encode_event};
 use tokio::sync::oneshot;
 
 use super::{CONNECTED, CONNECTING, GONE, LEAVING, Socket};
@@ -12,9 +12,10 @@ use crate::ack::AckFuture;
 use crate::adapter::{Emitted, Outgoing, Target};
 use crate::broadcast::{Broadcast, IntoRooms, check_name};
 use crate::emitting::Emitting;
-use crate::engine::SendError;
 use crate::engine::counters::bump;
+use crate::engine::{Draft, SendError};
 use crate::error::EmitError;
+use crate::parser::Parser;
 
 impl Socket {
     /// Sends `event` to the client. `args`: a tuple is the list of arguments, `()` is none, anything else is one.
@@ -45,8 +46,26 @@ impl Socket {
         compress: bool,
     ) -> Result<Emitted, EmitError> {
         check_name(event)?;
+        if compress && self.is_between_us() {
+            let nsp = self.namespace().name();
+            let draft = Draft::write(|out| encode_event(out, nsp, None, event, args))?;
+            return match (self.phase() != GONE).then(|| self.conn().send_draft(draft, volatile)) {
+                Some(Ok(()) | Err(SendError::Dropped)) => Ok(Emitted::here()),
+                Some(Err(error)) => Err(error.into()),
+                None => Err(EmitError::Closed),
+            };
+        }
         let packet = Outgoing::event(self.namespace().parser(), self.namespace().name(), None, event, args)?;
         self.send_outgoing(&packet.flagged(Some(compress)), volatile)
+    }
+
+    /// Whether what is sent to the client is written for it alone: nobody else looks at it, or keeps it to send it again.
+    fn is_between_us(&self) -> bool {
+        let local = self.namespace().adapter().local();
+        *self.namespace().parser() == Parser::Json
+            && local.history().is_none()
+            && local.watchers().is_empty()
+            && self.conn().takes_drafts()
     }
 
     /// Sends an event that [`Namespace::encode`](crate::Namespace::encode) has encoded, which can be sent many times. One of another namespace is
@@ -340,7 +359,13 @@ impl Socket {
     }
 
     pub(crate) fn send_ack_args<T: Serialize + ?Sized>(&self, id: u64, args: &T) -> Result<(), EmitError> {
-        let frame = self.namespace().parser().ack(self.namespace().name(), id, args)?;
+        let (parser, nsp) = (self.namespace().parser(), self.namespace().name());
+        if *parser == Parser::Json && self.conn().takes_drafts() {
+            let draft = Draft::write(|out| encode_ack(out, nsp, id, args))?;
+            bump(&self.namespace().shared().counts.acks_sent);
+            return Ok(self.conn().send_draft(draft, false)?);
+        }
+        let frame = parser.ack(nsp, id, args)?;
         bump(&self.namespace().shared().counts.acks_sent);
         Ok(self.conn().send_frame(&frame, false)?)
     }

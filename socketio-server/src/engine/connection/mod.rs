@@ -5,6 +5,7 @@
 //! it was sent from there ([`Incoming`](super::Incoming) *corks* the queue), else when the [flusher](super::flusher)
 //! comes by. Messages that arrive go the other way through [`Incoming`](super::Incoming), which one task owns.
 
+mod batch;
 #[cfg(test)]
 mod model;
 mod outgoing;
@@ -12,6 +13,7 @@ mod polling;
 mod state;
 mod upgrade;
 
+pub(crate) use batch::Draft;
 pub(in crate::engine) use polling::PollBody;
 pub(in crate::engine) use upgrade::ProbeStep;
 
@@ -27,6 +29,7 @@ use futures_util::task::AtomicWaker;
 use socketio_protocol::engine::{
     CloseReason, Input, Message, Output, Packet, Refusal, Session, TransportKind, Version,
 };
+use socketio_protocol::socket::Attachments;
 use socketio_protocol::websocket;
 
 use self::polling::INBOX_MESSAGES;
@@ -139,6 +142,7 @@ impl Connection {
                 armed: session.deadline(),
                 session,
                 queue: VecDeque::new(),
+                batch: None,
                 queued_bytes: 0,
                 written: 0,
                 link,
@@ -200,7 +204,7 @@ impl Connection {
 
     /// How many packets wait for the client.
     pub fn queued_packets(&self) -> usize {
-        self.lock().queue.len()
+        self.lock().packets()
     }
 
     /// Whether the client has all that was queued for it. One that polls shows that by coming back for more.
@@ -213,7 +217,7 @@ impl Connection {
     /// How many packets and bytes wait; `None` after the end of the session.
     pub(crate) fn queued(&self) -> Option<(usize, usize)> {
         let state = self.lock();
-        state.closed.is_none().then(|| (state.queue.len(), state.queued_bytes))
+        state.closed.is_none().then(|| (state.packets(), state.queued_bytes))
     }
 
     pub(in crate::engine) fn watch(&self) -> &Watch {
@@ -237,12 +241,45 @@ impl Connection {
     /// [`SendError::Closed`] after the end of the session, [`SendError::Full`] when the client has left too much
     /// unread, which closes it.
     pub fn send(self: &Arc<Self>, message: Message) -> Result<(), SendError> {
-        self.send_frame(&Frame::message(message), false)
+        match message {
+            Message::Text(text) if self.takes_drafts() => {
+                let draft = Draft::write(|head| {
+                    head.extend_from_slice(text.as_bytes());
+                    Ok::<_, SendError>(Attachments::new())
+                })?;
+                self.send_draft(draft, false)
+            }
+            message => self.send_frame(&Frame::message(message), false),
+        }
     }
 
     /// Queues a frame that may be shared with others; a volatile one only if it can leave at once.
     pub(crate) fn send_frame(self: &Arc<Self>, frame: &Frame, volatile: bool) -> Result<(), SendError> {
-        let mut state = self.lock();
+        let mut state = self.admit(frame.size(), volatile)?;
+        state.push(frame.clone());
+        if let Some(watch) = self.watched() {
+            watch.queued(frame);
+        }
+        self.schedule(&mut state);
+        Ok(())
+    }
+
+    /// Whether nobody looks at what is sent, and none of it is compressed, so that it can be sent as a [`Draft`].
+    pub(crate) fn takes_drafts(&self) -> bool {
+        self.shared.codec.is_none() && self.watched().is_none()
+    }
+
+    /// Queues a packet that is for this client alone, as [`send_frame`](Connection::send_frame) does.
+    pub(crate) fn send_draft(self: &Arc<Self>, draft: Draft, volatile: bool) -> Result<(), SendError> {
+        let mut state = self.admit(draft.size(), volatile)?;
+        state.push_draft(draft, self.version);
+        self.schedule(&mut state);
+        Ok(())
+    }
+
+    /// The state, if a packet of this size may be queued now.
+    fn admit(&self, size: usize, volatile: bool) -> Result<MutexGuard<'_, State>, SendError> {
+        let state = self.lock();
         if state.closed.is_some() {
             return Err(SendError::Closed);
         }
@@ -251,18 +288,13 @@ impl Connection {
             bump(&self.shared.counters.volatile_dropped);
             return Err(SendError::Dropped);
         }
-        if state.queue.len() >= config.max_queued_packets
-            || state.queued_bytes.saturating_add(frame.size()) > config.max_queued_bytes
+        if state.packets() >= config.max_queued_packets
+            || state.queued_bytes.saturating_add(size) > config.max_queued_bytes
         {
             self.end_slow(state);
             return Err(SendError::Full);
         }
-        state.push(frame.clone());
-        if let Some(watch) = self.watched() {
-            watch.queued(frame);
-        }
-        self.schedule(&mut state);
-        Ok(())
+        Ok(state)
     }
 
     fn end_slow(&self, mut state: MutexGuard<'_, State>) {
@@ -346,6 +378,7 @@ impl Connection {
     }
 
     fn farewell(&self, state: &mut State, writer: Writer) -> Farewell {
+        state.part_batch();
         let frames = std::mem::take(&mut state.queue);
         let written = std::mem::take(&mut state.written);
         state.clear();
@@ -530,7 +563,7 @@ impl Connection {
             return Poll::Ready(Wake::Closed(reason));
         }
         state.corked = false;
-        if state.blocked || !state.queue.is_empty() {
+        if state.blocked || !state.is_empty() {
             self.poll_flush(&mut state, cx);
             if let Some(reason) = state.closed {
                 return Poll::Ready(Wake::Closed(reason));

@@ -406,7 +406,8 @@ impl<'a> World<'a> {
         let state = self.connection.lock();
         assert!(state.armed <= state.deadline().or(state.armed), "the timers come too late");
         let sizes: usize = state.queue.iter().map(|frame| frame.size()).sum();
-        assert_eq!(sizes, state.queued_bytes, "what is queued is counted");
+        let batch = state.batch.as_ref().map_or(0, |batch| batch.size());
+        assert_eq!(sizes + batch, state.queued_bytes, "what is queued is counted");
     }
 
     /// Runs whatever was woken, until nothing is.
@@ -518,7 +519,7 @@ impl<'a> World<'a> {
             Link::WebSocket { upgraded, close_frame, .. } => format!("{:?} {close_frame:?}", upgraded.is_some()),
             Link::Gone => String::new(),
         };
-        let _ = write!(key, "{link} {:?} {} {}", state.closed, state.queue.len(), state.written);
+        let _ = write!(key, "{link} {:?} {} {}", state.closed, state.packets(), state.written);
         let flags = [state.corked, state.dirty, state.blocked, state.nudged, state.unhandled, state.handled.is_some()];
         let own = state.deadlines.as_ref().map(|own| at(own.progress));
         let _ = write!(key, "{flags:?} {:?} {own:?} {:?}", at(state.armed), state.inbox.len());

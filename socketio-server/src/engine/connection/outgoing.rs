@@ -35,7 +35,7 @@ impl Connection {
     }
 
     pub(super) fn flush_locked(self: &Arc<Self>, state: &mut State) {
-        if state.blocked || state.queue.is_empty() {
+        if state.blocked || state.is_empty() {
             return;
         }
         let wire = self.wire(state.terms);
@@ -53,7 +53,7 @@ impl Connection {
     /// Something has been written.
     pub(super) fn wrote(&self, state: &State) {
         if let Some(watch) = self.watched() {
-            watch.wrote(state.queue.len(), state.queued_bytes);
+            watch.wrote(state.packets(), state.queued_bytes);
         }
     }
 

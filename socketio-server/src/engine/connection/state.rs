@@ -1,24 +1,27 @@
 //! What changes in a connection, under one short lock.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use socketio_protocol::engine::{CloseReason, Input, Message, Output, PayloadEncoder, Session, TransportKind, Version};
 
+use super::batch::{self, Batch, Draft};
 use super::polling::PollBody;
 use crate::engine::clock::now;
 use crate::engine::counters::Counters;
 use crate::engine::frame::{Frame, Terms, Wire};
 use crate::engine::io::{Reader, Writer};
-use crate::engine::write::{advance, probe, write_some};
+use crate::engine::write::{advance, probe, write_slices, write_some};
 
 /// What changes in a connection, under one short lock.
 pub(super) struct State {
     pub(super) session: Session,
     pub(super) queue: VecDeque<Frame>,
+    /// In place of a queue: packets for this client alone, on a WebSocket.
+    pub(super) batch: Option<Box<Batch>>,
     pub(super) queued_bytes: usize,
     /// How much of the first frame has been written.
     pub(super) written: usize,
@@ -95,8 +98,41 @@ pub(super) struct Probe {
 
 impl State {
     pub(super) fn push(&mut self, frame: Frame) {
+        self.part_batch();
         self.queued_bytes += frame.size();
         self.queue.push_back(frame);
+    }
+
+    /// Queues a packet that is for this client alone, and is not compressed.
+    pub(super) fn push_draft(&mut self, draft: Draft, version: Version) {
+        let size = draft.size();
+        let web_socket = matches!(self.link, Link::WebSocket { .. }) && !self.terms.web_transport;
+        let plain = web_socket && (version == Version::V4 || !draft.has_attachments());
+        let room = self.batch.as_ref().map_or(0, |batch| batch.size()) + size <= batch::MAX;
+        if plain && room && self.queue.is_empty() && !self.blocked {
+            self.queued_bytes += size;
+            self.batch.get_or_insert_with(Batch::new).push(draft);
+        } else {
+            self.push(draft.into_frame());
+        }
+    }
+
+    /// Makes frames of the batch.
+    pub(super) fn part_batch(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.queue.extend(batch.frames());
+            batch.recycle();
+        }
+    }
+
+    /// Whether nothing waits for the client.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.batch.is_none()
+    }
+
+    /// How many packets wait for the client.
+    pub(super) fn packets(&self) -> usize {
+        self.queue.len() + self.batch.as_ref().map_or(0, |batch| batch.packets())
     }
 
     pub(super) fn set_close_frame(&mut self, frame: Bytes) {
@@ -123,6 +159,7 @@ impl State {
 
     /// Throws away what is queued. A frame of which a part has left is kept: whatever came next would be taken for its rest.
     pub(super) fn clear(&mut self) {
+        self.batch = None;
         let begun = self.queue.pop_front().filter(|_| self.written > 0);
         self.queued_bytes = begun.as_ref().map_or(0, Frame::size);
         self.queue = begun.into_iter().collect();
@@ -157,7 +194,7 @@ impl State {
     pub(super) fn writable(&self, max_queued: usize) -> bool {
         match &self.link {
             Link::Polling { poll, .. } => self.queue.is_empty() && (poll.is_some() && self.session.poll_waits()),
-            Link::WebSocket { .. } => self.queue.is_empty() || self.queued_bytes < max_queued,
+            Link::WebSocket { .. } => self.is_empty() || self.queued_bytes < max_queued,
             Link::Gone => false,
         }
     }
@@ -247,16 +284,49 @@ impl State {
         cx: Option<&mut Context<'_>>,
         counters: &Counters,
     ) -> Poll<io::Result<()>> {
-        let (waiting, mut bytes) = (self.queue.len(), 0);
-        let result = self.write_queue(wire, cx, &mut bytes);
+        let (waiting, mut bytes) = (self.packets(), 0);
+        let result = match self.batch {
+            Some(_) => self.write_batch(wire, cx, &mut bytes),
+            None => self.write_queue(wire, cx, &mut bytes),
+        };
         if bytes > 0 {
             let transport = match self.terms.web_transport {
                 true => TransportKind::WebTransport,
                 false => TransportKind::WebSocket,
             };
-            counters.sent(transport, (waiting - self.queue.len()) as u64, bytes as u64);
+            counters.sent(transport, (waiting - self.packets()) as u64, bytes as u64);
         }
         result
+    }
+
+    fn write_batch(
+        &mut self,
+        wire: Wire<'_>,
+        mut cx: Option<&mut Context<'_>>,
+        bytes: &mut usize,
+    ) -> Poll<io::Result<()>> {
+        let State { batch: Some(batch), link: Link::WebSocket { writer, .. }, .. } = self else {
+            return Poll::Ready(Ok(()));
+        };
+        let len = batch.bytes().len();
+        match write_slices(&[IoSlice::new(batch.bytes())], writer, cx.as_deref_mut()) {
+            Poll::Ready(Ok(n)) if n == len => {
+                *bytes += n;
+                self.queued_bytes -= batch.size();
+                self.batch.take().into_iter().for_each(Batch::recycle);
+            }
+            Poll::Ready(Ok(n)) => {
+                *bytes += n;
+                self.part_batch();
+                self.queued_bytes -= advance(&mut self.queue, &mut self.written, n, wire);
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => {
+                self.part_batch();
+                return Poll::Pending;
+            }
+        }
+        self.write_queue(wire, cx, bytes)
     }
 
     fn write_queue(
