@@ -3,13 +3,15 @@
 //! A handler is polled at once, on the connection's own task, so that handlers of one socket start in the order in
 //! which their events came, and one that never waits costs no task. One that waits goes on in a task of its own.
 
+mod ack_slot;
+mod load;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -17,10 +19,10 @@ use futures_util::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use socketio_protocol::socket::Args;
-use tokio::sync::Notify;
-use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+pub(crate) use self::ack_slot::AckSlot;
+pub(crate) use self::load::{Load, Waiting};
 use crate::ack::Ack;
 use crate::broadcast::check_name;
 use crate::engine::clock::coarse;
@@ -52,24 +54,6 @@ pub struct EventContext {
     pub(crate) socket: Socket,
     pub(crate) args: Args,
     pub(crate) ack: Option<AckSlot>,
-}
-
-/// The client's wish for an answer, which is fulfilled once.
-#[derive(Debug, Clone)]
-pub(crate) struct AckSlot {
-    pub(crate) id: u64,
-    answered: Arc<AtomicBool>,
-}
-
-impl AckSlot {
-    pub(crate) fn new(id: u64) -> Self {
-        Self { id, answered: Arc::default() }
-    }
-
-    /// True for the first who asks.
-    pub(crate) fn take(&self) -> bool {
-        !self.answered.swap(true, Ordering::AcqRel)
-    }
 }
 
 impl EventContext {
@@ -354,84 +338,6 @@ pub(crate) type Callback = Arc<dyn Fn(EventContext) -> Option<HandlerFuture> + S
 
 pub(crate) fn erase<M, H: Handler<M>>(handler: H) -> Callback {
     Arc::new(move |context| handler.clone().call(context))
-}
-
-/// How many handlers of a connection wait.
-#[derive(Debug, Default)]
-pub(crate) struct Load {
-    waiting: AtomicUsize,
-    /// How many answers of the client are waited for. Not to read it because handlers wait for it would be to wait for
-    /// ever.
-    asked: AtomicUsize,
-    fewer: Notify,
-    /// The tasks of all handlers that wait, on any connection of the server.
-    tasks: TaskTracker,
-}
-
-/// How many times more handlers may wait than the limit says if it is the client's answers that they wait for.
-const ASKING: usize = 16;
-
-impl Load {
-    pub(crate) fn new(tasks: TaskTracker) -> Self {
-        Self { tasks, ..Self::default() }
-    }
-
-    /// Returns once no handler waits.
-    pub(crate) async fn idle(&self) {
-        loop {
-            let fewer = self.fewer.notified();
-            if self.waiting.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            fewer.await;
-        }
-    }
-
-    /// Returns once fewer than `limit` handlers wait.
-    pub(crate) async fn below(&self, limit: usize) {
-        loop {
-            let fewer = self.fewer.notified();
-            if self.is_below(limit) {
-                return;
-            }
-            fewer.await;
-        }
-    }
-
-    pub(crate) fn is_below(&self, limit: usize) -> bool {
-        let waiting = self.waiting.load(Ordering::Acquire);
-        waiting < limit
-            || waiting - self.asked.load(Ordering::Acquire).min(waiting) < limit
-                && waiting < limit.saturating_mul(ASKING)
-    }
-
-    /// An answer of the client is waited for.
-    pub(crate) fn asked(&self) {
-        self.asked.fetch_add(1, Ordering::AcqRel);
-        self.fewer.notify_waiters();
-    }
-
-    /// The client has answered, or the answer is given up.
-    pub(crate) fn answered(&self) {
-        self.asked.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Counts something that waits, until it is dropped.
-pub(crate) struct Waiting(Arc<Load>);
-
-impl Waiting {
-    pub(crate) fn new(load: Arc<Load>) -> Self {
-        load.waiting.fetch_add(1, Ordering::AcqRel);
-        Self(load)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.0.fewer.notify_waiters();
-    }
 }
 
 /// Runs a handler: at once as far as it goes without waiting, the rest in a task of its own.

@@ -216,6 +216,7 @@ mod server_event;
 mod service;
 mod socket;
 mod stats;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "webtransport")]

@@ -1,10 +1,10 @@
 //! One client in one namespace.
 
+mod phase;
 mod rooms;
 mod sending;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use socketio_protocol::engine::{CloseReason, TransportKind, Version};
 use socketio_protocol::socket::{Args, Kind};
 use tokio::sync::oneshot;
 
+use self::phase::{CONNECTED, CONNECTING, GONE, LEAVING, Phase};
 use crate::adapter::{Command, Member, Outgoing, Resumed, Session, Target};
 use crate::engine::Connection;
 use crate::engine::counters::bump;
@@ -51,15 +52,13 @@ struct Inner {
     member: Arc<Member>,
     namespace: Namespace,
     load: Arc<Load>,
-    phase: AtomicU8,
+    phase: Phase,
     /// The secret by which the client can come back to its session.
     pid: Option<Box<str>>,
     recovered: bool,
     /// Handlers of this socket alone; most have none.
     listeners: Mutex<Option<Box<Listeners>>>,
     acks: Mutex<Option<Box<Acks>>>,
-    /// Rooms joined while a middleware still looks at the socket.
-    early_rooms: Mutex<Vec<ByteString>>,
 }
 
 type Acks = HashMap<u64, oneshot::Sender<Args>, foldhash::fast::RandomState>;
@@ -72,13 +71,6 @@ impl WeakSocket {
         self.0.upgrade().map(Socket)
     }
 }
-
-/// A middleware still looks at it.
-const CONNECTING: u8 = 0;
-const CONNECTED: u8 = 1;
-/// It is being disconnected: the handlers of `disconnecting` still see it connected.
-const LEAVING: u8 = 2;
-const GONE: u8 = 3;
 
 /// How long a client that is to be disconnected is left to what was sent to it before, if that is held up.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -106,7 +98,7 @@ impl Socket {
     ) -> Self {
         let socket = Self::assemble(session.id.clone(), connection, handshake, namespace, load, Some(pid), true);
         socket.0.member.restore(session.data.clone());
-        socket.early_rooms().extend(session.rooms.iter().filter(|room| **room != session.id).cloned());
+        socket.0.phase.early_rooms().extend(session.rooms.iter().filter(|room| **room != session.id).cloned());
         socket
     }
 
@@ -123,12 +115,11 @@ impl Socket {
             member: Arc::new(Member::new(id, connection, Arc::new(handshake))),
             namespace,
             load,
-            phase: AtomicU8::new(CONNECTING),
+            phase: Phase::default(),
             pid,
             recovered,
             listeners: Mutex::default(),
             acks: Mutex::default(),
-            early_rooms: Mutex::default(),
         }))
     }
 
@@ -488,15 +479,11 @@ impl Socket {
     }
 
     fn phase(&self) -> u8 {
-        self.0.phase.load(Ordering::Acquire)
+        self.0.phase.get()
     }
 
     pub(crate) fn listeners(&self) -> MutexGuard<'_, Option<Box<Listeners>>> {
         self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn early_rooms(&self) -> MutexGuard<'_, Vec<ByteString>> {
-        self.0.early_rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn acks(&self) -> MutexGuard<'_, Option<Box<Acks>>> {
@@ -534,15 +521,15 @@ impl Socket {
     fn enter_rooms(&self) {
         let local = self.namespace().adapter().local();
         local.add(self.0.member.clone());
-        self.0.phase.store(CONNECTED, Ordering::Release);
-        for room in std::mem::take(&mut *self.early_rooms()) {
-            let _ = local.join(self.id(), &room); // What may not be joined was refused when it was asked for.
-        }
+        let join = |room: &ByteString| {
+            let _ = local.join(self.id(), room); // What may not be joined was refused when it was asked for.
+        };
+        self.0.phase.enter(join, |room| local.leave(self.id(), room));
     }
 
     /// The socket was refused.
     pub(crate) fn refuse(&self) {
-        if self.0.phase.swap(GONE, Ordering::AcqRel) == CONNECTING {
+        if self.0.phase.refuse() {
             self.namespace().adapter().local().watchers().remove(self.id());
             drop(self.listeners().take());
             self.namespace().guest_left();
@@ -558,8 +545,7 @@ impl Socket {
 
     /// The socket is disconnected: handlers, rooms, answers, in the reference's order. Does nothing the second time.
     pub(crate) fn end(&self, reason: DisconnectReason) {
-        let leaving = self.0.phase.compare_exchange(CONNECTED, LEAVING, Ordering::AcqRel, Ordering::Acquire);
-        if leaving.is_err() {
+        if !self.0.phase.leave() {
             return;
         }
         tracing::debug!(target: "socketio::socket", nsp = &**self.namespace().name(), socket = &**self.id(), %reason, "disconnected");
@@ -572,7 +558,7 @@ impl Socket {
             admin.disconnected(self, reason);
         }
         self.namespace().remove(self);
-        self.0.phase.store(GONE, Ordering::Release);
+        self.0.phase.end();
         drop(self.acks().take());
         self.run_disconnect(reason, |listeners| &listeners.disconnect);
         drop(self.listeners().take());

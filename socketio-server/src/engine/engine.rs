@@ -275,6 +275,10 @@ impl Shared {
 
     /// Hands a new session to the application. Also starts what all sessions share, the first time.
     pub(super) fn accept(&self, incoming: Incoming) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        if self.is_closed() {
+            // While it opened: who closes the engine ends the sessions that it finds after saying so.
+            incoming.connection().discard(CloseReason::ServerShutdown);
+        }
         (self.accept)(incoming)
     }
 

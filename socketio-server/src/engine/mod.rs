@@ -36,6 +36,7 @@ mod lent;
 mod links;
 mod opening;
 mod origin;
+mod pending;
 mod proxies;
 #[cfg(feature = "rate-limit")]
 mod rate_limit;

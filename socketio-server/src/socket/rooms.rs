@@ -61,16 +61,9 @@ impl Socket {
     /// rooms before that one.
     pub fn try_join(&self, rooms: impl IntoRooms) -> Result<(), JoinError> {
         for room in rooms.into_rooms() {
-            match self.phase() {
-                CONNECTING => {
-                    let mut early = self.early_rooms();
-                    if !early.contains(&room) {
-                        self.namespace().shared().config.limits.rooms().allow(&room, early.len())?;
-                        early.push(room);
-                    }
-                }
-                CONNECTED | LEAVING => self.namespace().adapter().local().join(self.id(), &room)?,
-                _ => {}
+            let allow = |joined| self.namespace().shared().config.limits.rooms().allow(&room, joined);
+            if !self.0.phase.join_early(&room, allow)? && matches!(self.phase(), CONNECTED | LEAVING) {
+                self.namespace().adapter().local().join(self.id(), &room)?;
             }
         }
         Ok(())
@@ -93,7 +86,7 @@ impl Socket {
     /// ```
     pub fn leave(&self, rooms: impl IntoRooms) {
         for room in rooms.into_rooms() {
-            self.early_rooms().retain(|early| *early != room);
+            self.0.phase.leave_early(&room);
             self.namespace().adapter().local().leave(self.id(), &room);
         }
     }
@@ -133,9 +126,12 @@ impl Socket {
     /// # }
     /// ```
     pub fn rooms(&self) -> Vec<ByteString> {
+        let mut rooms = self.namespace().adapter().local().rooms_of(self.id());
         if self.phase() == CONNECTING {
-            return self.early_rooms().clone();
+            let early = self.0.phase.early_rooms();
+            let others: Vec<_> = early.iter().filter(|room| !rooms.contains(room)).cloned().collect();
+            rooms.extend(others);
         }
-        self.namespace().adapter().local().rooms_of(self.id())
+        rooms
     }
 }

@@ -167,6 +167,9 @@ impl Socket {
             {
                 let max = self.namespace().shared().config.limits.max_pending_acks;
                 let mut acks = self.acks();
+                if self.phase() == GONE {
+                    return Err(EmitError::Closed); // Meanwhile: who ends it has taken all that waited.
+                }
                 let acks = acks.get_or_insert_default();
                 if acks.len() >= max {
                     return Err(EmitError::TooManyAcks { max });
