@@ -1,8 +1,9 @@
-//! A wall clock that jumps changes nothing in the libraries, since nothing is decided by it: who reads it, and what for.
+//! A wall clock that jumps changes nothing in the libraries, since nothing is decided by it: who reads it, and what for; and a
+//! server whose clock does jump.
 
 use std::path::Path;
 
-use socketio_tests::workspace;
+use socketio_tests::{NodeSuite, workspace};
 
 /// Where the wall clock is read, or its values are handled. None of these is compared with another moment.
 const SHOWN: [(&str, &str); 6] = [
@@ -25,6 +26,17 @@ fn nothing_is_decided_by_the_wall_clock() {
     }
     found.sort();
     assert_eq!(found, SHOWN.map(|(file, _)| file), "the wall clock is read elsewhere, or no longer there");
+}
+
+#[test]
+fn the_wall_clock_jumps() {
+    let library =
+        |folder: std::fs::DirEntry| Some(folder.path().join("faketime/libfaketime.so.1")).filter(|it| it.exists());
+    let found = std::fs::read_dir("/usr/lib").expect("Linux has it").flatten().find_map(library);
+    NodeSuite::new("clock.test.mjs")
+        .env("FAKETIME_LIB", found.expect("scripts/test.sh --setup-only installs faketime"))
+        .server("SERVER_CMD", env!("CARGO_BIN_EXE_conformance-server"))
+        .run();
 }
 
 fn look(folder: &Path, found: &mut Vec<String>) {

@@ -1,4 +1,5 @@
-//! What happens to a server's process: no file descriptors, a signal under load, handlers that block, a full disk.
+//! What happens to a server's process: no file descriptors, a signal under load, handlers that block, a full disk; and to its
+//! connections: the machine at the other end vanishes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -9,7 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use socketio_client::{Client, News, TransportKind};
+use socketio_server::{Builder, Data, Limits, Listener, Server};
 use socketio_tests::{Program, free_port, until, workspace_binary};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -190,6 +195,133 @@ async fn a_handler_that_blocks_is_named_and_holds_nobody_up_if_it_does_so_elsewh
     let named = || program.output().lines().find(|line| line.contains("a handler held its thread")).map(str::to_owned);
     let warning = until(SOON, "a warning", named);
     assert!(warning.contains("event=\"block\""), "{warning}");
+}
+
+/// What a way to a server does with what comes along.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Passing {
+    All,
+    /// Nothing passes any more, and nobody is told: as when the machine at the other end vanishes.
+    Nothing,
+    /// The same, and the buffers on the way fill up.
+    Stuck,
+    /// The client has ended its direction, and still reads.
+    OnlyToClient,
+}
+
+/// Leads from a port of its own to `server`.
+async fn way_to(server: u16) -> (u16, watch::Sender<Passing>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it has one").port();
+    let (passing, watched) = watch::channel(Passing::All);
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = tokio::net::TcpStream::connect(("127.0.0.1", server)).await.expect("it listens");
+            let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
+            tokio::spawn(pass(from_near, to_far, watched.clone(), Passing::OnlyToClient));
+            tokio::spawn(pass(from_far, to_near, watched.clone(), Passing::All));
+        }
+    });
+    (port, passing)
+}
+
+/// Carries one direction, which ends at `end`. Holds its halves for as long as the other end does.
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut passing: watch::Receiver<Passing>, end: Passing) {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let now = *passing.borrow_and_update();
+        if now == end && end != Passing::All {
+            let _ = to.shutdown().await;
+        }
+        tokio::select! {
+            read = from.read(&mut buffer), if now != Passing::Stuck => match read {
+                Ok(1..) if now == Passing::Nothing => {}
+                Ok(len @ 1..) => drop(to.write_all(&buffer[..len]).await),
+                Ok(0) | Err(_) if matches!(now, Passing::Nothing | Passing::Stuck) => std::future::pending().await,
+                Ok(0) | Err(_) => return drop(to.shutdown().await),
+            },
+            changed = passing.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// A server in this process, and where it listens.
+async fn serve(builder: Builder) -> (Server, u16) {
+    let io = builder.build();
+    io.on("echo", async |Data(number): Data<u64>| number);
+    let listener = Listener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("a TCP port").port();
+    let server = io.clone();
+    tokio::spawn(async move { server.serve([listener]).await });
+    (io, port)
+}
+
+/// How long until the server has closed its one session, for this reason; nothing of it may be left.
+async fn closed(io: &Server, reason: &str) -> Duration {
+    let began = Instant::now();
+    loop {
+        let stats = io.stats();
+        let open = stats.connections.polling + stats.connections.web_socket;
+        if open == 0 {
+            let reasons: Vec<_> = stats.closed.iter().filter(|(_, count)| *count > 0).collect();
+            assert_eq!(reasons, [&(reason, 1)]);
+            assert_eq!((stats.sockets, stats.rooms, stats.queued_packets, stats.queued_bytes), (0, 0, 0, 0));
+            return began.elapsed();
+        }
+        assert!(began.elapsed() < SOON, "{stats:?}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_vanishes_is_noticed_by_its_silence_and_nothing_is_left_of_it() {
+    const PING: Duration = Duration::from_millis(200);
+    for transport in [TransportKind::WebSocket, TransportKind::Polling] {
+        let (io, port) = serve(Server::builder().ping_interval(PING).ping_timeout(PING)).await;
+        let (port, passing) = way_to(port).await;
+        let client = connect(port, transport).await;
+        echo(&client).await;
+        sleep(PING * 2).await; // Pings are answered.
+        passing.send_replace(Passing::Nothing);
+        let took = closed(&io, "ping timeout").await;
+        assert!(took < PING * 5, "it took {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_vanishes_while_it_is_written_to_holds_its_queue_no_longer_than_the_write_timeout() {
+    const WRITE: Duration = Duration::from_millis(300);
+    let (io, port) = serve(Server::builder().limits(Limits { write_timeout: WRITE, ..Limits::default() })).await;
+    let (port, passing) = way_to(port).await;
+    let client = connect(port, TransportKind::WebSocket).await;
+    echo(&client).await;
+    passing.send_replace(Passing::Stuck);
+    let text = "x".repeat(250_000);
+    for _ in 0..60 {
+        io.emit("news", &text).expect("it fits");
+    }
+    sleep(WRITE / 3).await;
+    assert!(io.stats().queued_bytes > 0, "more than the buffers on the way hold");
+    let took = closed(&io, "slow consumer").await;
+    assert!(took < WRITE * 5, "it took {took:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_direction_is_gone_and_is_told_so() {
+    let (io, port) = serve(Server::builder()).await;
+    let (port, passing) = way_to(port).await;
+    let mut client = connect(port, TransportKind::WebSocket).await;
+    echo(&client).await;
+    passing.send_replace(Passing::OnlyToClient);
+    closed(&io, "transport close").await;
+    let told = async {
+        while let Some(news) = client.next().await {
+            if let News::Disconnected { .. } = news {
+                return;
+            }
+        }
+    };
+    timeout(SOON, told).await.expect("the server ends its direction, too");
 }
 
 #[test]

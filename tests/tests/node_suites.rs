@@ -185,6 +185,22 @@ fn the_program_as_a_gateway() {
 }
 
 #[test]
+fn what_the_program_logs_at_most() {
+    let file = |name| std::env::temp_dir().join(format!("socketio-secrets-{}-{name}.pem", std::process::id()));
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (cert, key) = (file("cert"), file("key"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    NodeSuite::new("secrets.test.mjs")
+        .server("SERVER_CMD", workspace_binary("socketio-server", "lifecycle"))
+        .env("CERT", &cert)
+        .env("KEY", &key)
+        .run();
+    std::fs::remove_file(cert).unwrap();
+    std::fs::remove_file(key).unwrap();
+}
+
+#[test]
 fn the_program_and_a_backend_in_python() {
     let python = python_folder().join(".venv/bin/python");
     let backend = serde_json::json!([python, python_folder().join("webhook_backend.py")]);
