@@ -182,6 +182,31 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_after_the_count_and_answers_is_one_more() {
+        let mut tally = Tally::new(1);
+        tally.recounted(1, 0);
+        assert!(!tally.has_fewer(), "all are there that were asked");
+        tally.took(Some("one"), &mut rooms());
+        tally.took(Some("other"), &mut rooms());
+        assert!(tally.is_complete());
+        assert_eq!((tally.servers(), tally.missing_servers()), (2, 0));
+    }
+
+    #[test]
+    fn nothing_is_over_while_a_client_that_is_there_has_not_answered() {
+        let mut tally = Tally::new(1);
+        tally.took(Some("one"), &mut asked(&["a"]));
+        assert!(!tally.is_complete() && !tally.is_over());
+
+        let mut tally = Tally::new(2);
+        tally.took(None, &mut asked(&["a"]));
+        tally.recounted(1, 0);
+        assert!(!tally.is_over(), "one server may have left, but a has not answered");
+        tally.took(None, &mut ack_of("a"));
+        assert!(tally.is_over() && !tally.is_complete());
+    }
+
+    #[test]
     fn the_last_word_of_one_that_has_left_does_not_stand_in_for_another() {
         let mut tally = Tally::new(2);
         tally.recounted(1, 0);
