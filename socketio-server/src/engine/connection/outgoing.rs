@@ -12,6 +12,7 @@ use crate::engine::clock::now;
 
 impl Connection {
     /// Sees to it that what is queued leaves, if nobody does yet.
+    #[inline(always)]
     pub(super) fn schedule(self: &Arc<Self>, state: &mut State) {
         match &mut state.link {
             Link::Polling { poll, .. } => {

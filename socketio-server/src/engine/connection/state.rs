@@ -97,8 +97,11 @@ pub(super) struct Probe {
 }
 
 impl State {
+    #[inline(always)]
     pub(super) fn push(&mut self, frame: Frame) {
-        self.part_batch();
+        if self.batch.is_some() {
+            self.part_batch();
+        }
         self.queued_bytes += frame.size();
         self.queue.push_back(frame);
     }
@@ -118,6 +121,7 @@ impl State {
     }
 
     /// Makes frames of the batch.
+    #[cold]
     pub(super) fn part_batch(&mut self) {
         if let Some(batch) = self.batch.take() {
             self.queue.extend(batch.frames());
