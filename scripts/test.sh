@@ -105,6 +105,8 @@ install_python_packages() {
 
 check_everything() {
   local failed=()
+  # Most tests wait for other programs most of the time.
+  local -x RUST_TEST_THREADS=$((2 * $(nproc)))
   step cargo fmt --all --check
   step cargo clippy --workspace --all-targets --all-features -- -D warnings
   step cargo test --workspace --all-features --no-fail-fast

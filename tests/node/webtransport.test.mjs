@@ -42,25 +42,32 @@ test("a session over WebTransport from the start", async () => {
 
 for (const transports of [["polling", "webtransport"], ["polling", "websocket", "webtransport"]]) {
   test(`${transports.join(", ")}: the client changes to WebTransport, and loses nothing`, async () => {
-    const page = await open({ transports });
-    const said = await page.evaluate(async () => {
-      const heard = [];
-      let sent = 0;
-      let timer;
-      // Begun before it is connected: the change may be over when that is known.
-      const socket = await connect({}, (socket) => {
-        socket.on("message-back", (n) => heard.push(n));
-        timer = setInterval(() => socket.emit("message", sent++), 2);
-      });
-      const first = socket.firstTransport;
-      await upgraded(socket, "webtransport");
-      clearInterval(timer);
-      const [who] = await ask(socket, "whoami");
-      return { first, transport: who.transport, id: who.id === socket.id, heard, sent };
-    });
+    // The stock client opens a WebSocket 200 ms after it has tried WebTransport, and takes what is there first.
+    let said = await change(transports);
+    for (let tries = 1; said.transport === "websocket" && tries < 5; tries++) said = await change(transports);
     assert.deepEqual([said.first, said.transport, said.id], ["polling", "webtransport", true]);
     assert.ok(said.sent > 0);
     assert.deepEqual(said.heard, Array.from({ length: said.sent }, (_, n) => n));
+  });
+}
+
+/** What was said and heard while a client changed from polling to another of the transports. */
+async function change(transports) {
+  const page = await open({ transports });
+  return page.evaluate(async () => {
+    const heard = [];
+    let sent = 0;
+    let timer;
+    // Begun before it is connected: the change may be over when that is known.
+    const socket = await connect({}, (socket) => {
+      socket.on("message-back", (n) => heard.push(n));
+      timer = setInterval(() => socket.emit("message", sent++), 2);
+    });
+    const first = socket.firstTransport;
+    await upgraded(socket, "webtransport", "websocket");
+    clearInterval(timer);
+    const [who] = await ask(socket, "whoami");
+    return { first, transport: who.transport, id: who.id === socket.id, heard, sent };
   });
 }
 

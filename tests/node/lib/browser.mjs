@@ -103,9 +103,9 @@ function inPage({ certificate, ...defaults }) {
       socket.once("connect", () => resolve(socket));
       socket.once("connect_error", (error) => reject(new Error(`refused: ${error.message}`)));
     });
-  window.upgraded = (socket, transport) =>
-    soon(`the upgrade to ${transport}`, (resolve) => {
-      const look = () => (socket.io.engine.transport.name === transport ? resolve() : setTimeout(look, 10));
+  window.upgraded = (socket, ...transports) =>
+    soon(`the upgrade to ${transports.join(" or ")}`, (resolve) => {
+      const look = () => (transports.includes(socket.io.engine.transport.name) ? resolve() : setTimeout(look, 10));
       look();
     });
 }
