@@ -67,6 +67,17 @@ async fn each_transport_has_a_longest_payload_of_its_own() {
 }
 
 #[tokio::test]
+async fn pings_come_each_interval_however_long_a_pong_may_take() {
+    let io = Server::builder().ping_interval(Duration::from_millis(50)).ping_timeout(Duration::from_secs(20)).build();
+    let server = Running::start(io).await;
+    let mut client = WebSocket::joined(server.addr).await;
+    for _ in 0..4 {
+        assert_eq!(client.next().await, "2"); // It fails if nothing comes within 5 s.
+        client.send("3").await;
+    }
+}
+
+#[tokio::test]
 async fn a_payload_of_too_many_packets_ends_its_session() {
     let (_, server) = running(Limits { max_packets_per_payload: 10, ..Limits::default() }).await;
     let polling = Http::session(server.addr).await;

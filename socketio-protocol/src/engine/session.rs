@@ -211,6 +211,9 @@ impl CloseReason {
 /// How long a closed polling session waits for the GET that tells the client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A pong is not looked for more often than that, however often pings are sent.
+const SHORTEST_LOOK: Duration = Duration::from_millis(1);
+
 /// How often a waiting GET is released once a probe was answered. The client waits for its GET before it sends the upgrade
 /// packet. The reference server's time: clients have seen nothing sooner, and their tests count what comes.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
@@ -267,8 +270,8 @@ impl Probe {
 enum Heartbeat {
     /// v4: the next ping is due at this time.
     PingDue(Instant),
-    /// v4: a ping went out at this time.
-    PongDue(Instant),
+    /// v4: a ping went out, and it is looked whether something has been heard since.
+    PongDue { sent: Instant, look: Instant },
     /// v3: the client pings.
     ClientPings,
 }
@@ -394,7 +397,7 @@ impl Session {
     pub fn deadline(&self) -> Option<Instant> {
         let heartbeat = match self.heartbeat {
             Heartbeat::PingDue(at) => at,
-            Heartbeat::PongDue(sent) => sent.max(self.heard) + self.timing.ping_timeout,
+            Heartbeat::PongDue { look, .. } => look,
             Heartbeat::ClientPings => self.heard + self.timing.ping_interval + self.timing.ping_timeout,
         };
         match &self.state {
@@ -437,17 +440,19 @@ impl Session {
 
     /// A pong, or anything else heard since the ping, starts the next interval when it was heard.
     fn check_heartbeat(&mut self, now: Instant) {
-        if let Heartbeat::PongDue(sent) = self.heartbeat {
+        if let Heartbeat::PongDue { sent, look } = self.heartbeat {
             // At the same instant too: clocks are coarse, and a client may be near.
             if self.heard >= sent {
                 self.heartbeat = Heartbeat::PingDue(self.heard + self.timing.ping_interval);
             } else if now >= sent + self.timing.ping_timeout {
                 return self.end(now, CloseReason::PingTimeout);
+            } else if now >= look {
+                self.heartbeat = self.pong_due(sent, now);
             }
         }
         match self.heartbeat {
             Heartbeat::PingDue(at) if now >= at => {
-                self.heartbeat = Heartbeat::PongDue(now);
+                self.heartbeat = self.pong_due(now, now);
                 self.outputs.push_back(Output::Send(Packet::Ping(ByteString::new())));
             }
             Heartbeat::ClientPings if now >= self.heard + self.timing.ping_interval + self.timing.ping_timeout => {
@@ -455,6 +460,12 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// It is looked for a pong before the next ping would be due: who keeps the deadline need not be told of a pong.
+    fn pong_due(&self, sent: Instant, now: Instant) -> Heartbeat {
+        let next = now + self.timing.ping_interval.max(SHORTEST_LOOK);
+        Heartbeat::PongDue { sent, look: next.min(sent + self.timing.ping_timeout) }
     }
 
     fn received(&mut self, now: Instant, packet: Packet) {

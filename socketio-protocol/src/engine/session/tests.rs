@@ -74,6 +74,29 @@ fn the_pong_sets_the_time_of_the_next_ping_and_any_message_counts_as_a_pong() {
 }
 
 #[test]
+fn pings_come_each_interval_also_if_the_time_for_a_pong_is_longer() {
+    let start = Instant::now();
+    let timing = Timing { ping_interval: ms(100), ping_timeout: ms(350), ..TIMING };
+    let mut story = Story { start, session: Session::new(start, Version::V4, TransportKind::WebSocket, timing) };
+    let (mut at, mut pings) = (0, Vec::new());
+    while pings.len() < 4 {
+        at = story.deadline().unwrap();
+        if story.at(at, Input::Tick) == [ping()] {
+            pings.push(at);
+            // As a server does that only notes when it has heard something.
+            story.session.heard(start + ms(at + 1));
+        }
+    }
+    assert_eq!(pings, [100, 201, 302, 403]);
+    let mut last = vec![];
+    while last.is_empty() || last == [ping()] {
+        at = story.deadline().unwrap();
+        last = story.at(at, Input::Tick);
+    }
+    assert_eq!((at, last), (504 + 350, vec![Output::Close(CloseReason::PingTimeout), Output::Forget]));
+}
+
+#[test]
 fn a_v3_client_pings_is_answered_and_is_closed_when_it_stops() {
     let mut story = Story::new(Version::V3, TransportKind::Polling);
     assert_eq!(story.at(400, Input::Received(Packet::Ping("x".into()))), [Output::Send(Packet::Pong("x".into()))]);
