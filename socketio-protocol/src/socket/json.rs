@@ -426,7 +426,13 @@ impl<'a> Reader<'a> {
 /// How many bytes at the front of `bytes` stand for themselves in a JSON string: no quote, backslash or control character.
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    let blocks = if bytes.len() < LONG { 0 } else { plain_blocks(bytes) };
+    if bytes.len() < LONG { plain_words(bytes) } else { plain_long(bytes) }
+}
+
+/// [`plain_run`] of what is long: not inlined, so that the short way stays short.
+#[inline(never)]
+fn plain_long(bytes: &[u8]) -> usize {
+    let blocks = plain_blocks(bytes);
     blocks + plain_words(&bytes[blocks..])
 }
 
