@@ -5,10 +5,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createClient } from "redis";
 import { clusterUnderTest, cmd, fresh } from "./lib/cluster.mjs";
 import { openLines, runCommand } from "./lib/emitters.mjs";
 import { reasonOf } from "./lib/client.mjs";
-import { until } from "./lib/waiting.mjs";
+import { until, within } from "./lib/waiting.mjs";
 
 const adapter = process.env.ADAPTER;
 const emitter = {};
@@ -45,6 +46,15 @@ async function quickly(work) {
   const said = await work;
   assert.ok(Date.now() - began < 1500, `after ${Date.now() - began} ms`);
   return said;
+}
+
+/** Watches Redis from now on: `asked` resolves when it has carried the next question, in any adapter's format. */
+async function nextQuestion() {
+  const redis = await createClient({ url: cluster.redis.url }).connect();
+  let carried;
+  const question = new Promise((resolve) => (carried = resolve));
+  await redis.monitor((line) => line.includes("requestId") && carried());
+  return { asked: within(5000, "a question", question).finally(() => redis.destroy()) };
 }
 
 const told = (m) => emitter.send({ op: "emit", event: "told", args: ["x", 1, { deep: [null, 1.5] }], ...m });
@@ -280,7 +290,10 @@ test("is not held up by a server that is frozen, and does not wait for one that 
     const { answers, asked, silentServers } = await emitter.send({ op: "request", event: "q", args: [], timeout: 400 });
     assert.deepEqual([answers.length, asked, silentServers], [2, 2, 1]);
 
+    // It is killed when it has been asked: before that, nobody would count on it.
+    const { asked: carried } = await nextQuestion();
     const waiting = emitter.send({ op: "fetchSockets", timeout: 8000 });
+    await carried;
     cluster.nodes.b.signal("SIGKILL");
     const { received, missing } = await quickly(waiting);
     // A server of Node.js does not say in the classic format that an answer is its own: it might be the one that is gone.
