@@ -113,7 +113,11 @@ impl Client {
             if let Some(meter) = meter {
                 meter.closed(reason);
             }
+            let server = client.server.clone();
+            let turn = server.shared.exits.turn().await;
             client.end(reason);
+            drop(client);
+            turn.end().await;
         }
     }
 

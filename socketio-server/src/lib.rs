@@ -198,6 +198,7 @@ mod client_files;
 mod drain;
 mod emitting;
 mod error;
+mod exits;
 mod gate;
 mod handler;
 mod handler_fn;

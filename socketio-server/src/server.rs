@@ -16,6 +16,7 @@ use crate::adapter::{AdapterFactory, History, Recovery};
 use crate::drain::Departures;
 use crate::engine::{CloseReason, ConnectionError, Engine};
 use crate::error::{HandlerError, HandlerErrorKind};
+use crate::exits::Exits;
 use crate::limits::Limits;
 use crate::namespace::{Guest, Namespace};
 use crate::parser::Parser;
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     /// The handlers that wait for something.
     pub(crate) handlers: TaskTracker,
     pub(crate) departures: Departures,
+    pub(crate) exits: Exits,
     #[cfg(feature = "admin")]
     pub(crate) admin: OnceLock<Arc<crate::admin::Admin>>,
 }

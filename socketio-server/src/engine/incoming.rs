@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use socketio_protocol::engine::{CloseReason, Input, Message, Packet, TransportKind};
 use socketio_protocol::websocket::{self, Event, Opcode, WsError};
 use tokio::io::AsyncReadExt;
@@ -171,6 +171,8 @@ impl Incoming {
             result => {
                 web_socket.ended = true;
                 web_socket.left = true;
+                // A close frame would only be answered by a reset.
+                self.connection.set_close_frame(Bytes::new());
                 self.connection.handle(match result {
                     Ok(_) => Input::TransportClosed,
                     Err(_) => Input::TransportFailed("connection reset"),

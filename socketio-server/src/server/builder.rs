@@ -13,6 +13,7 @@ use crate::adapter::{AdapterFactory, Recovery, SingleServer};
 use crate::client::Client;
 use crate::drain::Departures;
 use crate::engine::{Engine, EngineConfig, Incoming, TransportKind};
+use crate::exits::Exits;
 use crate::limits::Limits;
 use crate::parser::Parser;
 use crate::stats::{Counts, NamedEvents};
@@ -412,6 +413,7 @@ impl Builder {
                 counts: Counts::naming(self.named_events),
                 handlers: TaskTracker::new(),
                 departures: Departures::default(),
+                exits: Exits::default(),
                 #[cfg(feature = "admin")]
                 admin: OnceLock::new(),
             }),

@@ -596,17 +596,18 @@ impl Connection {
         if !state.session.is_polling() {
             self.shared.forget(&self.id);
         }
-        if let Link::WebSocket { close_frame, .. } = &state.link {
-            let close_frame = close_frame.clone();
-            state.push_goodbye(&close_frame);
-            match std::mem::replace(&mut state.link, Link::Gone) {
-                Link::WebSocket { writer, .. } => {
-                    return Some(self.farewell(&mut state, writer));
-                }
-                link => state.link = link,
-            }
+        if matches!(state.link, Link::Polling { .. }) {
+            return None; // What is left goes out with the last GET.
         }
-        None
+        let Link::WebSocket { writer, close_frame, .. } = std::mem::replace(&mut state.link, Link::Gone) else {
+            return None;
+        };
+        if close_frame.is_empty() {
+            state.clear();
+            return None;
+        }
+        state.push_goodbye(&close_frame);
+        Some(self.farewell(&mut state, writer))
     }
 }
 

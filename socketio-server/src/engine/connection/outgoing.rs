@@ -75,11 +75,12 @@ impl Connection {
     pub(super) fn write_failed(self: &Arc<Self>, state: &mut State) {
         state.end(CloseReason::TransportClose);
         state.clear();
+        state.set_close_frame(Bytes::new());
         self.task.wake();
         // The map of sessions is told by the connection's task, which ends now.
     }
 
-    /// Sets what the client is told when the WebSocket is closed.
+    /// Sets what the client is told when the WebSocket is closed; nothing if that is empty.
     pub(in crate::engine) fn set_close_frame(&self, frame: Bytes) {
         self.lock().set_close_frame(frame);
     }

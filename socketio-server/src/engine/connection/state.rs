@@ -72,6 +72,7 @@ pub(super) enum Link {
     WebSocket {
         writer: Writer,
         upgraded: Option<(Reader, BytesMut)>,
+        /// What is said at the end; empty if nobody is there any more to be told.
         close_frame: Bytes,
     },
     Gone,
