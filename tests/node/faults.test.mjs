@@ -96,8 +96,11 @@ function accounted(missing, sender, receiver) {
   const times = missing.map(([, time]) => time).sort((x, y) => x - y);
   const span = times.at(-1 - counted) - times[0];
   const numbers = `${missing.length} missing over ${span} ms; sender: ${JSON.stringify(sender)}, receiver: ${JSON.stringify(receiver)}`;
-  assert.ok(receiver.gapCount > 0 && receiver.gapMs >= span, numbers);
+  assert.ok(receiver.gapCount > 0 && receiver.gapMs + UNEVEN >= span, numbers);
 }
+
+/** Messages reach their server after the time noted here, one a little later than the other: what lies between them shrinks. */
+const UNEVEN = 50;
 
 /** What is missing of a run of messages to everybody, and what was counted meanwhile. */
 async function run(clients, count, meanwhile = async () => {}) {

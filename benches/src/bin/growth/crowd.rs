@@ -21,28 +21,45 @@ use crate::{Outcome, server};
 pub(crate) const COMMAND: &str = "crowd";
 
 const READY: &str = "everybody is in";
+const HEARD: &str = "everybody has heard";
 
 /// Starts a process with so many clients, and waits until they are in. They leave when it ends.
 pub(crate) async fn hold(addr: SocketAddr, count: usize) -> Outcome<Program> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args([COMMAND, &addr.to_string(), &count.to_string()]);
     let program = Program::start(&mut command, "it is this program");
-    let began = Instant::now();
-    while !program.output().contains(READY) {
-        if began.elapsed() > PATIENCE {
-            return Err(format!("the clients are not in: {}", program.output()).into());
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    says(&program, READY, 1).await?;
     Ok(program)
 }
 
-/// Is a crowd until the process ends.
+/// Waits until all clients of that process have heard so many events.
+pub(crate) async fn have_heard(program: &Program, events: usize) -> Outcome<()> {
+    says(program, HEARD, events).await
+}
+
+async fn says(program: &Program, what: &str, times: usize) -> Outcome<()> {
+    let began = Instant::now();
+    while program.output().matches(what).count() < times {
+        if began.elapsed() > PATIENCE {
+            return Err(format!("not {times} times {what:?}: {}", program.output()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+/// Is a crowd until the process ends, and says when all of it have heard an event.
 pub(crate) async fn be(addr: SocketAddr, count: usize) -> Outcome<()> {
     let mut crowd = Crowd::default();
     crowd.grow_to(count, addr, 1).await?;
     eprintln!("{READY}");
-    std::future::pending().await
+    for round in 1.. {
+        while crowd.heard() < (round * count) as u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        eprintln!("{HEARD}");
+    }
+    Ok(())
 }
 
 /// Clients of one server or of several.

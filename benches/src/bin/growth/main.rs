@@ -17,7 +17,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    let usage = "usage: growth FOLDER [connections|rooms|namespaces|payloads|nodes|departure]...";
+    let usage = "usage: growth FOLDER [connections|rooms|namespaces|payloads|nodes|full|departure]...";
     let mut words = std::env::args().skip(1);
     let folder = words.next().ok_or(usage)?;
     if folder == server::COMMAND {

@@ -10,7 +10,7 @@ use crate::chart::{Panel, Study};
 use crate::crowd::{self, Crowd};
 use crate::measured::Measured;
 
-pub(crate) const NAMES: [&str; 6] = ["connections", "rooms", "namespaces", "payloads", "nodes", "departure"];
+pub(crate) const NAMES: [&str; 7] = ["connections", "rooms", "namespaces", "payloads", "nodes", "full", "departure"];
 
 pub(crate) const MOST_NAMESPACES: usize = 64;
 
@@ -22,6 +22,7 @@ pub(crate) async fn run(name: &str) -> Outcome<Option<Study>> {
         "namespaces" => namespaces().await?,
         "payloads" => payloads().await?,
         "nodes" => nodes().await?,
+        "full" => full().await?,
         "departure" => departure().await?,
         _ => return Ok(None),
     };
@@ -212,6 +213,51 @@ async fn nodes() -> Outcome<Study> {
         last.add(count, durations[TIMES / 2].as_secs_f64() * 1e3);
     }
     Ok(Study { title: "Servers of a cluster (classic adapter)", panels: vec![delivery, broker, last] })
+}
+
+/// As many connections as a process may have, on each of several servers.
+async fn full() -> Outcome<Study> {
+    const CLIENTS: usize = 17_000;
+    const TIMES: usize = 20;
+    let redis = TestRedis::spawn();
+    let mut memory = Panel::new("Memory of a connection at rest", "connections, 17,000 on each server", "KiB");
+    let mut delivery =
+        Panel::new("CPU of a delivery, all servers together", "connections, 17,000 on each server", "µs");
+    let mut last = Panel::new("Until the last one has a broadcast", "connections, 17,000 on each server", "ms");
+    let (mut servers, mut crowds, mut speaker, mut empty) = (Vec::new(), Vec::new(), Crowd::default(), 0.0);
+    let mut rounds = 0;
+    for count in 1..=3 {
+        let server = Measured::start(Some(&redis.url())).await?;
+        if count == 1 {
+            speaker.grow_to(1, server.addr(), 1).await?;
+        }
+        settle().await;
+        empty += server.memory()?;
+        crowds.push((crowd::hold(server.addr(), CLIENTS).await?, rounds));
+        servers.push(server);
+        settle().await;
+        let used = servers.iter().try_fold(0.0, |sum, server| server.memory().map(|memory| sum + memory))?;
+        memory.add(count * CLIENTS, (used - empty) / (count * CLIENTS) as f64);
+
+        let cpu = || servers.iter().try_fold(0.0, |sum, server| server.cpu().map(|cpu| sum + cpu));
+        let (mut before, mut durations) = (0.0, Vec::new());
+        for time in 0..=TIMES {
+            let began = Instant::now();
+            speaker.send(0, SAY).await?;
+            rounds += 1;
+            for (crowd, joined) in &crowds {
+                crowd::have_heard(crowd, rounds - joined).await?;
+            }
+            match time {
+                0 => before = cpu()?, // The first is not counted.
+                _ => durations.push(began.elapsed()),
+            }
+        }
+        delivery.add(count * CLIENTS, (cpu()? - before) / (TIMES * count * CLIENTS) as f64);
+        durations.sort();
+        last.add(count * CLIENTS, durations[TIMES / 2].as_secs_f64() * 1e3);
+    }
+    Ok(Study { title: "Full servers", panels: vec![memory, delivery, last] })
 }
 
 /// How long somebody who stays waits for an echo while all others leave at once.
