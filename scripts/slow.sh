@@ -5,6 +5,7 @@
 # descriptors for each process.
 #
 #   scripts/slow.sh                   27,000 messages, in nine phases: six minutes
+#   scripts/slow.sh 100000            what docs/reliability.md shows: sixteen minutes
 #   scripts/slow.sh 10000 1000        10,000, with 1,000 clients
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -433,7 +433,9 @@ impl Arguments {
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 250ms, 2s or 1m"))
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 250ms, 2s or 1m"))?;
+    // A century is for ever; what is much longer cannot be added to a time.
+    Ok(time.min(Duration::from_secs(100 * 365 * 24 * 60 * 60)))
 }
 
 #[cfg(test)]
@@ -455,6 +457,14 @@ mod tests {
     #[test]
     fn the_definitions_agree_with_each_other() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn times_can_be_added_to_a_time() {
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
+        let longest = duration("18446744073709551615s").expect("a time");
+        assert!(std::time::Instant::now().checked_add(longest).is_some(), "{longest:?}");
+        assert!(duration("5").is_err());
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(crate) async fn run(settings: &Settings, emit: &Emit) -> Result<u8, Failure>
     let mut input = Input::new(emit);
     let mut run = Run::new(settings, emit, emitter.as_ref());
     if let Some(emitter) = emitter.as_ref().filter(|_| settings.adapter == Adapter::Streams) {
-        run.readers = Some(emitter.of(&settings.nsp).server_count().await? as u64);
+        run.readers = readers(settings, emit, emitter).await?;
     }
     let mut interrupted = false;
     let mut ended = false;
@@ -80,6 +80,20 @@ pub(crate) async fn run(settings: &Settings, emit: &Emit) -> Result<u8, Failure>
         }
     }
     Ok(run.finish(interrupted))
+}
+
+/// How many servers read the stream; `None` if they cannot be counted and that does not matter.
+async fn readers(settings: &Settings, emit: &Emit, emitter: &Emitter) -> Result<Option<u64>, Failure> {
+    let reason = match emitter.of(&settings.nsp).server_count().await {
+        Ok(count) => return Ok(Some(count as u64)),
+        Err(error) => Failure::from(error).in_a_line(),
+    };
+    match emit.require_receivers {
+        Some(required @ 1..) => return Err(once::not_known(required, reason)),
+        _ if settings.quiet => {}
+        _ => output::warning(&format!("who reads the stream is not known: {reason}")),
+    }
+    Ok(None)
 }
 
 /// Makes a message of a line.
@@ -160,7 +174,7 @@ struct Run<'a> {
     unheard: u64,
     /// The fewest and the most servers that heard one of them.
     heard: Option<(u64, u64)>,
-    /// How many servers read the stream, where there is one.
+    /// How many servers read the stream, where there is one and they can be counted.
     readers: Option<u64>,
     /// The exit code of the last failure.
     last_code: u8,
@@ -220,13 +234,17 @@ impl<'a> Run<'a> {
     }
 
     async fn count(&mut self, flight: &Flight, receipt: Receipt) {
-        let receivers = self.readers.unwrap_or(receipt.receivers());
+        let receivers = match self.settings.adapter {
+            Adapter::Streams => self.readers,
+            _ => Some(receipt.receivers()),
+        };
         self.sent += 1;
-        let (fewest, most) = self.heard.unwrap_or((receivers, receivers));
-        self.heard = Some((fewest.min(receivers), most.max(receivers)));
         if let Some(message) = &flight.message {
             message.report(self.settings, receivers, receipt.entry());
         }
+        let Some(receivers) = receivers else { return };
+        let (fewest, most) = self.heard.unwrap_or((receivers, receivers));
+        self.heard = Some((fewest.min(receivers), most.max(receivers)));
         if receivers == 0 && !self.settings.quiet && !std::mem::replace(&mut self.warned, true) {
             let channel = flight.whom.plan_emit("event", ()).ok().flatten().map(|plan| plan.channel);
             let nobody = nobody::find(self.settings, &channel.unwrap_or_default(), self.settings.timeout).await;

@@ -21,10 +21,12 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
+use socketio_client::without_secrets;
 use socketio_redis_client::Address;
 
 use crate::{
     args::{Adapter, Settings, duration},
+    connect::whole,
     failure::{Failure, code},
     output,
 };
@@ -189,7 +191,7 @@ pub(crate) const NAMES: [&str; 9] = ["url", "server", "adapter", "key", "nsp", "
 fn shown(settings: &Settings, name: &str) -> String {
     match name {
         "url" => url(settings),
-        "server" => settings.server.clone().unwrap_or_else(|| "-".to_owned()),
+        "server" => settings.server.as_deref().map_or_else(|| "-".to_owned(), without_secrets),
         "adapter" => settings.adapter.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default(),
         "key" => settings.key.clone(),
         "nsp" => settings.nsp.clone(),
@@ -205,8 +207,8 @@ fn shown(settings: &Settings, name: &str) -> String {
 
 /// The URL of Redis, without its password.
 pub(crate) fn url(settings: &Settings) -> String {
-    let full = if settings.url.contains(':') { settings.url.clone() } else { format!("redis://{}", settings.url) };
-    full.parse::<Address>().map_or_else(|_| "(not understood)".to_owned(), |address| address.to_string())
+    let address = whole(&settings.url).parse::<Address>();
+    address.map_or_else(|_| "(not understood)".to_owned(), |address| address.to_string())
 }
 
 pub(crate) fn run(settings: &Settings, config: &Config) -> Result<u8, Failure> {

@@ -106,10 +106,13 @@ fn readable(file: &Path) -> Result<(), Failure> {
 
 /// Where Redis is.
 pub(crate) fn address(settings: &Settings) -> Result<Address, Failure> {
-    let url = &settings.url;
-    let full = if url.contains("://") || url.starts_with("unix:") { url.clone() } else { format!("redis://{url}") };
-    let address = full.parse::<Address>().map_err(|error| Failure::from(in_our_words(error)))?;
+    let address = whole(&settings.url).parse::<Address>().map_err(|error| Failure::from(in_our_words(error)))?;
     Ok(address.with_tls(tls(settings)?))
+}
+
+/// The URL with its scheme, which may be left out.
+pub(crate) fn whole(url: &str) -> String {
+    if url.contains("://") || url.starts_with("unix:") { url.to_owned() } else { format!("redis://{url}") }
 }
 
 /// A link on which Redis is asked about itself.

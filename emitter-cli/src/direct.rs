@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use socketio_client::{Client, ClientError, News, TlsOptions, TransportKind};
+use socketio_client::{Builder, Client, ClientError, News, TlsOptions, TransportKind, without_secrets};
 use socketio_protocol::socket::{Args, Value};
 use tokio::task::JoinSet;
 
@@ -45,23 +45,14 @@ async fn connect(settings: &Settings, url: &str) -> Result<Client, Failure> {
     let mut retries = settings.retries;
     loop {
         let left = settings.timeout.saturating_sub(started.elapsed());
-        let mut builder = Client::builder(url)
+        let builder = builder(settings, url)?
             // What passes through everything, where a WebSocket does not.
             .transports(&[TransportKind::WebSocket, TransportKind::Polling])
             .timeout(left);
-        if settings.sources.contains_key("nsp") {
-            builder = builder.namespace(&settings.nsp);
-        }
-        let mut tls = TlsOptions::default();
-        tls.ca.clone_from(&settings.cacert);
-        if let Some(auth) = &settings.auth {
-            let auth = serde_json::from_str(auth).map_err(|error| Failure::usage("--auth is not JSON").cause(error))?;
-            builder = builder.auth(auth);
-        }
-        match builder.tls(tls).connect().await {
+        match builder.connect().await {
             Ok(client) => {
                 if settings.verbose > 0 {
-                    let took = started.elapsed().as_secs_f64() * 1_000.0;
+                    let (url, took) = (without_secrets(url), started.elapsed().as_secs_f64() * 1_000.0);
                     output::detail(format!("connected to {url} as {} in {took:.1} ms", client.sid()));
                 }
                 return Ok(client);
@@ -74,6 +65,21 @@ async fn connect(settings: &Settings, url: &str) -> Result<Client, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// A client as the settings say.
+fn builder(settings: &Settings, url: &str) -> Result<Builder, Failure> {
+    let mut tls = TlsOptions::default();
+    tls.ca.clone_from(&settings.cacert);
+    let mut builder = Client::builder(url).tls(tls);
+    if settings.sources.contains_key("nsp") {
+        builder = builder.namespace(&settings.nsp);
+    }
+    if let Some(auth) = &settings.auth {
+        let auth = serde_json::from_str(auth).map_err(|error| Failure::usage("--auth is not JSON").cause(error))?;
+        builder = builder.auth(auth);
+    }
+    Ok(builder)
 }
 
 impl From<ClientError> for Failure {
@@ -142,8 +148,9 @@ async fn watch(settings: &Settings, url: &str, watch: &Watch) -> Result<u8, Fail
             .tip("--to, --since, --requests and --all-namespaces are for Redis"));
     }
     let mut client = connect(settings, url).await?;
+    let place = without_secrets(url);
     if !settings.quiet && !settings.json {
-        output::detail(format!("watching {url} as {}", client.sid()));
+        output::detail(format!("watching {place} as {}", client.sid()));
     }
     let mut shown = 0;
     let ended = tokio::time::sleep(watch.within.unwrap_or(Duration::from_secs(86_400 * 365)));
@@ -173,7 +180,7 @@ async fn watch(settings: &Settings, url: &str, watch: &Watch) -> Result<u8, Fail
                     bytes,
                     ..Told::default()
                 };
-                let passed = watch::Passed { at: SystemTime::now(), place: url.to_owned(), id: None, told: Ok(told) };
+                let passed = watch::Passed { at: SystemTime::now(), place: place.clone(), id: None, told: Ok(told) };
                 watch::print(settings, &passed);
             }
             Some(News::Disconnected { reason }) => output::warning(&format!("disconnected: {reason}")),
@@ -235,10 +242,7 @@ async fn doctor(settings: &Settings, url: &str) -> Result<u8, Failure> {
     let mut worst = code::DONE;
     for transports in [&[TransportKind::Polling][..], &[TransportKind::WebSocket]] {
         let name = transports.iter().map(|transport| transport.to_string()).collect::<String>();
-        let mut builder = Client::builder(url).transports(transports).timeout(settings.timeout).reconnect(false);
-        if settings.sources.contains_key("nsp") {
-            builder = builder.namespace(&settings.nsp);
-        }
+        let builder = builder(settings, url)?.transports(transports).timeout(settings.timeout).reconnect(false);
         let started = Instant::now();
         match builder.connect().await {
             Ok(client) => {

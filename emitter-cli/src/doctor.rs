@@ -85,7 +85,7 @@ pub(crate) fn say(settings: &Settings, well: bool, check: &str, says: &str, tip:
 pub(crate) async fn run(settings: &Settings) -> Result<u8, Failure> {
     let mut report = Report { settings, worst: Verdict::Ok };
     let Settings { key, nsp, .. } = settings;
-    let adapter = format!("{:?}", settings.adapter).to_lowercase();
+    let adapter = family::name(settings);
     let from = |name| settings.sources.get(name).map_or("built in", String::as_str);
     report.ok("settings", format!("{} ({})", config::url(settings), from("url")));
     report.ok("", format!("adapter {adapter}, key {key:?}, namespace {nsp}"));
@@ -258,7 +258,7 @@ async fn pubsub(report: &mut Report<'_>, redis: &mut Questions) {
         }
         Ok(answers::Answers { servers, .. }) => {
             let says = format!("{servers} of {listening} answered within {}", output::duration(answers::PATIENCE));
-            let tip = "who does not is frozen, older than version 8 of the adapter, or a `watch --requests`";
+            let tip = "who does not is frozen, or older than version 8 of the adapter";
             report.say(Verdict::Warn, "answers", says, Some(tip));
         }
         Err(failure) => report.say(Verdict::Warn, "answers", failure.in_a_line(), failure.tip.as_deref()),

@@ -23,22 +23,23 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Tells on stdout that it was published.
-    pub(crate) fn report(&self, settings: &Settings, receivers: u64, entry: Option<EntryId>) {
+    /// Tells on stdout that it was published, and to how many servers, if that is known.
+    pub(crate) fn report(&self, settings: &Settings, receivers: Option<u64>, entry: Option<EntryId>) {
         if settings.json {
             let id = entry.map(|entry| entry.to_string());
-            let id = id.as_ref().map(|id| ("id", id as &dyn Told));
-            let more: Vec<_> = [("receivers", &receivers as &dyn Told)].into_iter().chain(id).collect();
+            let id = id.as_ref().map(|id| ("id", id as &dyn ToJson));
+            let more: Vec<_> = [("receivers", &receivers as &dyn ToJson)].into_iter().chain(id).collect();
             output::line(self.as_json(&more));
         } else if !settings.quiet {
-            output::line(format!("{} → {}", self.done, output::servers(receivers)));
+            let heard = receivers.map(|receivers| format!(" → {}", output::servers(receivers))).unwrap_or_default();
+            output::line(format!("{}{heard}", self.done));
         }
     }
 
     /// What programs are told: what it is, where it goes, its size, and `more`.
-    pub(crate) fn as_json(&self, more: &[(&str, &dyn Told)]) -> String {
+    pub(crate) fn as_json(&self, more: &[(&str, &dyn ToJson)]) -> String {
         let (key, name) = &self.about;
-        let own: [(&str, &dyn Told); 3] =
+        let own: [(&str, &dyn ToJson); 3] =
             [(key, name), ("channel", &self.plan.channel), ("bytes", &self.plan.payload.len())];
         let members = own.iter().chain(more).map(|(key, value)| format!("{key:?}:{}", value.json()));
         format!("{{{}}}", members.collect::<Vec<_>>().join(","))
@@ -46,11 +47,11 @@ impl Message {
 }
 
 /// A value for programs.
-pub(crate) trait Told {
+pub(crate) trait ToJson {
     fn json(&self) -> String;
 }
 
-impl<T: Serialize> Told for T {
+impl<T: Serialize> ToJson for T {
     fn json(&self) -> String {
         serde_json::to_string(self).expect("keys are text, and memory takes every byte")
     }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use socketio_emitter::EmitError;
+
 use crate::{
     args::{Adapter, Settings},
     connect::{Patience, connect},
@@ -26,7 +28,7 @@ pub(crate) async fn run(settings: &Settings, message: Message, required: Option<
                 break receipt;
             }
             Ok(Err(error)) => error,
-            Err(_) => socketio_emitter::EmitError::Timeout { after: settings.timeout },
+            Err(_) => EmitError::Timeout { after: settings.timeout },
         };
         if !patience.again(&error).await {
             return Err(error.into());
@@ -34,11 +36,15 @@ pub(crate) async fn run(settings: &Settings, message: Message, required: Option<
     };
     let receivers = match settings.adapter {
         // Who reads an entry is not known; who would is.
-        Adapter::Streams => emitter.of(&settings.nsp).server_count().await? as u64,
-        _ => receipt.receivers(),
+        Adapter::Streams => emitter.of(&settings.nsp).server_count().await.map(|count| count as u64),
+        _ => Ok(receipt.receivers()),
     };
-    message.report(settings, receivers, receipt.entry());
+    message.report(settings, receivers.as_ref().ok().copied(), receipt.entry());
     let required = required.unwrap_or_default();
+    let receivers = match receivers {
+        Ok(receivers) => receivers,
+        Err(error) => return Ok(uncounted(settings, error, required)),
+    };
     if receivers == 0 && !settings.quiet {
         nobody::warn(settings, &message.plan.channel, patience.left()).await;
     }
@@ -47,6 +53,25 @@ pub(crate) async fn run(settings: &Settings, message: Message, required: Option<
         return Ok(code::TOO_FEW);
     }
     Ok(code::DONE)
+}
+
+/// It was added, and servers cannot be counted: all is well, unless some are required.
+fn uncounted(settings: &Settings, error: EmitError, required: u64) -> u8 {
+    let reason = Failure::from(error).in_a_line();
+    if required > 0 {
+        not_known(required, reason).print();
+        return code::TOO_FEW;
+    }
+    if !settings.quiet {
+        output::warning(&format!("it was added; who reads it is not known: {reason}"));
+    }
+    code::DONE
+}
+
+/// The error of `--require-receivers` where servers cannot be counted.
+pub(crate) fn not_known(required: u64, reason: String) -> Failure {
+    let what = format!("who receives it is not known, {} required", output::servers(required));
+    Failure::new(code::TOO_FEW, what).cause(reason)
 }
 
 /// The error of `--require-receivers`.

@@ -135,10 +135,24 @@ impl Told {
                 let args = answer.and_then(|answer| answer.to_values().ok());
                 Told { args, ..told.answer("client-answer", request, vec![sid]) }
             }
-            other => {
-                let shown = format!("{other:?}");
-                Told { kind: "other", more: vec![("message", shown.chars().take(200).collect())], ..told }
+            Message::Summary { request, count, rooms } => {
+                let rooms = rooms.iter().map(|(room, size)| format!("{room}:{size}")).collect();
+                let mut told = told.answer("rooms", request, rooms);
+                told.more.insert(0, ("sockets", count.to_string()));
+                told
             }
+            Message::JoinOne { sid, room, request } => {
+                Told { kind: "join", rooms: vec![sid], more: vec![("joins", room), ("request", request)], ..told }
+            }
+            Message::LeaveOne { sid, room, request } => {
+                Told { kind: "leave", rooms: vec![sid], more: vec![("leaves", room), ("request", request)], ..told }
+            }
+            Message::DisconnectOne { sid, close, request } => {
+                let close = close.then(|| ("close", "true".to_owned()));
+                let more = close.into_iter().chain([("request", request)]).collect();
+                Told { kind: "disconnect", rooms: vec![sid], more, ..told }
+            }
+            Message::OneDone { request } => told.answer("done", request, vec!["true".to_owned()]),
         }
     }
 
@@ -261,6 +275,26 @@ mod tests {
         let plan = io.plan_server_side_emit("hello", 1).expect("it can be sent");
         let told = on_channel("socket.io", &plan.channel, &plan.payload).expect("it is read");
         assert_eq!(plain(&told), format!(r#"/chat server-event "hello" [1]  (uid emitter, {} B)"#, plan.payload.len()));
+    }
+
+    #[test]
+    fn requests_for_one_socket_and_short_answers_are_told() {
+        let (request, sid, room) = (|| "q".to_owned(), || "s1".to_owned(), || "r".to_owned());
+        let summary = |rooms| Message::Summary { request: request(), count: 3, rooms };
+        for (message, expected) in [
+            (summary(vec![]), "/ answer sockets 3 request q"),
+            (summary(vec![(room(), 2), ("s".to_owned(), 1)]), "/ answer sockets 3 rooms r:2,s:1 request q"),
+            (Message::JoinOne { sid: sid(), room: room(), request: request() }, "/ room:s1 join joins r request q"),
+            (Message::LeaveOne { sid: sid(), room: room(), request: request() }, "/ room:s1 leave leaves r request q"),
+            (
+                Message::DisconnectOne { sid: sid(), close: true, request: request() },
+                "/ room:s1 disconnect close true request q",
+            ),
+            (Message::OneDone { request: request() }, "/ answer done true request q"),
+        ] {
+            let told = Told::new(Envelope { uid: None, nsp: "/".to_owned(), message }, 1);
+            assert_eq!(anstream::adapter::strip_str(&told.line()).to_string(), format!("{expected}  (1 B)"));
+        }
     }
 
     #[test]

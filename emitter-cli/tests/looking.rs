@@ -122,6 +122,8 @@ fn watch_shows_what_passes_and_ends_when_it_is_told_to() {
 fn watch_shows_requests_and_what_cannot_be_read() {
     let redis = Redis::start();
     let mut watching = Watching::start(&redis, &["--requests"]);
+    let counted = redis.cli(&["PUBSUB", "NUMSUB", "socket.io-request#/#"]);
+    assert_eq!(counted.trim_end(), "socket.io-request#/#\n0", "servers would wait for its answers");
     run(&redis.url(), &["join", "r", "-t", "ops", "-q"], "");
     run(&redis.url(), &["server-emit", "reload", "1", "-q"], "");
     redis.cli(&["PUBLISH", "socket.io#/#", "nonsense"]);
@@ -346,6 +348,8 @@ fn a_setting_is_its_flag_then_its_variable_then_its_profile_then_the_default() {
     assert_eq!(prod[7..], ["timeout 9 s profile prod", "retries 7 [default]"]);
     let flags = show(&["-k", "f"], &[("EMITTER_PROFILE", "prod"), ("EMITTER_KEY", "e")]);
     assert_eq!(flags[3], "key f flag");
+    let short = show(&["-u", "localhost:7000", "--server", "http://ana:s3cret@host/chat?token=s3cret"], &[]);
+    assert_eq!(short[..2], ["url redis://localhost:7000 flag", "server http://***@host/chat?*** flag"]);
     assert_eq!(home.run(&["config", "list"], &[]), Ended::new(0, "prod\n", ""));
     let used = home.run(&["-N", "emit", "x"], &[]);
     assert!(used.out.starts_with("would PUBLISH d#/d#"), "{used:?}");

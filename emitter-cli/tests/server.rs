@@ -112,8 +112,11 @@ fn what_a_server_refuses_is_told() {
         "{}",
         denied.err
     );
-    let let_in = node.run(&["-n", "closed", "emit", "log", "-q", "--auth", r#"{"token":"s3cret"}"#], "");
+    let auth = r#"{"token":"s3cret"}"#;
+    let let_in = node.run(&["-n", "closed", "emit", "log", "-q", "--auth", auth], "");
     assert_eq!(let_in, Ended::new(0, "", ""));
+    let doctor = node.run(&["-n", "closed", "doctor", "--auth", auth], "");
+    assert_eq!((doctor.code, doctor.out.matches("let in as").count()), (0, 2), "{}", doctor.out);
     for (words, code, says) in [
         (&["emit", "log", "--to", "r"][..], 2, "a client cannot say who hears"),
         (&["join", "r"], 2, "this goes through Redis"),

@@ -68,6 +68,32 @@ fn when_nobody_listens_it_says_where_somebody_does() {
 }
 
 #[test]
+fn an_entry_is_added_also_where_servers_may_not_be_counted() {
+    let redis = Redis::start();
+    redis.cli(&["ACL", "SETUSER", "app", "on", ">pass", "~*", "&*", "+@all", "-pubsub"]);
+    let url = format!("redis://app:pass@127.0.0.1:{}", redis.port);
+    let emit =
+        |words: &[&str], input: &str| run(&url, &[&["emit", "x", "--adapter", "streams"], words].concat(), input);
+    let entries = || redis.cli(&["XLEN", "socket.io"]).trim_end().to_owned();
+
+    let once = emit(&[], "");
+    assert_eq!((once.code, once.out.as_str()), (0, "emitted \"x\" to /\n"), "{}", once.err);
+    assert!(once.err.starts_with("warning: it was added; who reads it is not known: "), "{}", once.err);
+    let required = emit(&["-R"], "");
+    assert_eq!((required.code, required.out.as_str()), (4, "emitted \"x\" to /\n"), "{}", required.err);
+    let json = emit(&["--json", "-q"], "");
+    assert!(json.code == 0 && json.out.contains(r#""receivers":null,"id":""#), "{json:?}");
+    assert_eq!(entries(), "3");
+
+    let lines = emit(&["--lines"], "1\n2\n");
+    assert_eq!((lines.code, lines.out.as_str()), (0, "emitted \"x\" 2 times\n"), "{}", lines.err);
+    assert!(lines.err.starts_with("warning: who reads the stream is not known: "), "{}", lines.err);
+    let required = emit(&["--lines", "-R", "-q"], "1\n2\n");
+    assert_eq!((required.code, required.out.as_str()), (4, ""), "{}", required.err);
+    assert_eq!(entries(), "5", "nothing is sent where nobody may be said to hear it");
+}
+
+#[test]
 fn a_password_is_used_and_never_printed() {
     let redis = Redis::with(&["--requirepass", "s3cret"]);
     let url = format!("redis://:s3cret@127.0.0.1:{}", redis.port);

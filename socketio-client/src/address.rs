@@ -22,7 +22,7 @@ pub(crate) struct Address {
 impl Address {
     /// `http://host[:port][/namespace][?query]`; `ws` for `http` and an `s` behind either are read, too.
     pub(crate) fn parse(url: &str) -> Result<Address, ClientError> {
-        let bad = |reason: &str| ClientError::Url { url: url.to_owned(), reason: reason.to_owned() };
+        let bad = |reason: &str| ClientError::Url { url: without_secrets(url), reason: reason.to_owned() };
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let tls = match scheme {
             "http" | "ws" => false,
@@ -76,9 +76,51 @@ impl Address {
     }
 }
 
+/// The URL of a server as it may be shown: user, password and query are hidden.
+///
+/// ```
+/// let shown = socketio_client::without_secrets("https://ana:s3cret@host:3000/chat?token=abc");
+/// assert_eq!(shown, "https://***@host:3000/chat?***");
+/// ```
+pub fn without_secrets(url: &str) -> String {
+    let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), url),
+    };
+    let without_login = |place: &str| match place.rsplit_once('@') {
+        Some((_, place)) => format!("***@{place}"),
+        None => place.to_owned(),
+    };
+    match rest.split_once('?') {
+        // The `?` may be in a password: then nothing in front of it is a host.
+        Some((_, query)) if query.contains('@') => format!("{scheme}***"),
+        Some((place, _)) => format!("{scheme}{}?***", without_login(place)),
+        None => format!("{scheme}{}", without_login(rest)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_hidden_also_in_what_is_no_url() {
+        for (url, shown) in [
+            ("http://localhost:3000/chat", "http://localhost:3000/chat"),
+            ("localhost:3000", "localhost:3000"),
+            ("http://ana:s3cret@host/chat?token=s3cret", "http://***@host/chat?***"),
+            ("ana:s3cret@host", "***@host"),
+            ("http://ana:s3/cret@host", "http://***@host"),
+            ("http://ana:s3?cret@host", "http://***"),
+            ("http://host/?token=s3cret@host&s3cret", "http://***"),
+            ("ana:s3cret@host/?to=http://other", "***@host/?***"),
+        ] {
+            assert_eq!(without_secrets(url), shown, "{url}");
+        }
+        let error = Address::parse("ftp://ana:s3cret@host?token=s3cret").expect_err("no scheme of ours");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
 
     #[test]
     fn urls_are_read() {

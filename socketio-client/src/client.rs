@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     ClientError, TlsOptions,
-    address::Address,
+    address::{Address, without_secrets},
     engine::Options,
     socket::{self, Command, Session, Settings},
 };
@@ -138,7 +138,6 @@ impl Client {
             transports: vec![TransportKind::Polling, TransportKind::WebSocket],
             timeout: Duration::from_secs(20),
             reconnect: true,
-            queue: 1_024,
         }
     }
 
@@ -149,7 +148,8 @@ impl Client {
 
     /// Sends an event. A tuple is the list of arguments, `()` is none, anything else is one.
     ///
-    /// Returns when it is queued; waits while the queue is full or there is no connection.
+    /// Returns when it is queued, and waits only while the queue is full: what is emitted while there is no connection
+    /// leaves with the next.
     ///
     /// # Errors
     ///
@@ -209,7 +209,8 @@ impl Client {
 
     /// What happens next; `None` when nothing will any more. Nothing is lost when it is not waited for to the end.
     ///
-    /// A client that is not asked stops reading when a thousand events wait.
+    /// A client whose news are not taken stops when a thousand of them wait: it reads nothing, sends nothing and
+    /// answers no ping, so that the server closes it.
     pub async fn next(&mut self) -> Option<News> {
         self.news.recv().await
     }
@@ -271,7 +272,6 @@ pub struct Builder {
     transports: Vec<TransportKind>,
     timeout: Duration,
     reconnect: bool,
-    queue: usize,
 }
 
 impl Builder {
@@ -283,7 +283,8 @@ impl Builder {
 
     /// Where the server's Engine.IO is; `/socket.io/` if not said.
     pub fn path(mut self, path: &str) -> Self {
-        self.path = Some(format!("/{}/", path.trim_matches('/')));
+        let path = path.trim_matches('/');
+        self.path = Some(if path.is_empty() { "/".to_owned() } else { format!("/{path}/") });
         self
     }
 
@@ -328,14 +329,15 @@ impl Builder {
         address.nsp = self.nsp.unwrap_or(address.nsp);
         address.path = self.path.unwrap_or(address.path);
         if address.nsp.contains(',') {
-            return Err(ClientError::Url { url: self.url, reason: "a namespace holds no comma".to_owned() });
+            let url = without_secrets(&self.url);
+            return Err(ClientError::Url { url, reason: "a namespace holds no comma".to_owned() });
         }
         let engine = Options { address, tls: self.tls, transports: self.transports, max_message: MAX_MESSAGE };
         let settings = Settings { engine, auth: self.auth, timeout: self.timeout, reconnect: self.reconnect };
         let session = Session::open(&settings, 0).await?;
         let sid = session.sid.clone();
-        let (commands, to_do) = mpsc::channel(self.queue);
-        let (tell, news) = mpsc::channel(self.queue);
+        let (commands, to_do) = mpsc::channel(QUEUE);
+        let (tell, news) = mpsc::channel(QUEUE);
         tokio::spawn(socket::run(settings, session, to_do, tell));
         Ok(Client { commands, news, sid })
     }
@@ -343,3 +345,18 @@ impl Builder {
 
 /// The longest message that is taken from a server.
 const MAX_MESSAGE: usize = 128 << 20;
+
+/// So many commands, and so much news, may wait.
+const QUEUE: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_begins_and_ends_with_one_slash() {
+        for (path, expected) in [("/", "/"), ("", "/"), ("other", "/other/"), ("/a/b/", "/a/b/")] {
+            assert_eq!(Client::builder("http://h").path(path).path.as_deref(), Some(expected), "{path:?}");
+        }
+    }
+}

@@ -74,20 +74,21 @@ enum Transport {
 
 impl Engine {
     pub(crate) async fn open(options: &Options) -> Result<Engine, ClientError> {
-        let mut last = None;
+        let refused =
+            |reason: &str| ClientError::Refused { address: options.address.authority(), reason: reason.to_owned() };
+        let mut first = None;
         for transport in &options.transports {
             let opened = match transport {
+                TransportKind::Polling => Engine::by_polling(options).await,
                 TransportKind::WebSocket => Engine::by_websocket(options).await,
-                _ => Engine::by_polling(options).await,
+                TransportKind::WebTransport => Err(refused("this client does not speak WebTransport")),
             };
             match opened {
                 Ok(engine) => return Ok(engine),
-                Err(error) => last = last.or(Some(error)),
+                Err(error) => first = first.or(Some(error)),
             }
         }
-        let none =
-            || ClientError::Refused { address: options.address.authority(), reason: "no transport is left".into() };
-        Err(last.unwrap_or_else(none))
+        Err(first.unwrap_or_else(|| refused("no transport is left")))
     }
 
     async fn by_websocket(options: &Options) -> Result<Engine, ClientError> {
@@ -232,17 +233,23 @@ impl Engine {
         self.probe.take().iter().for_each(JoinHandle::abort);
         self.send(vec![Packet::Close]);
         let goodbye = async {
+            // What waits for the change of transports leaves when the last poll has come back.
+            while let Transport::Changing { polling, .. } = &mut self.transport {
+                if polling.next().await.is_none() {
+                    let _ = self.changed();
+                }
+            }
             match self.transport {
                 // A server closes the connection when it has read the close packet.
                 Transport::WebSocket(mut socket) => {
                     let _ = socket.flush().await;
                     while socket.next().await.is_ok() {}
                 }
-                Transport::Polling(mut polling) | Transport::Changing { mut polling, .. } => {
+                Transport::Polling(mut polling) => {
                     polling.stop();
                     while let Some(Ok(_)) = polling.next().await {}
                 }
-                Transport::Closed => {}
+                Transport::Changing { .. } | Transport::Closed => {}
             }
         };
         let _ = timeout(GOODBYE, goodbye).await;
@@ -303,3 +310,35 @@ const FULL: usize = 1 << 20;
 const MOST_WAITING: usize = 1_024;
 /// No server is waited for longer, whatever it says.
 const LONGEST_SILENCE_MS: u64 = 24 * 60 * 60 * 1_000;
+
+#[cfg(test)]
+mod tests {
+    use socketio_server::{Data, Server};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_for_the_change_of_transports_is_sent_before_the_end() {
+        let io = Server::new();
+        let (tell, mut heard) = mpsc::unbounded_channel();
+        io.on("log", async move |Data(n): Data<u64>| {
+            let _ = tell.send(n);
+        });
+        let listener = socketio_server::bind("127.0.0.1:0").await.expect("loopback has ports");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        tokio::spawn(async move { io.serve(listener).await });
+
+        let address = Address::parse(&url).expect("a URL");
+        let transports = vec![TransportKind::Polling, TransportKind::WebSocket];
+        let options = Options { address, tls: TlsOptions::default(), transports, max_message: 1_000_000 };
+        let mut engine = Engine::open(&options).await.expect("it is let in");
+        engine.send(vec![text("0")]);
+        while !matches!(engine.transport, Transport::Changing { .. }) {
+            engine.wait().await.expect("it goes on");
+        }
+        engine.send(vec![text(r#"2["log",7]"#)]);
+        engine.close().await;
+        assert_eq!(timeout(Duration::from_secs(10), heard.recv()).await, Ok(Some(7)));
+    }
+}

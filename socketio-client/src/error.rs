@@ -18,7 +18,7 @@ pub enum ClientError {
     /// It does not name a server. Nothing was sent.
     #[error("{url:?} is not the URL of a server: {reason}; it looks like http://host:3000/namespace")]
     Url {
-        /// The URL.
+        /// The URL, its secrets hidden: [`without_secrets`](crate::without_secrets).
         url: String,
         /// What is wrong.
         reason: String,

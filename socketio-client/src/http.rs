@@ -1,6 +1,6 @@
 //! As much of HTTP/1.1 as a client of Engine.IO needs: one request after the other on a connection that is kept.
 
-use std::io;
+use std::{future::poll_fn, io, pin::pin, task::Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,8 +48,10 @@ impl Requests {
         request.push_str("\r\n");
         let request = [request.as_bytes(), body.unwrap_or_default()].concat();
         let broken = |error: io::Error| ClientError::Disconnected { reason: error.to_string() };
-        if let Some((mut stream, buf)) = self.kept.take() {
-            // A server may have closed it meanwhile: then, and only when nothing has been answered, it is asked anew.
+        if let Some((mut stream, mut buf)) = self.kept.take()
+            && is_open(&mut stream, &mut buf).await
+        {
+            // It may be closed in this very moment: then, and only when nothing has been answered, it is asked anew.
             match write(&mut stream, &request).await {
                 Ok(()) => match self.read(stream, buf).await {
                     Err(error) if error.kind() == io::ErrorKind::ConnectionReset && body.is_none() => {}
@@ -66,27 +68,21 @@ impl Requests {
 
     async fn read(&mut self, mut stream: BoxedStream, mut buf: BytesMut) -> io::Result<Response> {
         let head = head(&mut stream, &mut buf).await?;
-        let body = match head.length {
-            Length::Known(length) if length > self.max_body => return Err(io::Error::other("its answer is too long")),
-            Length::Known(length) => {
-                fill(&mut stream, &mut buf, length).await?;
-                buf.split_to(length).freeze()
-            }
-            Length::Chunked => chunks(&mut stream, &mut buf, self.max_body).await?,
-            Length::UntilTheEnd => {
-                while stream.read_buf(&mut buf).await? > 0 {
-                    if buf.len() > self.max_body {
-                        return Err(io::Error::other("its answer is too long"));
-                    }
-                }
-                buf.split().freeze()
-            }
-        };
+        let body = body(&mut stream, &mut buf, head.length, self.max_body).await.map_err(cut_off)?;
         if head.keeps && head.length != Length::UntilTheEnd {
             self.kept = Some((stream, buf));
         }
         Ok(Response { status: head.status, body })
     }
+}
+
+/// Whether a connection that was kept is still open. Nobody sends unasked: what can be read at once is its end.
+async fn is_open(stream: &mut BoxedStream, buf: &mut BytesMut) -> bool {
+    if !buf.is_empty() {
+        return false;
+    }
+    let mut read = pin!(stream.read_buf(buf));
+    poll_fn(|context| Poll::Ready(read.as_mut().poll(context).is_pending())).await
 }
 
 async fn write(stream: &mut BoxedStream, request: &[u8]) -> io::Result<()> {
@@ -110,8 +106,11 @@ pub(crate) struct Head {
     pub(crate) accept: Option<String>,
 }
 
-/// Reads a head; what follows it stays in `buf`.
+/// Reads a head; what follows it stays in `buf`. Interim answers in front of it are left out.
+///
+/// Fails with [`ConnectionReset`](io::ErrorKind::ConnectionReset) only if nothing at all was answered.
 pub(crate) async fn head(stream: &mut BoxedStream, buf: &mut BytesMut) -> io::Result<Head> {
+    let mut begun = !buf.is_empty();
     loop {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
@@ -122,7 +121,8 @@ pub(crate) async fn head(stream: &mut BoxedStream, buf: &mut BytesMut) -> io::Re
             for header in &*response.headers {
                 let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
                 match header.name.to_ascii_lowercase().as_str() {
-                    "content-length" => {
+                    // Chunks tell the length themselves, in whatever order the two are named.
+                    "content-length" if read.length != Length::Chunked => {
                         read.length =
                             Length::Known(value.parse().map_err(|_| io::Error::other("a length that is none"))?);
                     }
@@ -132,16 +132,46 @@ pub(crate) async fn head(stream: &mut BoxedStream, buf: &mut BytesMut) -> io::Re
                     _ => {}
                 }
             }
-            if matches!(status, 100..=199 | 204 | 304) {
-                read.length = Length::Known(0);
-            }
             buf.advance(length);
+            match status {
+                100 | 102..=199 => continue,
+                101 | 204 | 304 => read.length = Length::Known(0),
+                _ => {}
+            }
             return Ok(read);
         }
         if buf.len() > MAX_HEAD {
             return Err(io::Error::other("its head is too long"));
         }
-        more(stream, buf).await?;
+        more(stream, buf).await.map_err(|error| if begun { cut_off(error) } else { error })?;
+        begun = true;
+    }
+}
+
+/// The error for an answer that has begun: the server has done what it was asked, and is not to be asked again.
+fn cut_off(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => io::Error::new(io::ErrorKind::UnexpectedEof, error),
+        _ => error,
+    }
+}
+
+async fn body(stream: &mut BoxedStream, buf: &mut BytesMut, length: Length, max: usize) -> io::Result<Bytes> {
+    match length {
+        Length::Known(length) if length > max => Err(io::Error::other("its answer is too long")),
+        Length::Known(length) => {
+            fill(stream, buf, length).await?;
+            Ok(buf.split_to(length).freeze())
+        }
+        Length::Chunked => chunks(stream, buf, max).await,
+        Length::UntilTheEnd => {
+            while stream.read_buf(buf).await? > 0 {
+                if buf.len() > max {
+                    return Err(io::Error::other("its answer is too long"));
+                }
+            }
+            Ok(buf.split().freeze())
+        }
     }
 }
 
@@ -162,26 +192,43 @@ async fn fill(stream: &mut BoxedStream, buf: &mut BytesMut, length: usize) -> io
 async fn chunks(stream: &mut BoxedStream, buf: &mut BytesMut, max: usize) -> io::Result<Bytes> {
     let mut body = BytesMut::new();
     loop {
-        let end = loop {
-            match buf.windows(2).position(|pair| pair == b"\r\n") {
-                Some(end) => break end,
-                None if buf.len() > MAX_HEAD => return Err(io::Error::other("a chunk without a length")),
-                None => more(stream, buf).await?,
-            }
-        };
-        let line = buf.split_to(end);
-        buf.advance(2);
+        let line = next_line(stream, buf).await?;
         let digits = std::str::from_utf8(&line).unwrap_or_default();
         let digits = digits.split(';').next().unwrap_or_default().trim();
         let length = usize::from_str_radix(digits, 16).map_err(|_| io::Error::other("a chunk without a length"))?;
+        if length == 0 {
+            trailers(stream, buf).await?;
+            return Ok(body.freeze());
+        }
         if length > max.saturating_sub(body.len()) {
             return Err(io::Error::other("its answer is too long"));
         }
         fill(stream, buf, length + 2).await?;
         body.extend_from_slice(&buf.split_to(length));
         buf.advance(2);
-        if length == 0 {
-            return Ok(body.freeze());
+    }
+}
+
+/// Reads what may follow the last chunk, to the empty line: the next answer begins behind it.
+async fn trailers(stream: &mut BoxedStream, buf: &mut BytesMut) -> io::Result<()> {
+    for _ in 0..=MAX_HEADERS {
+        if next_line(stream, buf).await?.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(io::Error::other("too many trailers"))
+}
+
+async fn next_line(stream: &mut BoxedStream, buf: &mut BytesMut) -> io::Result<BytesMut> {
+    loop {
+        match buf.windows(2).position(|pair| pair == b"\r\n") {
+            Some(end) => {
+                let line = buf.split_to(end);
+                buf.advance(2);
+                return Ok(line);
+            }
+            None if buf.len() > MAX_HEAD => return Err(io::Error::other("a line that does not end")),
+            None => more(stream, buf).await?,
         }
     }
 }
@@ -190,11 +237,14 @@ async fn chunks(stream: &mut BoxedStream, buf: &mut BytesMut, max: usize) -> io:
 mod tests {
     use super::*;
 
+    fn requests(url: &str) -> Requests {
+        Requests::new(&Address::parse(url).expect("a URL"), &TlsOptions::default(), 100)
+    }
+
     async fn answer(text: &'static [u8]) -> io::Result<(u16, Bytes)> {
         let (near, mut far) = tokio::io::duplex(64);
         tokio::spawn(async move { far.write_all(text).await });
-        let address = Address::parse("http://h").expect("a URL");
-        let mut requests = Requests::new(&address, &TlsOptions::default(), 100);
+        let mut requests = requests("http://h");
         let response = requests.read(Box::new(near), BytesMut::new()).await?;
         Ok((response.status, response.body))
     }
@@ -205,9 +255,66 @@ mod tests {
             &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"[..],
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n",
             b"HTTP/1.0 200 OK\r\n\r\nhello",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hi\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         ] {
             let (status, body) = answer(text).await.expect("an answer");
             assert_eq!((status, &body[..]), (200, &b"hello"[..]));
+        }
+    }
+
+    #[tokio::test]
+    async fn trailers_are_no_part_of_the_next_answer() {
+        let (near, mut far) = tokio::io::duplex(1_024);
+        let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\nZ: z\r\n\r\n\
+             HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nhi";
+        far.write_all(text.as_bytes()).await.expect("there is room");
+        let mut requests = requests("http://h");
+        let first = requests.read(Box::new(near), BytesMut::new()).await.expect("an answer");
+        let (stream, buf) = requests.kept.take().expect("it is kept");
+        let second = requests.read(stream, buf).await.expect("another one");
+        assert_eq!((first.status, &first.body[..]), (200, &b"hello"[..]));
+        assert_eq!((second.status, &second.body[..]), (404, &b"hi"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_meanwhile_is_not_used_again() {
+        for body in [None, Some(&b"1"[..])] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
+            let mut requests = requests(&format!("http://{}", listener.local_addr().expect("it is bound")));
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.expect("a new connection");
+                assert_ne!(stream.read(&mut [0; 1_024]).await.expect("a request"), 0);
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await
+            });
+            let (near, far) = tokio::io::duplex(1_024);
+            drop(far);
+            requests.kept = Some((Box::new(near), BytesMut::new()));
+            let response = requests.send("/", body).await;
+            assert_eq!(response.map(|response| response.status), Ok(200), "{body:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_in_part_is_not_asked_again() {
+        for (text, asked_again) in [
+            (&b""[..], true),
+            (b"HTTP/1.1 200", false),
+            (b"HTTP/1.1 100 Continue\r\n\r\n", false),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", false),
+        ] {
+            // Nobody answers there: who asks again comes to know.
+            let mut requests = requests("http://127.0.0.1:1");
+            let (near, mut far) = tokio::io::duplex(1_024);
+            tokio::spawn(async move {
+                assert_ne!(far.read(&mut [0; 1_024]).await.expect("a request"), 0);
+                far.write_all(text).await
+            });
+            requests.kept = Some((Box::new(near), BytesMut::new()));
+            let error = requests.send("/", None).await.err();
+            assert_eq!(matches!(error, Some(ClientError::Unreachable { .. })), asked_again, "{text:?}: {error:?}");
         }
     }
 
@@ -219,6 +326,8 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\n",
             b"",
         ] {
             assert!(answer(text).await.is_err(), "{text:?}");

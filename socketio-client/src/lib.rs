@@ -34,6 +34,7 @@ mod socket;
 mod stream;
 mod websocket;
 
+pub use address::without_secrets;
 pub use client::{Builder, Client, Event, News};
 pub use error::ClientError;
 pub use socketio_protocol::engine::TransportKind;

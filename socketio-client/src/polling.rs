@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use socketio_protocol::engine::{Packet, PayloadEncoder, TransportKind, Version, decode_payload};
+use socketio_protocol::engine::{Message, Packet, PayloadEncoder, TransportKind, Version, decode_payload};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
@@ -133,7 +133,8 @@ impl Session {
         let mut body = PayloadEncoder::new(Version::V4, true);
         for packet in packets {
             let cost = match packet {
-                Packet::Message(message) => body.binary_cost(message.len()) + 1,
+                Packet::Message(Message::Text(text)) => body.text_cost(1 + text.len()),
+                Packet::Message(Message::Binary(data)) => body.binary_cost(data.len()),
                 _ => 16,
             };
             if !body.is_empty() && body.len() + cost > self.max_payload {

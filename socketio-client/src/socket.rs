@@ -188,7 +188,11 @@ async fn again(
             () = &mut pausing => {}
             () = news.closed() => return None,
         }
-        match Session::open(settings, number).await {
+        let opened = tokio::select! {
+            opened = Session::open(settings, number) => opened,
+            () = news.closed() => return None,
+        };
+        match opened {
             Ok(session) => return Some(session),
             Err(ClientError::Denied { reason, .. }) => {
                 let _ = news.send(News::Disconnected { reason }).await;
@@ -213,6 +217,8 @@ async fn serve(
         let full = session.engine.is_full();
         tokio::select! {
             command = commands.recv(), if !full => match command {
+                // Its time was over while there was no connection.
+                Some(Command::Emit { ack: Some(ack), .. }) if ack.is_closed() => {}
                 Some(Command::Emit { args, ack }) => {
                     let id = ack.map(|ack| {
                         let id = due.next;
@@ -279,3 +285,30 @@ fn send(engine: &mut Engine, text: Vec<u8>, attachments: impl IntoIterator<Item 
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use socketio_protocol::engine::TransportKind;
+    use tokio::{net::TcpListener, time::Instant};
+
+    use super::*;
+    use crate::{TlsOptions, address::Address};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_closes_does_not_wait_for_a_server_that_says_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let address = Address::parse(&url).expect("a URL");
+        let transports = vec![TransportKind::WebSocket];
+        let engine = Options { address, tls: TlsOptions::default(), transports, max_message: 1_000 };
+        let settings = Settings { engine, auth: None, timeout: Duration::from_secs(3_600), reconnect: true };
+        let (_commands, mut to_do) = mpsc::channel(1);
+        let (tell, news) = mpsc::channel(1);
+        let connecting = tokio::spawn(async move { again(&settings, 1, &mut to_do, &tell).await.is_none() });
+        let _silent = listener.accept().await.expect("it connects");
+        let closed = Instant::now();
+        drop(news);
+        assert!(connecting.await.expect("it ends"), "it has not connected");
+        assert!(closed.elapsed() < Duration::from_secs(60), "{:?}", closed.elapsed());
+    }
+}

@@ -141,6 +141,30 @@ async fn a_connection_that_breaks_is_made_again_unless_the_server_put_us_out() {
 }
 
 #[tokio::test]
+async fn a_question_whose_time_is_over_is_not_asked_on_the_next_connection() {
+    let (_io, url) = server().await;
+    let mut client = builder(&url, WAYS[1]).connect().await.expect("connected");
+    client.emit("hang up", ()).await.unwrap();
+    assert!(matches!(client.next().await, Some(News::Disconnected { .. })));
+    let late = client.emit_with_ack("echo", "late", Duration::ZERO).await;
+    assert!(matches!(late, Err(ClientError::Timeout { .. })), "{late:?}");
+    client.emit("echo", "in time").await.unwrap();
+    assert!(matches!(client.next().await, Some(News::Connected { .. })));
+    assert_eq!(event(&mut client).await, ("echoed".to_owned(), r#"["in time"]"#.to_owned()));
+}
+
+#[tokio::test]
+async fn a_transport_that_the_client_does_not_speak_is_refused() {
+    let (_io, url) = server().await;
+    let refused = builder(&url, &[TransportKind::WebTransport]).connect().await.map(drop);
+    assert!(
+        matches!(&refused, Err(ClientError::Refused { reason, .. }) if reason.contains("WebTransport")),
+        "{refused:?}"
+    );
+    builder(&url, &[TransportKind::WebTransport, TransportKind::Polling]).connect().await.expect("by polling");
+}
+
+#[tokio::test]
 async fn who_is_no_server_is_told_apart() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -183,12 +183,12 @@ impl Broadcast {
         let (asked, missing) = self
             .ask(Some(Want::RoomSizes), |answer| match answer {
                 Message::Summary { rooms, .. } => {
-                    rooms.into_iter().for_each(|(room, size)| *sizes.entry(room).or_default() += size);
+                    rooms.into_iter().for_each(|(room, size)| add(&mut sizes, room, size));
                 }
                 Message::FetchSocketsResponse { sockets, .. } => {
                     for RemoteSocket { id, rooms, .. } in sockets {
                         let rooms = rooms.into_iter().filter(|room| *room != id);
-                        rooms.for_each(|room| *sizes.entry(room).or_default() += 1);
+                        rooms.for_each(|room| add(&mut sizes, room, 1));
                     }
                 }
                 _ => {}
@@ -211,6 +211,12 @@ impl Broadcast {
     }
 }
 
+/// Adds to the size of a room. Numbers of others may be anything.
+fn add(sizes: &mut HashMap<String, u64>, room: String, size: u64) {
+    let sum = sizes.entry(room).or_default();
+    *sum = sum.saturating_add(size);
+}
+
 /// How many servers were asked, and how many of them did not answer.
 async fn gather(
     emitter: &Emitter,
@@ -225,4 +231,18 @@ async fn gather(
         take(answer);
     }
     Ok((question.tally.servers(), question.tally.missing_servers()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_are_too_large_to_be_added_up_are_the_largest_number() {
+        let mut sizes = HashMap::new();
+        for (room, size) in [("a", u64::MAX), ("b", 1), ("a", u64::MAX), ("b", 2)] {
+            add(&mut sizes, room.to_owned(), size);
+        }
+        assert_eq!(sizes, HashMap::from([("a".to_owned(), u64::MAX), ("b".to_owned(), 3)]));
+    }
 }

@@ -10,6 +10,9 @@ use socketio_redis_client::TlsOptions;
 
 use crate::{EmitError, Emitter, address, carrier::Carrier, link::Settings, queue::Limits};
 
+/// Longer times are this, a century: `Duration::MAX` means "for ever", and cannot be added to a time.
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Settings of an [`Emitter`]; each has its usual value until told otherwise.
 ///
 /// ```no_run
@@ -130,14 +133,14 @@ impl Builder {
 
     /// How long a message waits for the link, and then again for the answer of Redis; 5 s if not said.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(LONGEST);
         self
     }
 
     /// How long answers of servers and clients are waited for where that is not said; 5 s if not said here either.
     #[doc(alias = "requestsTimeout")]
     pub fn requests_timeout(mut self, timeout: Duration) -> Self {
-        self.answer_timeout = timeout;
+        self.answer_timeout = timeout.min(LONGEST);
         self
     }
 
@@ -198,5 +201,19 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The URL may hold a password.
         f.debug_struct("Builder").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn for_ever_can_be_added_to_a_time() {
+        let builder = Builder::new("redis://localhost").timeout(Duration::MAX).requests_timeout(Duration::MAX);
+        let until = [builder.timeout, builder.answer_timeout].map(|time| Instant::now().checked_add(time));
+        assert!(until.iter().all(Option::is_some), "{until:?}");
     }
 }

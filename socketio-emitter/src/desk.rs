@@ -12,7 +12,7 @@ use std::{
 use socketio_protocol::cluster::{BusStatus, Message, READS_MORE, Tally, emitter::Format};
 use socketio_redis_client::{
     Listener, Publisher, QueueLimits, Redis, Sink, Subscriber, Topics,
-    backoff::{random_hex, random_id},
+    random::{random_hex, random_id},
 };
 use tokio::{
     sync::mpsc,

@@ -43,13 +43,14 @@ pub enum EmitError {
     },
     /// Messages are made faster than Redis takes them, or Redis has been away for long. Nothing was sent.
     #[error(
-        "{messages} messages of {bytes} bytes in all wait for Redis, which is the limit; \
-         await what `emit` returns now and then, or raise `queue`"
+        "{messages} messages{measured} wait for Redis, which is the limit; \
+         await what `emit` returns now and then, or raise `queue`",
+        measured = measured(*bytes)
     )]
     Full {
         /// How many wait.
         messages: usize,
-        /// What they measure.
+        /// What they measure in all; 0 where that is not known, as in a Redis Cluster.
         bytes: usize,
     },
     /// The emitter was closed, or its Tokio runtime has ended, before the message was sent.
@@ -177,6 +178,13 @@ impl From<EncodeError> for EmitError {
     }
 }
 
+fn measured(bytes: usize) -> String {
+    match bytes {
+        0 => String::new(),
+        bytes => format!(" of {bytes} bytes in all"),
+    }
+}
+
 fn tries(attempts: u32) -> String {
     match attempts {
         1 => "tried once".to_owned(),
@@ -187,6 +195,14 @@ fn tries(attempts: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_queue_tells_its_bytes_where_they_are_known() {
+        for (bytes, says) in [(100, "7 messages of 100 bytes in all wait for"), (0, "7 messages wait for")] {
+            let text = EmitError::Full { messages: 7, bytes }.to_string();
+            assert!(text.starts_with(says), "{text}");
+        }
+    }
 
     #[test]
     fn no_error_asks_to_try_again_what_may_have_been_sent() {

@@ -285,7 +285,7 @@ impl<R: DeserializeOwned> Request<R> {
         let gone = std::mem::take(&mut self.gone);
         self.summary = Some(Summary {
             asked: tally.clients(),
-            missing: tally.missing_clients() + gone.len() as u64,
+            missing: tally.missing_clients().saturating_add(gone.len() as u64),
             missing_ids: gone.into_iter().chain(self.untold.iter().cloned()).collect(),
             servers: tally.servers(),
             silent_servers: tally.missing_servers(),

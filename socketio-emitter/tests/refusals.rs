@@ -107,8 +107,9 @@ async fn one_that_lets_us_in_and_throws_us_out_is_not_run_against() {
 #[test]
 fn what_ends_with_its_runtime_makes_room() {
     let outer = runtime();
-    let fake = outer.block_on(publish(|| Reply::Silence));
-    let server = std::thread::spawn(move || outer.block_on(async { tokio::time::sleep(Duration::from_secs(2)).await }));
+    let mut fake = outer.block_on(publish(|| Reply::Silence));
+    let (over, is_over) = tokio::sync::oneshot::channel::<()>();
+    let server = std::thread::spawn(move || outer.block_on(is_over));
     let io = Emitter::builder(&fake.url()).queue(1, 1_000).lazy().unwrap();
     for n in 0..3 {
         let runtime = runtime();
@@ -117,13 +118,20 @@ fn what_ends_with_its_runtime_makes_room() {
             io.emit("ev", n)
         };
         assert_eq!(emitted.queued(), Ok(()), "{n}");
-        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
+        runtime.block_on(async {
+            let came = async {
+                while fake.came("PUBLISH") == 0 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(5), came).await.expect("it is sent");
+        });
         drop(runtime);
         let outcome = self::runtime().block_on(emitted);
         assert!(matches!(outcome, Err(EmitError::Unanswered { .. })), "{n}: {outcome:?}");
     }
-    drop(fake);
-    server.join().unwrap();
+    drop(over);
+    assert!(server.join().unwrap().is_err(), "nothing is said, only let go");
 }
 
 fn runtime() -> tokio::runtime::Runtime {

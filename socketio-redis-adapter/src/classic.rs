@@ -9,7 +9,7 @@ use socketio_protocol::cluster::{
     classic::{self, Channels, Room},
 };
 
-use socketio_redis_client::{Listener, Sink, Topics, backoff::random_id};
+use socketio_redis_client::{Listener, Sink, Topics, random::random_id};
 
 use crate::shared::{Shared, tell};
 

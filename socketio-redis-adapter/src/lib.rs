@@ -22,7 +22,9 @@
 //!
 //! Kept true: nothing that a server does for its own sockets waits for Redis. When Redis is away, what is published
 //! waits in a bounded queue; when it is back, all subscriptions are made and confirmed again, and the server is told
-//! from when until when it may have missed something. A message is sent at most once.
+//! from when until when it may have missed something. A message is sent at most once. The exception is connection state
+//! recovery over streams, where the stream is the order of all events: local clients wait for it, and an entry without an
+//! answer is looked for and sent again if it is not there.
 
 mod classic;
 mod sessions;
@@ -143,6 +145,10 @@ impl Bus for RedisAdapter {
             _ => 0,
         };
         BusStats { trimmed, ..self.shared.publisher.stats() + self.shared.subscriber.stats() }
+    }
+
+    fn requests_timeout(&self) -> Duration {
+        self.shared.timeout
     }
 }
 
@@ -282,7 +288,7 @@ impl Builder {
         self
     }
 
-    /// How long Redis may take to tell how many servers there are. Default 5 s.
+    /// How long other servers may take to answer, and Redis to tell how many there are. Default 5 s.
     #[doc(alias = "requestsTimeout")]
     pub fn requests_timeout(mut self, timeout: Duration) -> Builder {
         self.requests_timeout = timeout;

@@ -1,11 +1,12 @@
 //! Carries what servers say to each other about sessions of one another, on plain channels whatever the family.
 
+use std::sync::Arc;
+
 use socketio_protocol::cluster::{
     Answer, BusError, BusStatus, Hear, Heard, Notices, Published, SessionBus,
     sessions::{DEFAULT_PREFIX, channel},
 };
 use socketio_redis_client::{Listener, Publisher, Sink, Topics};
-use std::sync::Arc;
 
 use crate::RedisAdapter;
 

@@ -13,7 +13,7 @@ use socketio_protocol::cluster::{
     sharded::{self, Channels, SubscriptionMode, UID_LENGTH},
 };
 
-use socketio_redis_client::{Listener, Sink, Topics, backoff::random_hex};
+use socketio_redis_client::{Listener, Sink, Topics, random::random_hex};
 
 use crate::shared::{Shared, tell};
 

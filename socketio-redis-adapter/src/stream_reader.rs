@@ -53,6 +53,8 @@ pub(crate) struct Reader {
 type Namespaces = Arc<RwLock<HashMap<String, Namespace>>>;
 
 struct Namespace {
+    /// The stream that what is for it comes in.
+    stream: String,
     uid: String,
     inbox: Arc<dyn Inbox>,
     /// It hears the place of each entry, and of its own ones, too.
@@ -124,9 +126,16 @@ impl Reader {
         self.trimmed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn register(self: &Arc<Self>, nsp: &str, uid: String, inbox: Arc<dyn Inbox>) -> Registered {
+    /// Has `inbox` hear what comes for namespace `nsp`, in `stream`.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        nsp: &str,
+        stream: String,
+        uid: String,
+        inbox: Arc<dyn Inbox>,
+    ) -> Registered {
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        namespaces.insert(nsp.to_owned(), Namespace { uid: uid.clone(), inbox, log: false });
+        namespaces.insert(nsp.to_owned(), Namespace { stream, uid: uid.clone(), inbox, log: false });
         Registered { reader: self.clone(), nsp: nsp.to_owned(), uid }
     }
 }
@@ -204,6 +213,7 @@ impl Task {
                     let error = self.read(link).await;
                     if since.elapsed() >= GOOD_LINK {
                         backoff.reset();
+                        last_error = None; // The next trouble is a new one, to be logged.
                     }
                     error
                 }
@@ -289,7 +299,7 @@ impl Task {
                 // Redis lost what we had read, and its clock went back: go on from what there is.
                 Some(position) if extent.last.is_some_and(|last| last < position) => {
                     (stream.position, stream.passed) = (extent.last, extent.added);
-                    self.tell_gap(None);
+                    tell_gap(&self.namespaces, &stream.name, self.last_heard, None);
                 }
                 Some(_) => (stream.full, stream.doubted) = (true, true),
             }
@@ -306,21 +316,23 @@ impl Task {
             let extent = talk.extent(&self.streams[at].name).await?;
             if let Some(missed) = self.streams[at].compare(&extent) {
                 self.trimmed.fetch_add(missed.unwrap_or_default(), Ordering::Relaxed);
-                self.tell_gap(missed);
+                tell_gap(&self.namespaces, &self.streams[at].name, self.last_heard, missed);
             }
         }
         Ok(())
     }
+}
 
-    fn tell_gap(&self, lost: Option<u64>) {
-        let until = Instant::now();
-        let inboxes: Vec<_> = {
-            let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
-            namespaces.values().map(|namespace| namespace.inbox.clone()).collect()
-        };
-        for inbox in inboxes {
-            inbox.status(BusStatus::Gap { since: self.last_heard, until, lost });
-        }
+/// Tells those to whom `stream` brings something that some of it may be missing.
+fn tell_gap(namespaces: &Namespaces, stream: &str, since: Instant, lost: Option<u64>) {
+    let until = Instant::now();
+    let inboxes: Vec<_> = {
+        let namespaces = namespaces.read().unwrap_or_else(PoisonError::into_inner);
+        let hit = namespaces.values().filter(|namespace| namespace.stream == stream);
+        hit.map(|namespace| namespace.inbox.clone()).collect()
+    };
+    for inbox in inboxes {
+        inbox.status(BusStatus::Gap { since, until, lost });
     }
 }
 
@@ -479,7 +491,38 @@ impl Talk {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use socketio_protocol::cluster::Envelope;
+
     use super::*;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<BusStatus>>);
+
+    impl Inbox for Told {
+        fn receive(&self, _: Envelope) {}
+
+        fn has_room(&self, _: &str) -> bool {
+            true
+        }
+
+        fn status(&self, status: BusStatus) {
+            self.0.lock().unwrap().push(status);
+        }
+    }
+
+    #[test]
+    fn a_gap_is_told_to_those_whose_stream_has_it() {
+        let (namespaces, [here, elsewhere]) = (Namespaces::default(), [(); 2].map(|()| Arc::new(Told::default())));
+        for (stream, told) in [("s-0", &here), ("s-1", &elsewhere)] {
+            let namespace = Namespace { stream: stream.into(), uid: String::new(), inbox: told.clone(), log: false };
+            namespaces.write().unwrap().insert(format!("/{stream}"), namespace);
+        }
+        tell_gap(&namespaces, "s-0", Instant::now(), Some(3));
+        assert!(matches!(here.0.lock().unwrap()[..], [BusStatus::Gap { lost: Some(3), .. }]));
+        assert!(elsewhere.0.lock().unwrap().is_empty());
+    }
 
     #[test]
     fn what_was_trimmed_unread_is_counted_once() {

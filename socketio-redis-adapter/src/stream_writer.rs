@@ -160,6 +160,7 @@ async fn run(shared: Arc<Shared>) {
                 shared.redis.refused(&error.to_string());
                 if since.elapsed() >= GOOD_LINK {
                     backoff.reset();
+                    last_error = None; // The next trouble is a new one, to be logged.
                 }
                 let address = shared.redis.address().to_string();
                 match error.kind() {

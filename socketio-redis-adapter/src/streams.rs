@@ -16,7 +16,7 @@ use socketio_protocol::cluster::{
     streams::{self, Carried, Channels, Entry, UID_LENGTH},
 };
 
-use socketio_redis_client::{Listener, Losses, QueueLimits, Redis, Sink, Topics, backoff::random_hex};
+use socketio_redis_client::{Listener, Losses, QueueLimits, Redis, Sink, Topics, random::random_hex};
 
 use crate::{
     shared::{Shared, tell},
@@ -106,9 +106,9 @@ impl Streams {
         } else {
             Topics { channels: channels.into(), ..Topics::default() }
         };
-        let registered = reader.register(nsp, names.uid.clone(), inbox.clone());
-        let listener = shared.subscriber.open(topics, Arc::new(Ear { names: names.clone(), inbox }));
         let stream = streams::stream_of(&options.name, options.count, nsp);
+        let registered = reader.register(nsp, stream.clone(), names.uid.clone(), inbox.clone());
+        let listener = shared.subscriber.open(topics, Arc::new(Ear { names: names.clone(), inbox }));
         let max_len = options.max_len.to_string();
         let writer = OnceLock::new();
         Streams { shared, options, writers, writer, stream, max_len, names, listener, registered }

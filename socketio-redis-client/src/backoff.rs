@@ -1,4 +1,4 @@
-//! Chance: how long to wait before connecting again, and ids.
+//! How long to wait before connecting again.
 
 use std::time::Duration;
 
@@ -28,24 +28,9 @@ impl Backoff {
     }
 }
 
-/// Somewhere in `0.0..1.0`.
+/// Somewhere in `0.0..=1.0`.
 fn random_fraction() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
-}
-
-/// `len` characters of those that Socket.IO ids are made of.
-pub fn random_id(len: usize) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut bytes = vec![0; len];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect()
-}
-
-/// `len` hexadecimal digits.
-pub fn random_hex(len: usize) -> String {
-    let mut bytes = vec![0; len];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    bytes.iter().map(|byte| char::from(b"0123456789abcdef"[usize::from(byte % 16)])).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@
 #[doc(hidden)]
 pub mod backoff;
 #[doc(hidden)]
+pub mod random;
+#[doc(hidden)]
 pub mod resp;
 
 mod address;

@@ -150,7 +150,7 @@ impl Link {
         }
     }
 
-    /// Connects to one server; it has to say that it is a master where that is `wanted`.
+    /// Connects to one server; with `master` it has to say that it is one.
     async fn enter(address: &Address, name: &str, master: bool) -> Result<Link, ConnectError> {
         let unreachable =
             |error: io::Error| ConnectError::Unreachable { address: address.to_string(), reason: error.to_string() };

@@ -183,9 +183,8 @@ enum Answers {
 impl LinkPublisher {
     /// Starts publishing to `address`; the connection is made in the background and made again for ever.
     ///
-    /// `name` is what Redis' `CLIENT LIST` shows. `losses` counts what is not sent. `detour` gets what this
-    /// server is not the right one for. Has to be
-    /// called inside a Tokio runtime, which carries the connection.
+    /// `name` is what Redis' `CLIENT LIST` shows. `losses` counts what is not sent. `detour` gets what this server is not
+    /// the right one for. Has to be called inside a Tokio runtime, which carries the connection.
     pub(crate) fn start(
         address: Address,
         name: &'static str,
@@ -451,6 +450,7 @@ async fn run(shared: Arc<Shared>, address: Address, name: &'static str) {
                 let Err(error) = carry(&shared, link, &address).await else { return };
                 if since.elapsed() >= GOOD_LINK {
                     backoff.reset();
+                    last_error = None; // The next trouble is a new one, to be logged.
                 }
                 error
             }

@@ -294,9 +294,7 @@ impl Open {
             self.sink.status(BusStatus::Gap { since, until: Instant::now(), lost: None });
         }
     }
-}
 
-impl Open {
     /// So many of the channels that were added are known to be heard, or not.
     fn settled_until(&self, added: u64) {
         self.settled.send_if_modified(|settled| std::mem::replace(settled, added.max(*settled)) < added);
@@ -306,7 +304,7 @@ impl Open {
 struct Expected {
     /// `None` for an unsubscription, or a channel that was added.
     listener: Option<u64>,
-    /// For which listener a channel was added, and the how manieth.
+    /// The listener for which a channel was added, and which of its additions that was.
     added: Option<(u64, u64)>,
     verb: &'static [u8],
     names: usize,
@@ -348,24 +346,18 @@ impl Task {
             if !self.pause(backoff.next_wait()).await {
                 return;
             }
-            let since;
             let error = match self.place.link().await {
                 Ok(link) => {
-                    since = Some(Instant::now());
-                    self.last_heard = Instant::now();
-                    match self.carry(link).await {
-                        End::Finished => return,
-                        End::Broken(error) => error,
+                    let since = Instant::now();
+                    self.last_heard = since;
+                    let End::Broken(error) = self.carry(link).await else { return };
+                    if since.elapsed() >= GOOD_LINK {
+                        backoff.reset();
                     }
-                }
-                Err(error) => {
-                    since = None;
                     error
                 }
+                Err(error) => error,
             };
-            if since.is_some_and(|since| since.elapsed() >= GOOD_LINK) {
-                backoff.reset();
-            }
             self.fell(error);
         }
     }

@@ -6,8 +6,8 @@
 //! are something new; a whole [`Reply`] has a map as an array of pairs, which is what RESP 2 has in its place.
 //!
 //! A message is found in the read buffer and cut out of it, without a copy: 0.6 µs of CPU to hear and decode one, where
-//! the `redis` crate needs 0.9 to hear it (`examples/throughput.rs`). That each confirmation and each refusal is seen
-//! in its place matters more.
+//! the `redis` crate needs 0.9 to hear it (`socketio-redis-adapter/examples/throughput.rs`). That each confirmation and
+//! each refusal is seen in its place matters more.
 
 use std::ops::Range;
 

@@ -101,10 +101,9 @@ impl Spread {
     fn place(&self, state: &mut State, id: u64) -> News {
         let State { masters, listeners, .. } = state;
         let Some(parts) = listeners.get_mut(&id) else { return News::default() };
-        let Parts { whole, shards, masters: listening, .. } = parts;
         let mut new: HashMap<Host, (Address, HashSet<String>)> = HashMap::new();
         let (mut moved, mut placed) = (false, true);
-        for (channel, place) in shards.iter_mut() {
+        for (channel, place) in &mut parts.shards {
             let owner = self.topology.owner(channel.as_bytes());
             let host = owner.as_ref().and_then(Address::host);
             placed &= host.is_some();
@@ -114,34 +113,42 @@ impl Spread {
             }
             if let Some(left) = place.replace(host.clone()) {
                 moved = true;
-                if let Some(listener) = listening.get(&left) {
+                if let Some(listener) = parts.masters.get(&left) {
                     listener.remove(channel.clone());
                 }
             }
             new.entry(host.clone()).or_insert_with(|| (owner.clone(), HashSet::new())).1.insert(channel.clone());
         }
         for (host, (server, channels)) in new {
-            if let Some(listener) = listening.get(&host) {
-                channels.into_iter().for_each(|channel| listener.add(channel));
-                continue;
-            }
-            let place = Place::Node(server, self.topology.clone());
-            let start = || LinkSubscriber::start(place, self.buffer, self.brought.clone());
-            let master = masters.entry(host.clone()).or_insert_with(start);
-            let sink = whole.part(Part::Master(host.clone()));
-            listening.insert(host, master.open(Topics { shards: channels, ..Topics::default() }, sink));
+            self.listen(masters, parts, host, server, channels);
         }
-        let left: Vec<Host> = listening
-            .keys()
-            .filter(|host| !shards.values().any(|place| place.as_ref() == Some(host)))
-            .cloned()
-            .collect();
+        let needed: HashSet<&Host> = parts.shards.values().flatten().collect();
+        let left: Vec<Host> = parts.masters.keys().filter(|host| !needed.contains(host)).cloned().collect();
         for host in &left {
-            listening.remove(host).inspect(LinkListener::close);
+            parts.masters.remove(host).inspect(LinkListener::close);
         }
         let mut unneeded: Vec<Part> = left.into_iter().map(Part::Master).collect();
         unneeded.extend(placed.then_some(Part::Unplaced));
-        News { whole: Some(whole.clone()), unneeded, moved }
+        News { whole: Some(parts.whole.clone()), unneeded, moved }
+    }
+
+    /// Has channels of a listener heard at the master that they are at.
+    fn listen(
+        &self,
+        masters: &mut HashMap<Host, LinkSubscriber>,
+        parts: &mut Parts,
+        host: Host,
+        server: Address,
+        channels: HashSet<String>,
+    ) {
+        if let Some(listener) = parts.masters.get(&host) {
+            return channels.into_iter().for_each(|channel| listener.add(channel));
+        }
+        let place = Place::Node(server, self.topology.clone());
+        let start = || LinkSubscriber::start(place, self.buffer, self.brought.clone());
+        let master = masters.entry(host.clone()).or_insert_with(start);
+        let sink = parts.whole.part(Part::Master(host.clone()));
+        parts.masters.insert(host, master.open(Topics { shards: channels, ..Topics::default() }, sink));
     }
 }
 
@@ -188,21 +195,36 @@ impl SpreadListener {
 
     pub(crate) fn add(&self, channel: String) {
         let mut state = self.spread.lock();
-        if let Some(parts) = state.listeners.get_mut(&self.id) {
-            parts.shards.entry(channel).or_insert(None);
-            let news = self.spread.place(&mut state, self.id);
-            drop(state);
-            news.tell(&self.spread.topology);
+        let State { masters, listeners, .. } = &mut *state;
+        let Some(parts) = listeners.get_mut(&self.id) else { return };
+        if parts.shards.contains_key(&channel) {
+            return;
+        }
+        // It alone: where the others are is looked at when that changes, and then this one is again, too.
+        let owner = self.spread.topology.owner(channel.as_bytes());
+        let host = owner.as_ref().and_then(Address::host).cloned();
+        parts.shards.insert(channel.clone(), host.clone());
+        if let (Some(server), Some(host)) = (owner, host) {
+            self.spread.listen(masters, parts, host, server, HashSet::from([channel]));
         }
     }
 
     pub(crate) fn remove(&self, channel: String) {
         let mut state = self.spread.lock();
         let Some(parts) = state.listeners.get_mut(&self.id) else { return };
-        if let Some(Some(host)) = parts.shards.remove(&channel)
-            && let Some(listener) = parts.masters.get(&host)
-        {
-            listener.remove(channel);
+        match parts.shards.remove(&channel) {
+            Some(Some(host)) => {
+                if let Some(listener) = parts.masters.get(&host) {
+                    listener.remove(channel);
+                }
+            }
+            // It may have been the last of those of which it was not known where they are.
+            Some(None) if parts.shards.values().all(Option::is_some) => {
+                let whole = parts.whole.clone();
+                drop(state);
+                whole.without(&Part::Unplaced);
+            }
+            _ => {}
         }
     }
 

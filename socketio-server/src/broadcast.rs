@@ -293,7 +293,8 @@ impl Broadcast {
     ///
     /// [`EmitError::Reserved`] when the protocol keeps `event` for itself, [`EmitError::Encode`] when `args` cannot be
     /// written; nothing has been sent then. [`EmitError::Adapter`] when the other servers cannot be told; sockets of
-    /// this one have been sent to all the same.
+    /// this one have been sent to all the same. With connection state recovery over streams nothing has been sent then:
+    /// events go through the stream first.
     ///
     /// Socket.IO protocol v5, "Sending and receiving data".
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<Emitted, EmitError> {
@@ -492,7 +493,8 @@ impl Broadcast {
     ///
     /// # Errors
     ///
-    /// [`EmitError::Adapter`] when the other servers cannot be told; sockets of this one have joined all the same.
+    /// [`EmitError::Adapter`] when the other servers cannot be told; sockets of this one have joined all the same. With
+    /// connection state recovery over streams none has joined then: orders go through the stream first.
     pub fn sockets_join(&self, rooms: impl IntoRooms) -> Result<Emitted, EmitError> {
         let rooms = rooms.into_rooms();
         self.each(|namespace| Ok(namespace.adapter().sockets_join(&self.target, &rooms)?))

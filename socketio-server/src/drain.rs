@@ -12,7 +12,7 @@ use socketio_protocol::socket::{Args, EncodeError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::engine::{Busy, Connection, halfway};
+use crate::engine::{Busy, Connection, NEVER, halfway};
 use crate::handler::Load;
 use crate::server::Server;
 
@@ -126,7 +126,7 @@ impl Drain {
     }
 
     async fn run(self) {
-        let end = Instant::now() + self.deadline;
+        let end = Instant::now() + self.deadline.min(NEVER);
         let server = &self.server;
         server.engine().refuse_new();
         tracing::info!(target: "socketio::lifecycle", clients = server.engine().clients_count(), deadline = ?self.deadline, "draining");

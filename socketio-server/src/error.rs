@@ -46,7 +46,8 @@ pub enum EmitError {
     /// `newListener`, `removeListener`. The text is the reference server's.
     #[error("\"{0}\" is a reserved event name")]
     Reserved(String),
-    /// The other servers were not told. Sockets of this one have been sent to all the same.
+    /// The other servers were not told. Sockets of this one have been sent to all the same. With connection state
+    /// recovery over streams nothing has been sent then: events go through the stream first.
     #[error("other servers were not reached: {0}")]
     Adapter(#[from] BusError),
 }
@@ -328,9 +329,7 @@ impl DisconnectReason {
             DisconnectReason::Connection(reason) => reason.as_str(),
         }
     }
-}
 
-impl DisconnectReason {
     /// What exactly happened, where the reason alone does not say: for a `transport error`, what the transport did.
     pub fn description(self) -> Option<&'static str> {
         match self {
@@ -408,7 +407,7 @@ pub enum HandlerErrorKind {
     /// What the client sent does not fit the types that the handler takes. The handler did not run.
     #[error("the arguments do not fit: {0}")]
     Arguments(#[from] ArgsError),
-    /// The handler takes a state that the server was not given.
+    /// The handler takes a state that the server was not given. Whose event it was is told `Internal server error`.
     #[error("the server has no state of type {0}; give it one with Builder::state")]
     MissingState(&'static str),
     /// The socket was not allowed to [join](crate::Socket::join) a room.
@@ -420,10 +419,23 @@ pub enum HandlerErrorKind {
     /// A [packet middleware](crate::Namespace::use_packet) did not let the event through to its handlers.
     #[error(transparent)]
     Refused(EventError),
-    /// The handler panicked.
+    /// The handler panicked. Whose event it was is told `Internal server error`.
     #[error("panic: {0}")]
     Panic(String),
     /// What the handler returned cannot be written as JSON.
     #[error("the answer cannot be written: {0}")]
     Answer(EncodeError),
 }
+
+impl HandlerErrorKind {
+    /// What the one is told whose event it was. A fault of the server's own is nobody else's matter.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            HandlerErrorKind::Panic(_) | HandlerErrorKind::MissingState(_) => INTERNAL_ERROR.to_owned(),
+            kind => kind.to_string(),
+        }
+    }
+}
+
+/// All that is told of a fault of the server's own.
+pub(crate) const INTERNAL_ERROR: &str = "Internal server error";

@@ -28,7 +28,7 @@ use crate::broadcast::check_name;
 use crate::engine::clock::coarse;
 use crate::engine::counters::bump;
 use crate::error::{EmitError, EventError, HandlerError, HandlerErrorKind};
-use crate::reply::{ReplyTo, text_of_error};
+use crate::reply::{Failure, ReplyTo, text_of_error};
 use crate::server::Shared;
 use crate::socket::Socket;
 
@@ -40,13 +40,20 @@ use crate::socket::Socket;
 /// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// # let io = Server::new();
-/// io.on_any(async |socket: Socket, event: Event| {
-///     // To all others, with arguments that nobody has looked into.
-///     let _ = socket.broadcast().emit(&event.name(), event.args());
-/// });
-/// let (ana, mut bob) = (TestClient::connect(&io).await, TestClient::connect(&io).await);
-/// ana.emit("anything", (1, "two"));
-/// assert_eq!(bob.expect::<(u32, String)>("anything").await, (1, "two".to_owned()));
+/// use socketio_server::{EventContext, FromEvent, HandlerErrorKind};
+///
+/// /// Who has sent an event.
+/// struct Sender(String);
+///
+/// impl FromEvent for Sender {
+///     fn from_event(context: &mut EventContext) -> Result<Self, HandlerErrorKind> {
+///         Ok(Sender(context.socket().id().to_string()))
+///     }
+/// }
+///
+/// io.on("who am I", async |Sender(id): Sender| id);
+/// let client = TestClient::connect(&io).await;
+/// assert_eq!(client.emit_with_ack::<String>("who am I", ()).await, client.id());
 /// # }
 /// ```
 #[derive(Debug, Clone)]
@@ -69,15 +76,11 @@ impl EventContext {
 
     /// Reports an error that is no answer of the handler's.
     pub(crate) fn fail(&self, kind: HandlerErrorKind) {
-        self.answer_error(&kind.to_string());
+        self.answer_error(&kind.told());
         self.report(kind);
     }
 
     pub(crate) fn answer_error<T: Serialize + ?Sized>(&self, error: &T) {
-        #[derive(Serialize)]
-        struct Failure<'a, T: ?Sized> {
-            error: &'a T,
-        }
         self.answer(&Failure { error });
     }
 
@@ -85,7 +88,7 @@ impl EventContext {
         self.socket.namespace().shared().report(HandlerError {
             nsp: self.socket.namespace().name().clone(),
             socket: self.socket.id().clone(),
-            event: self.args.event().map_or_else(String::new, std::borrow::Cow::into_owned),
+            event: self.args.event().map_or_else(String::new, Cow::into_owned),
             kind,
         });
     }
@@ -229,7 +232,7 @@ impl Event {
     }
 
     /// Its name.
-    pub fn name(&self) -> std::borrow::Cow<'_, str> {
+    pub fn name(&self) -> Cow<'_, str> {
         self.args.event().unwrap_or_default()
     }
 
@@ -406,8 +409,8 @@ impl Owner for EventContext {
     }
 }
 
-/// What a socket runs when something happens to it: `connection`, `disconnect`.
-pub(crate) struct Occasion(pub(crate) Socket, pub(crate) &'static str);
+/// What a socket runs when something happens to it: `connection`, `disconnecting`, `disconnect`.
+struct Occasion(Socket, &'static str);
 
 impl Owner for Occasion {
     fn socket(&self) -> &Socket {
@@ -420,6 +423,15 @@ impl Owner for Occasion {
 
     fn panicked(self, panic: String) {
         self.0.namespace().shared().report_panic(&self.0, self.1, panic);
+    }
+}
+
+/// Starts a handler of something that happens to a socket, which goes by `name`, and runs it as [`run_future`] does.
+pub(crate) fn run_occasion(socket: &Socket, name: &'static str, start: impl FnOnce() -> HandlerFuture) {
+    let owner = Occasion(socket.clone(), name);
+    match std::panic::catch_unwind(AssertUnwindSafe(start)) {
+        Ok(future) => run_future(future, socket.load(), owner),
+        Err(panic) => owner.panicked(text_of(&*panic)),
     }
 }
 

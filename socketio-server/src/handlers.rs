@@ -1,6 +1,8 @@
 //! Which handlers there are: of a namespace, for all its sockets, and of one socket.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,8 +12,6 @@ use crate::error::{ConnectError, DisconnectReason};
 use crate::gate::{Gate, Middlewares};
 use crate::handler::{Callback, Event, HandlerFuture};
 use crate::socket::Socket;
-use std::future::Future;
-use std::pin::Pin;
 
 pub(crate) type OnConnection = Arc<dyn Fn(Socket) -> HandlerFuture + Send + Sync>;
 pub(crate) type OnDisconnect = Arc<dyn Fn(Socket, DisconnectReason) -> HandlerFuture + Send + Sync>;

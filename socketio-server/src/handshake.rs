@@ -124,7 +124,7 @@ impl Handshake {
         let issued = self.issued();
         json!({
             "headers": headers,
-            "time": rfc_2822(issued / 1000),
+            "time": javascript_date(issued / 1000),
             "address": self.address(),
             "xdomain": self.xdomain(),
             "secure": self.secure(),
@@ -137,7 +137,7 @@ impl Handshake {
 }
 
 /// Seconds since 1970 as JavaScript's `Date` prints them, in UTC.
-fn rfc_2822(seconds: u64) -> String {
+fn javascript_date(seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let days = seconds / 86_400;
@@ -199,7 +199,7 @@ mod tests {
             (951_782_400, "Tue Feb 29 2000 00:00:00"),
             (1_795_564_799, "Tue Nov 24 2026 23:59:59"),
         ] {
-            assert_eq!(rfc_2822(seconds), format!("{text} {suffix}"));
+            assert_eq!(javascript_date(seconds), format!("{text} {suffix}"));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socketio_protocol::socket;
 
 use crate::adapter::RoomLimits;
-use crate::engine::EngineConfig;
+use crate::engine::{EngineConfig, NEVER};
 
 /// All limits of a [`Server`](crate::Server), for [`Builder::limits`](crate::Builder::limits).
 ///
@@ -138,6 +138,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Makes times short enough to be added to a moment: [`Duration::MAX`] stands for one without end. The engine does so
+    /// with its own.
+    pub(crate) fn bound(&mut self) {
+        for time in [&mut self.attachments_timeout, &mut self.connect_timeout, &mut self.ack_timeout] {
+            *time = NEVER.min(*time);
+        }
+    }
+
     /// Sets those that the engine keeps.
     pub(crate) fn apply(&self, engine: &mut EngineConfig) {
         engine.max_http_buffer_size = self.max_http_buffer_size;

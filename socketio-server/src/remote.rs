@@ -94,7 +94,7 @@ impl RemoteSocketHandle {
     /// # }
     /// ```
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
-        let args = Args::new_single(&self.socket.data).unwrap_or_else(|_| Args::none());
+        let args = Args::new_single(&self.socket.data).map_err(<ArgsError as serde::de::Error>::custom)?;
         args.value().map(|value| value.expect("a single value was written"))
     }
 

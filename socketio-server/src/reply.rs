@@ -51,6 +51,12 @@ pub trait ReplyTo {
     }
 }
 
+/// What an answer has where something failed.
+#[derive(serde::Serialize)]
+pub(crate) struct Failure<'a, T: ?Sized> {
+    pub(crate) error: &'a T,
+}
+
 /// What the error hook is told of an error that a handler returned.
 pub(crate) fn text_of_error<T: Serialize + ?Sized>(error: &T) -> String {
     match serde_json::to_value(error) {

@@ -9,14 +9,14 @@ use bytestring::ByteString;
 use futures_util::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use socketio_protocol::socket::Args;
+use socketio_protocol::socket::{Args, EncodeError};
 use tokio::sync::oneshot;
 
 use crate::adapter::ServerEvent;
 use crate::error::{EventError, HandlerError, HandlerErrorKind};
 use crate::handler::{Data, Event, HandlerFuture, State, text_of};
 use crate::namespace::Namespace;
-use crate::reply::{ReplyTo, text_of_error};
+use crate::reply::{Failure, ReplyTo, text_of_error};
 
 /// The way to answer another server. Only the first answer leaves; dropped without one, the asker is told nothing.
 ///
@@ -44,12 +44,16 @@ impl ServerAnswer {
 
     /// Answers with one value. Does nothing if no answer is wanted, or one was given.
     pub fn send(&self, value: impl Serialize) {
-        let Some(slot) = &self.0 else { return };
-        let Some(sender) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        match Args::new_list(&(value,)) {
-            Ok(args) => drop(sender.send(args)), // The asker has given up: fine.
-            Err(error) => tracing::warn!(%error, "the answer to another server cannot be written"),
+        if let Err(error) = self.try_send(value) {
+            tracing::warn!(%error, "the answer to another server cannot be written");
         }
+    }
+
+    fn try_send(&self, value: impl Serialize) -> Result<(), EncodeError> {
+        let Some(slot) = &self.0 else { return Ok(()) };
+        let Some(sender) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+        drop(sender.send(Args::new_list(&(value,))?)); // The asker has given up: fine.
+        Ok(())
     }
 }
 
@@ -86,16 +90,12 @@ impl ServerEventContext {
     }
 
     pub(crate) fn fail(&self, kind: HandlerErrorKind) {
-        self.answer_error(&kind.to_string());
+        self.answer_error(&kind.told());
         self.report(kind);
     }
 
     fn answer_error<T: Serialize + ?Sized>(&self, error: &T) {
-        #[derive(Serialize)]
-        struct Failure<'a, T: ?Sized> {
-            error: &'a T,
-        }
-        self.answer.send(Failure { error });
+        self.answer(&Failure { error });
     }
 
     fn report(&self, kind: HandlerErrorKind) {
@@ -110,7 +110,9 @@ impl ServerEventContext {
 
 impl ReplyTo for ServerEventContext {
     fn answer<T: Serialize + ?Sized>(&self, value: &T) {
-        self.answer.send(value);
+        if let Err(error) = self.answer.try_send(value) {
+            self.report(HandlerErrorKind::Answer(error));
+        }
     }
 
     fn fail_with<T: Serialize + ?Sized>(&self, error: &T) {
@@ -119,7 +121,7 @@ impl ReplyTo for ServerEventContext {
     }
 
     fn refuse(&self, error: &EventError) {
-        self.answer.send(error.answer());
+        self.answer(&error.answer());
         self.report(HandlerErrorKind::Returned(error.to_string()));
     }
 }

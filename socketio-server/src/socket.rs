@@ -16,12 +16,12 @@ use socketio_protocol::socket::{Args, Kind};
 use tokio::sync::oneshot;
 
 use self::phase::{CONNECTED, CONNECTING, GONE, LEAVING, Phase};
-use crate::adapter::{Command, Member, Outgoing, Resumed, Session, Target};
+use crate::adapter::{Command, Member, Outgoing, Resumed, Session, Target, tell_after};
 use crate::engine::Connection;
 use crate::engine::counters::bump;
 use crate::error::DisconnectReason;
 use crate::gate::Middlewares;
-use crate::handler::{Handler, Load, Occasion, Owner, erase, run_future};
+use crate::handler::{Handler, Load, erase, run_occasion};
 use crate::handlers::{Found, Listeners, OnDisconnect};
 use crate::handshake::Handshake;
 use crate::namespace::Namespace;
@@ -505,7 +505,8 @@ impl Socket {
         let (Some(history), Some(pid)) = (self.namespace().history(), self.pid()) else {
             return self.enter_rooms();
         };
-        match resumed {
+        // The history is locked while the socket enters, and who is told of its rooms may send.
+        tell_after(|| match resumed {
             Some(resumed) => {
                 let send = |packet: &Outgoing| {
                     let _ = self.conn().send_frame(packet.frame(), false); // What fails here fails for good below.
@@ -515,7 +516,7 @@ impl Socket {
                 }
             }
             None => history.enter(pid, self.id(), || self.enter_rooms()),
-        }
+        });
     }
 
     fn enter_rooms(&self) {
@@ -531,6 +532,7 @@ impl Socket {
     pub(crate) fn refuse(&self) {
         if self.0.phase.refuse() {
             self.namespace().adapter().local().watchers().remove(self.id());
+            drop(self.acks().take());
             drop(self.listeners().take());
             self.namespace().guest_left();
         }
@@ -549,7 +551,7 @@ impl Socket {
             return;
         }
         tracing::debug!(target: "socketio::socket", nsp = &**self.namespace().name(), socket = &**self.id(), %reason, "disconnected");
-        self.run_disconnect(reason, |listeners| &listeners.disconnecting);
+        self.run_disconnect("disconnecting", reason, |listeners| &listeners.disconnecting);
         if let (Some(history), Some(pid)) = (self.namespace().history(), self.pid()) {
             history.leave(pid, reason.is_recoverable().then(|| Session::of(&self.0.member, self.rooms())));
         }
@@ -560,23 +562,23 @@ impl Socket {
         self.namespace().remove(self);
         self.0.phase.end();
         drop(self.acks().take());
-        self.run_disconnect(reason, |listeners| &listeners.disconnect);
+        self.run_disconnect("disconnect", reason, |listeners| &listeners.disconnect);
         drop(self.listeners().take());
         self.namespace().guest_left();
     }
 
-    fn run_disconnect(&self, reason: DisconnectReason, which: fn(&Listeners) -> &Vec<OnDisconnect>) {
+    fn run_disconnect(
+        &self,
+        name: &'static str,
+        reason: DisconnectReason,
+        which: fn(&Listeners) -> &Vec<OnDisconnect>,
+    ) {
         let mut handlers = self.namespace().disconnect_handlers(which);
         if let Some(listeners) = self.listeners().as_ref() {
             handlers.extend(which(listeners).iter().cloned());
         }
         for handler in handlers {
-            let owner = Occasion(self.clone(), "disconnect");
-            let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handler(self.clone(), reason)));
-            match started {
-                Ok(future) => run_future(future, self.load(), owner),
-                Err(_) => owner.panicked("in a disconnect handler".into()),
-            }
+            run_occasion(self, name, || handler(self.clone(), reason));
         }
     }
 

@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use crate::adapter::{Answers, ClusterCounts, ClusterStats};
 use crate::engine::Traffic;
-use crate::engine::counters::{Busy, REASONS, TRANSPORT_NAMES, bump, read};
+use crate::engine::counters::{REASONS, StripedCounter, TRANSPORT_NAMES, bump, read};
 use crate::error::HandlerErrorKind;
 use crate::server::Server;
 
 /// What the Socket.IO part of a server counts; the engine counts for itself.
 #[derive(Default)]
 pub(crate) struct Counts {
-    pub(crate) events_received: Busy,
+    pub(crate) events_received: StripedCounter,
     pub(crate) acks_received: AtomicU64,
     pub(crate) acks_sent: AtomicU64,
     pub(crate) ack_timeouts: AtomicU64,
@@ -41,14 +41,15 @@ const KINDS: [&str; 7] = ["arguments", "state", "returned", "panic", "answer", "
 /// How often clients sent the events that are counted by name.
 #[derive(Default)]
 pub(crate) struct NamedEvents {
-    by_name: Option<HashMap<Box<str>, Busy, foldhash::fast::RandomState>>,
-    other: Busy,
+    by_name: Option<HashMap<Box<str>, StripedCounter, foldhash::fast::RandomState>>,
+    other: StripedCounter,
 }
 
 impl NamedEvents {
     pub(crate) fn of(names: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
-        let by_name: HashMap<_, _, _> = names.into_iter().map(|name| (name.into(), Busy::default())).collect();
-        Self { by_name: Some(by_name).filter(|names| !names.is_empty()), other: Busy::default() }
+        let by_name: HashMap<_, _, _> =
+            names.into_iter().map(|name| (name.into(), StripedCounter::default())).collect();
+        Self { by_name: Some(by_name).filter(|names| !names.is_empty()), other: StripedCounter::default() }
     }
 
     pub(crate) fn count(&self, event: &str) {
@@ -126,7 +127,7 @@ pub struct Stats {
     pub opened: ByTransport<u64>,
     /// Connections that ended, with the reason as [`CloseReason::as_str`](crate::engine::CloseReason::as_str) has it.
     pub closed: Vec<(&'static str, u64)>,
-    /// How many changed from polling to a WebSocket.
+    /// How many changed from polling to a WebSocket or WebTransport.
     pub upgrades: u64,
     /// What came from clients.
     pub received: ByTransport<Traffic>,
@@ -381,7 +382,7 @@ impl Stats {
             metric(
                 "socketio_upgrades_total",
                 Counter,
-                "Connections that changed from polling to a WebSocket.",
+                "Connections that changed from polling to a WebSocket or WebTransport.",
                 one(self.upgrades),
             ),
             labelled(

@@ -1,23 +1,12 @@
-// The client's side of tests/tests/api.rs: each line of the API table, on a server in the test's own process (URL).
+// The client's side of tests/tests/api.rs: what applications write, on a server in the test's own process (URL).
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { client, connected, sibling } from "./lib/client.mjs";
+import { event as next } from "./lib/waiting.mjs";
 
 const url = process.env.URL;
 const open = async (options) => connected(client(url, options));
-const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** The next time `socket` hears `event`, within two seconds: its arguments. */
-function next(socket, event) {
-  return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`${event} did not come`)), 2000);
-    socket.once(event, (...args) => {
-      clearTimeout(late);
-      resolve(args);
-    });
-  });
-}
 
 test("on_connection: what a new socket is sent follows its connection at once", async () => {
   const socket = client(url);
@@ -107,12 +96,13 @@ test("state, data of a socket, and errors that reach the hook and the acknowledg
   assert.equal(await socket.emitWithAck("data", "ana"), 3);
   assert.equal(await other.emitWithAck("data of", socket.id), "ana");
   await socket.emitWithAck("errors");
-  assert.match((await socket.emitWithAck("panics")).error, /on purpose/);
+  assert.deepEqual(await socket.emitWithAck("panics"), { error: "Internal server error" });
   assert.deepEqual(await socket.emitWithAck("fails"), { error: "no luck" });
   assert.deepEqual(await socket.emitWithAck("refuses"), { error: "not today" });
   assert.match((await socket.emitWithAck("sum", "x", 1)).error, /fit/);
   const errors = await socket.emitWithAck("errors");
   assert.deepEqual(errors.map((text) => text.split(":")[0]), ["/ panics", "/ fails", "/ refuses", "/ sum"]);
+  assert.match(errors[0], /on purpose/, "what it said is for the hook alone");
   assert.equal(await socket.emitWithAck("sum", 1, 1), 2, "the socket lives on");
 });
 
@@ -164,7 +154,8 @@ test("of: a namespace with or without its slash, and rooms in it", async () => {
   const one = next(room, "heard");
   socket.emit("shout", "of.to");
   assert.deepEqual(await one, ["of.to"]);
-  await wait(30);
+  // `all` has the connection of `socket`: what was sent to it is here when an answer is.
+  await socket.emitWithAck("sum", 1, 1);
   assert.equal(all.heard.all.filter(([name]) => name === "heard").length, 1);
 });
 

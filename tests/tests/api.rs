@@ -1,4 +1,4 @@
-//! Every line of the API table in the design, as an application writes it, driven by the stock client.
+//! What an application writes, call by call, driven by the stock client.
 //!
 //! The server is here, in the test's own process; the client's side, case by case, is `tests/node/api.test.mjs`.
 

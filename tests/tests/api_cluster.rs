@@ -1,4 +1,4 @@
-//! The two lines of the API table that need a Redis: an adapter makes two servers one, and an emitter reaches both.
+//! What an application writes that needs a Redis: an adapter makes two servers one, and an emitter reaches both.
 //!
 //! The client's side is `tests/node/api-cluster.test.mjs`.
 

@@ -18,7 +18,11 @@ const LIBRARIES: [&str; 6] = [
 ];
 
 /// Modules that are hidden in the documentation: only our other crates use them.
-const HIDDEN: [&str; 2] = ["socketio-redis-client/src/backoff.rs", "socketio-redis-client/src/resp.rs"];
+const HIDDEN: [&str; 3] = [
+    "socketio-redis-client/src/backoff.rs",
+    "socketio-redis-client/src/random.rs",
+    "socketio-redis-client/src/resp.rs",
+];
 
 /// The pages whose every promise names the tests that show it.
 const PROMISES: [&str; 2] = ["docs/reliability.md", "docs/threat-model.md"];

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use socketio_client::Client;
+use socketio_client::{Client, without_secrets};
 use socketio_protocol::socket::Args;
 
 use super::{args, connect, no_rooms};
@@ -24,7 +24,7 @@ pub(super) async fn run(settings: &Settings, url: &str, emit: &Emit) -> Result<u
     no_rooms(&emit.target)?;
     if emit.require_receivers.is_some() {
         return Err(Failure::usage("--require-receivers is for Redis")
-            .tip("the server that is named receives it, or the command fails"));
+            .tip("there is one receiver here, the server that is named; use request to have it answer"));
     }
     let maker = Maker { settings, emit, payload: Payload::read(&emit.arguments, emit.lines || emit.ndjson)? };
     if emit.is_bulk() {
@@ -148,14 +148,14 @@ async fn send(client: Option<&Client>, url: &str, event_args: Args) -> Result<()
 fn dry(url: &str, event_args: &Args) {
     let values = event_args.to_values().unwrap_or_default();
     let event = event_args.event().unwrap_or_default();
-    output::line(format!("would emit {event:?} {} to {url}", show::values(&values)));
+    output::line(format!("would emit {event:?} {} to {}", show::values(&values), without_secrets(url)));
 }
 
 /// Tells how often `event`, or events of several names, were emitted.
 fn report(settings: &Settings, url: &str, event: Option<&str>, times: Option<u64>) {
-    let count = times.unwrap_or(1);
+    let (count, url) = (times.unwrap_or(1), without_secrets(url));
     if settings.json {
-        let [event, url] = [event, Some(url)].map(serde_json::Value::from);
+        let [event, url] = [event, Some(url.as_str())].map(serde_json::Value::from);
         output::line(format!(r#"{{"event":{event},"server":{url},"count":{count}}}"#));
     } else if !settings.quiet {
         let plural = if count == 1 { "" } else { "s" };

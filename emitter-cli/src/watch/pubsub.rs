@@ -60,10 +60,11 @@ pub(super) async fn start(settings: &Settings, watch: &Watch, desk: Arc<Desk>) -
         (false, false) => {
             topics.patterns = vec![channels.pattern()];
             if watch.requests {
-                topics.channels = vec![channels.request().to_owned()];
-                topics.patterns.push(format!("{}*", escaped(channels.response())));
+                // Patterns, though one of them names a single channel: servers count each other by who is subscribed to
+                // it, and would wait for an answer of ours.
+                topics.patterns.extend([escaped(channels.request()), format!("{}*", escaped(channels.response()))]);
             }
-            topics.patterns.iter().chain(&topics.channels).cloned().collect::<Vec<_>>().join(", ")
+            topics.patterns.join(", ")
         }
     };
     let held: BTreeSet<String> = topics.shards.iter().cloned().collect();

@@ -4,6 +4,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -86,14 +87,19 @@ fn spawn(port: u16, args: &[String]) -> Child {
         .expect(MISSING)
 }
 
-/// A port that nobody listens on, and never the usual one of Redis.
+/// A port of 127.0.0.1 that nobody listens on, outside the range from which the system gives ports to clients.
 pub(crate) fn free_port() -> u16 {
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("loopback has ports").port();
-        if port != 6379 {
+    // The process id and a counter keep tests that run at once from trying the same ports.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id() * 131;
+    for _ in 0..1000 {
+        let step = NEXT.fetch_add(7, Ordering::Relaxed);
+        let port = 15_000 + u16::try_from(start.wrapping_add(step) % 15_000).expect("less than 15,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
+    panic!("no free port between 15000 and 30000 on 127.0.0.1");
 }
 
 /// Hears all that is published on channels of a pattern.

@@ -49,7 +49,7 @@ impl<T> Answers<T> {
     pub fn complete(self) -> Result<Vec<T>, MissingAnswers> {
         match self.missing {
             0 => Ok(self.received),
-            missing => Err(MissingAnswers { received: self.asked - missing, asked: self.asked }),
+            missing => Err(MissingAnswers { received: self.asked.saturating_sub(missing), asked: self.asked }),
         }
     }
 
@@ -60,9 +60,9 @@ impl<T> Answers<T> {
 }
 
 impl Answers<u64> {
-    /// The sum of what came.
+    /// The sum of what came; the largest number where it is larger than that.
     pub fn total(&self) -> u64 {
-        self.received.iter().sum()
+        self.received.iter().fold(0_u64, |sum, count| sum.saturating_add(*count))
     }
 }
 
@@ -72,7 +72,8 @@ impl<T> FromIterator<Answers<T>> for Answers<T> {
         let none = Answers { received: Vec::new(), asked: 0, missing: 0 };
         all.into_iter().fold(none, |mut sum, one| {
             sum.received.extend(one.received);
-            Answers { received: sum.received, asked: sum.asked + one.asked, missing: sum.missing + one.missing }
+            let (asked, missing) = (sum.asked.saturating_add(one.asked), sum.missing.saturating_add(one.missing));
+            Answers { received: sum.received, asked, missing }
         })
     }
 }
@@ -91,5 +92,18 @@ impl<T> IntoIterator for Answers<T> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.received.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_that_is_too_large_is_the_largest_number() {
+        let counts = Answers { received: vec![u64::MAX, u64::MAX], asked: usize::MAX, missing: usize::MAX };
+        assert_eq!(counts.total(), u64::MAX);
+        let twice: Answers<u64> = [counts.clone(), counts].into_iter().collect();
+        assert_eq!((twice.asked, twice.missing), (usize::MAX, usize::MAX));
     }
 }

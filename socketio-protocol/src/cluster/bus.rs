@@ -15,7 +15,6 @@ use super::{Envelope, KeptSession, Message, Offset, Published};
 /// Carries messages between the servers of a cluster.
 ///
 /// A cluster of the servers of one process, who share a `Bus` by [`Arc`]; what a carrier with a network adds is in the
-///
 /// docs of [`Channel`] and [`Inbox`].
 ///
 /// ```
@@ -98,6 +97,11 @@ pub trait Bus: Send + Sync + 'static {
     /// How its links are, for those who watch over a server. By default nothing is told.
     fn stats(&self) -> BusStats {
         BusStats::default()
+    }
+
+    /// How long the others may take to answer where the question says nothing else. Default 5 s.
+    fn requests_timeout(&self) -> Duration {
+        Duration::from_secs(5)
     }
 }
 

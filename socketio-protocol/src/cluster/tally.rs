@@ -52,7 +52,7 @@ impl Tally {
     /// ignored. Of clients that were asked those that are known already are taken out.
     pub fn took(&mut self, from: Option<&str>, answer: &mut Message) -> bool {
         match answer {
-            Message::BroadcastAck { .. } => self.acked += 1,
+            Message::BroadcastAck { .. } => self.acked = self.acked.saturating_add(1),
             Message::AckOf { sid, .. } => {
                 let sid = self.silent.take(sid).unwrap_or_else(|| sid.clone());
                 return self.heard.insert(sid);
@@ -63,7 +63,8 @@ impl Tally {
                 }
                 self.answered += 1;
                 match answer {
-                    Message::BroadcastClientCount { count, .. } => self.counted += *count,
+                    // Numbers of others may be anything.
+                    Message::BroadcastClientCount { count, .. } => self.counted = self.counted.saturating_add(*count),
                     Message::ClientsAsked { ids, .. } => {
                         ids.retain(|id| !self.heard.contains(id) && self.silent.insert(id.clone()));
                     }
@@ -119,12 +120,12 @@ impl Tally {
 
     /// How many clients were asked, as far as servers have said.
     pub fn clients(&self) -> u64 {
-        self.counted + (self.silent.len() + self.heard.len()) as u64
+        self.counted.saturating_add((self.silent.len() + self.heard.len()) as u64)
     }
 
     /// How many of them have neither answered nor left.
     pub fn missing_clients(&self) -> u64 {
-        self.counted.saturating_sub(self.acked) + self.silent.len() as u64
+        self.counted.saturating_sub(self.acked).saturating_add(self.silent.len() as u64)
     }
 
     /// Those of them that are known. Servers of Node.js do not say whom they asked.
@@ -246,6 +247,16 @@ mod tests {
         assert_eq!((tally.missing_clients(), tally.silent_clients().contains("a")), (1, true));
         tally.took(None, &mut ack_of("a"));
         assert!(tally.is_complete());
+    }
+
+    #[test]
+    fn counts_larger_than_can_be_added_up_stay_at_the_largest() {
+        let mut tally = Tally::new(3);
+        for _ in 0..2 {
+            tally.took(None, &mut Message::BroadcastClientCount { request: request(), count: u64::MAX });
+        }
+        tally.took(None, &mut asked(&["a"]));
+        assert_eq!((tally.clients(), tally.missing_clients()), (u64::MAX, u64::MAX));
     }
 
     #[test]

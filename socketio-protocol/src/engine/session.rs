@@ -208,6 +208,9 @@ impl CloseReason {
     }
 }
 
+/// Longer times are this, a century: `Duration::MAX` means "for ever", and cannot be added to a time.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// How long a closed polling session waits for the GET that tells the client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -309,6 +312,11 @@ pub struct Session {
 impl Session {
     /// A session whose open packet is sent at `now`, over `transport`.
     pub fn new(now: Instant, version: Version, transport: TransportKind, timing: Timing) -> Self {
+        let timing = Timing {
+            ping_interval: timing.ping_interval.min(LONGEST),
+            ping_timeout: timing.ping_timeout.min(LONGEST),
+            upgrade_timeout: timing.upgrade_timeout.min(LONGEST),
+        };
         let state = match transport {
             TransportKind::Polling => State::Polling { poll_waits: false, post_runs: false, probe: None },
             TransportKind::WebSocket | TransportKind::WebTransport => State::WebSocket,

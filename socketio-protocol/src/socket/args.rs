@@ -485,7 +485,7 @@ impl Args {
         }
     }
 
-    /// Writes the arguments with commas between them, and one before them unless nothing `is_before`.
+    /// Writes the arguments with commas between them, and one before them unless there is `nothing_before`.
     pub(super) fn write_arguments(&self, out: &mut Vec<u8>, nothing_before: bool) {
         let json = self.json();
         // Either the arguments without brackets, or what follows a name: a comma and the arguments.

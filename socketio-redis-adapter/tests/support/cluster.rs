@@ -60,9 +60,10 @@ impl RedisCluster {
             wait("the replica knows its master", || replica.cli(&["cluster", "replicate", &id]) == "OK");
         }
         for node in &cluster.nodes {
+            // It knows the slots of a master when it has shaken hands with that.
             wait("the cluster is whole", || {
-                node.cli(&["cluster", "info"]).contains("cluster_state:ok")
-                    && node.cli(&["cluster", "slots"]).contains("16383")
+                let info = node.cli(&["cluster", "info"]);
+                info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384")
             });
         }
         for replica in &cluster.nodes[masters..] {

@@ -6,7 +6,10 @@ mod cluster;
 use std::{
     net::TcpListener,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -82,8 +85,7 @@ impl Redis {
     /// Publishes bytes of any kind.
     pub(crate) async fn publish(&self, channel: &str, payload: &[u8]) {
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        let mut command = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), payload.len());
-        command.push_str("");
+        let command = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), payload.len());
         stream.write_all(command.as_bytes()).await.unwrap();
         stream.write_all(payload).await.unwrap();
         stream.write_all(b"\r\n").await.unwrap();
@@ -99,8 +101,19 @@ impl Drop for Redis {
     }
 }
 
+/// A port of 127.0.0.1 that nobody listens on, outside the range from which the system gives ports to clients.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    // The process id and a counter keep tests that run at once from trying the same ports.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id() * 131;
+    for _ in 0..1000 {
+        let step = NEXT.fetch_add(7, Ordering::Relaxed);
+        let port = 15_000 + u16::try_from(start.wrapping_add(step) % 15_000).expect("less than 15,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 15000 and 30000 on 127.0.0.1");
 }
 
 /// Takes connections and says the same to whatever is said to it; nothing when `answer` is empty.

@@ -2,11 +2,13 @@
 //!
 //! [`ClusterAdapter`] is the [`MemoryAdapter`] plus a [`Channel`] that writes and carries messages. What a server does
 //! with a message, and when an asker has heard enough, is here once for every format. Local sockets are served first and
-//! never wait for the channel.
+//! never wait for the channel, except with connection state recovery over streams, where events go through the stream
+//! first.
 //!
 //! Whom a question waits for is [`questions`](super::questions)' part.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use socketio_protocol::cluster::{
 };
 use socketio_protocol::socket::{Args, Value};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
 
 use super::acks::forward;
@@ -27,6 +30,7 @@ use super::{
     AckItem, AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Fields, MemoryAdapter, Outgoing,
     ServerEvent, ServerEvents, Target,
 };
+use crate::engine::NEVER;
 use crate::engine::counters::bump;
 
 /// See the [module documentation](self).
@@ -34,10 +38,9 @@ pub(crate) struct ClusterAdapter {
     local: Arc<MemoryAdapter>,
     channel: Arc<dyn Channel>,
     questions: Arc<Questions>,
+    /// How long servers may take to answer when nobody says.
+    requests_timeout: Duration,
 }
-
-/// How long servers may take to answer. As the reference's `requestsTimeout`.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ClusterAdapter {
     pub(crate) fn open(bus: &dyn Bus, local: Arc<MemoryAdapter>, events: ServerEvents) -> Arc<dyn Adapter> {
@@ -57,7 +60,7 @@ impl ClusterAdapter {
             history.share(log, channel.uid(), &local);
         }
         local.observe(Box::new(Rooms(Arc::downgrade(&channel))));
-        Arc::new(Self { local, channel, questions })
+        Arc::new(Self { local, channel, questions, requests_timeout: bus.requests_timeout() })
     }
 
     fn tell(&self, target: &Target, message: impl FnOnce() -> Message) -> Result<Emitted, BusError> {
@@ -88,7 +91,7 @@ impl ClusterAdapter {
             Some(want) => Message::Summarize { options, request, want },
             None => Message::FetchSockets { options, request },
         };
-        self.ask(target.timeout.unwrap_or(REQUEST_TIMEOUT), question, take).await
+        self.ask(target.timeout.unwrap_or(self.requests_timeout), question, take).await
     }
 
     /// Asks the other servers, and gathers what they answer until all have or the time is over.
@@ -98,7 +101,7 @@ impl ClusterAdapter {
         question: impl FnOnce(String) -> Message + Send,
         mut take: impl FnMut(Message) + Send,
     ) -> Result<(usize, usize), BusError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.min(NEVER);
         let count = timeout_at(deadline, servers_that_answer(&*self.channel));
         let others = count.await.map_err(|_| timed_out(timeout))??.saturating_sub(1);
         if others == 0 {
@@ -134,7 +137,7 @@ impl Adapter for ClusterAdapter {
     fn broadcast_with_ack(&self, args: Args, target: Target) -> AckSource {
         let tally = Arc::new(Mutex::new(AckTally::default()));
         let (sink, items) = mpsc::unbounded_channel();
-        let deadline = Instant::now() + target.timeout.unwrap_or(DEFAULT_ACK_TIMEOUT);
+        let deadline = Instant::now() + target.ack_timeout();
         if let Ok(acks) = self.local.ask(&args, &target) {
             tokio::spawn(forward(acks, deadline, sink.clone(), tally.clone()));
         }
@@ -242,7 +245,7 @@ impl Adapter for ClusterAdapter {
 
     async fn all_rooms(&self, timeout: Option<Duration>) -> Result<Answers<String>, BusError> {
         let mut rooms: HashSet<String> = self.local.all_rooms().iter().map(ToString::to_string).collect();
-        let time = timeout.unwrap_or(REQUEST_TIMEOUT);
+        let time = timeout.unwrap_or(self.requests_timeout);
         let mut take = |answer| match answer {
             Message::AllRoomsResponse { rooms: theirs, .. } => rooms.extend(theirs),
             Message::FetchSocketsResponse { sockets, .. } => {
@@ -273,7 +276,7 @@ impl Adapter for ClusterAdapter {
         let mut received = Vec::new();
         let question = |request| Message::ServerSideEmit { args, request: Some(request) };
         let (asked, missing) = self
-            .ask(timeout.unwrap_or(REQUEST_TIMEOUT), question, |answer| {
+            .ask(timeout.unwrap_or(self.requests_timeout), question, |answer| {
                 if let Message::ServerSideEmitResponse { answer, .. } = answer {
                     received.push(answer);
                 }
@@ -371,7 +374,7 @@ impl Desk {
         };
         self.respond(uid.as_deref(), &asked);
         let Some(channel) = self.channel.get().cloned().filter(|_| count > 0) else { return };
-        let deadline = Instant::now() + target.timeout.unwrap_or(DEFAULT_ACK_TIMEOUT);
+        let deadline = Instant::now() + target.ack_timeout();
         let (sink, mut items) = mpsc::unbounded_channel();
         tokio::spawn(forward(acks, deadline, sink, Arc::default()));
         tokio::spawn(async move {
@@ -415,9 +418,17 @@ impl Desk {
             }
             None => (None, None),
         };
-        if self.events.try_send(ServerEvent { args, answer }).is_err() {
+        if let Err(error) = self.events.try_send(ServerEvent { args, answer }) {
             bump(&self.local.cluster_counts().lost);
-            tracing::warn!(nsp = %self.local.nsp(), "events of other servers come faster than they are handled");
+            let nsp = self.local.nsp();
+            match error {
+                TrySendError::Full(_) => {
+                    tracing::warn!(%nsp, "events of other servers come faster than they are handled");
+                }
+                TrySendError::Closed(_) => {
+                    tracing::warn!(%nsp, "an event of another server comes when nobody handles any more");
+                }
+            }
             return;
         }
         let (Some(request), Some(answered), Some(channel)) = (request, answered, self.channel.get().cloned()) else {
@@ -438,11 +449,16 @@ impl Desk {
             self.respond(uid, &Message::OneDone { request });
         }
     }
-}
 
-impl Inbox for Desk {
-    fn receive(&self, envelope: Envelope) {
-        bump(&self.local.cluster_counts().received);
+    /// What panics here is an application's: a hook, or what writes the data of a socket. Who brings messages goes on.
+    fn guard(&self, work: impl FnOnce()) {
+        if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+            let nsp = self.local.nsp();
+            tracing::error!(target: "socketio::cluster", %nsp, "something panicked over what other servers sent");
+        }
+    }
+
+    fn take(&self, envelope: Envelope) {
         let Envelope { uid, message, .. } = envelope;
         let asker = uid.as_deref();
         let local = &self.local;
@@ -503,12 +519,19 @@ impl Inbox for Desk {
             }
         }
     }
+}
+
+impl Inbox for Desk {
+    fn receive(&self, envelope: Envelope) {
+        bump(&self.local.cluster_counts().received);
+        self.guard(|| self.take(envelope));
+    }
 
     fn logged(&self, at: Offset, own: bool, envelope: Option<Envelope>) {
         let Some(history) = self.local.shared_history() else {
             return envelope.filter(|_| !own).map_or((), |envelope| self.receive(envelope));
         };
-        match envelope {
+        self.guard(|| match envelope {
             Some(Envelope { message: Message::Broadcast { args, options, request: None }, .. }) => {
                 let packet = Outgoing::from_args(self.local.parser(), self.local.nsp(), None, &args);
                 match packet {
@@ -520,7 +543,7 @@ impl Inbox for Desk {
             }
             Some(envelope) => self.receive(envelope),
             None => {}
-        }
+        });
         history.advance(at);
     }
 
@@ -534,7 +557,7 @@ impl Inbox for Desk {
 
     fn status(&self, status: BusStatus) {
         let nsp = self.local.nsp();
-        self.hearing.count(nsp, &status);
+        self.guard(|| self.hearing.count(nsp, &status));
         match status {
             BusStatus::Up => tracing::info!(target: "socketio::cluster", %nsp, "the other servers can be reached"),
             BusStatus::Down { error } => {

@@ -68,10 +68,6 @@ impl Hearing {
 
     /// Counts what has happened to namespace `nsp`, and tells who wants to know.
     pub(crate) fn count(&self, nsp: &str, status: &BusStatus) {
-        let hook = self.counts.hook.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(hook) = hook {
-            hook(nsp, status);
-        }
         match status {
             BusStatus::Up if self.is_deaf.swap(false, Ordering::AcqRel) => self.hears(),
             BusStatus::Down { .. } if !self.is_deaf.swap(true, Ordering::AcqRel) => {
@@ -86,6 +82,11 @@ impl Hearing {
             BusStatus::Lost { count } => drop(self.counts.lost.fetch_add(*count, Ordering::Relaxed)),
             BusStatus::Malformed { .. } => bump(&self.counts.malformed),
             _ => {}
+        }
+        // Last: an application's own fault makes no number wrong.
+        let hook = self.counts.hook.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(hook) = hook {
+            hook(nsp, status);
         }
     }
 
@@ -139,11 +140,63 @@ pub struct ClusterStats {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+    use std::sync::Mutex;
     use std::time::Instant;
 
-    use socketio_protocol::cluster::BusError;
+    use socketio_protocol::cluster::{Answer, Bus, BusError, Channel, Inbox, Message, Published};
 
     use super::*;
+    use crate::Server;
+
+    /// A bus that carries nothing, and keeps whom it would bring messages to.
+    #[derive(Clone, Default)]
+    struct Inboxes(Arc<Mutex<Vec<Arc<dyn Inbox>>>>);
+
+    impl Bus for Inboxes {
+        fn open(&self, _: &str, inbox: Arc<dyn Inbox>) -> Arc<dyn Channel> {
+            self.0.lock().unwrap().push(inbox);
+            Arc::new(Silent)
+        }
+    }
+
+    struct Silent;
+
+    impl Channel for Silent {
+        fn uid(&self) -> &str {
+            "one"
+        }
+
+        fn publish(&self, _: &Message) -> Result<Published, BusError> {
+            Ok(Published::settled(Ok(())))
+        }
+
+        fn respond(&self, _: Option<&str>, message: &Message) -> Result<Published, BusError> {
+            self.publish(message)
+        }
+
+        fn server_count(&self) -> Answer<'_, usize> {
+            Box::pin(ready(Ok(1)))
+        }
+
+        fn ready(&self) -> Answer<'_, ()> {
+            Box::pin(ready(Ok(())))
+        }
+
+        fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn a_hook_that_panics_ends_nothing_and_makes_no_number_wrong() {
+        let bus = Inboxes::default();
+        let io = Server::builder().adapter(bus.clone()).build();
+        io.on_cluster(|_, _| panic!("its own fault"));
+        let inbox = bus.0.lock().unwrap()[0].clone();
+        inbox.status(BusStatus::Up);
+        inbox.status(BusStatus::Lost { count: 3 });
+        let stats = io.stats().cluster.unwrap();
+        assert_eq!((stats.deaf_namespaces, stats.lost), (0, 3));
+    }
 
     #[test]
     fn a_namespace_is_deaf_until_it_hears_and_from_then_on_outages_are_counted() {

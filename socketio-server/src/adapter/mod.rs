@@ -35,8 +35,7 @@ use tokio::sync::mpsc;
 pub use self::acks::AckItem;
 pub(crate) use self::cluster_stats::ClusterCounts;
 pub use self::cluster_stats::ClusterStats;
-pub(crate) use self::member::Command;
-pub(crate) use self::member::Member;
+pub(crate) use self::member::{Command, Member};
 #[cfg(feature = "admin")]
 pub(crate) use self::memory::DataHook;
 pub use self::memory::MemoryAdapter;
@@ -44,6 +43,7 @@ pub use self::outgoing::Outgoing;
 pub use self::recovery::Recovery;
 pub(crate) use self::recovery::{History, Resumed, Session};
 pub use self::room_events::RoomEvent;
+pub(crate) use self::room_events::tell_after;
 pub use self::rooms::JoinError;
 pub(crate) use self::rooms::RoomLimits;
 pub use self::target::Target;
@@ -90,7 +90,8 @@ pub trait Adapter: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When the other servers cannot be told; sockets of this one have been sent to all the same.
+    /// When the other servers cannot be told; sockets of this one have been sent to all the same. With connection state
+    /// recovery over streams nothing has been sent then: events go through the stream first.
     ///
     /// ```
     /// # use socketio_server::*;

@@ -22,6 +22,9 @@ const RECOUNT: Duration = Duration::from_millis(500);
 /// How long the link to listen is waited for before a question is asked.
 const HEARING: Duration = Duration::from_secs(2);
 
+/// How many servers are waited for when nobody can say how many there are.
+const MANY: usize = usize::MAX;
+
 /// How many servers there are, once their answers can be heard here. After an outage the link to ask may be back before
 /// the one to listen: a question asked then would lose its answers, and be waited for to its deadline.
 pub(super) async fn servers_that_answer(channel: &dyn Channel) -> Result<usize, BusError> {
@@ -162,7 +165,7 @@ impl RemoteAcks {
         let others = match timeout_at(deadline, servers_that_answer(channel)).await {
             Ok(Ok(count)) => count.saturating_sub(1),
             // Whoever hears it may still answer; nobody can say how many servers to wait for.
-            _ => usize::MAX,
+            _ => MANY,
         };
         if others == 0 {
             return;
@@ -209,7 +212,10 @@ impl RemoteAcks {
 
     fn note(&mut self, servers: &Tally) {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.silent_servers = servers.missing_servers().min(1 << 16);
+        tally.silent_servers = match servers.missing_servers() {
+            unknown if unknown > MANY / 2 => 1, // One stands for all: there may be some.
+            known => known,
+        };
         tally.clients += servers.clients() - self.clients;
         self.clients = servers.clients();
     }

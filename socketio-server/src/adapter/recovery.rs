@@ -31,7 +31,7 @@ use super::awaited::{Awaited, Hold};
 use super::member::Member;
 use super::outgoing::Outgoing;
 use super::target::Target;
-use crate::engine::{now, random_id};
+use crate::engine::{NEVER, now, random_id};
 
 /// How clients are taken back; see [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
 ///
@@ -222,7 +222,10 @@ impl Resumed {
 
 impl History {
     /// `silence` is how long a client that is gone may pass for connected.
-    pub(crate) fn new(options: Recovery, silence: Duration) -> Self {
+    pub(crate) fn new(mut options: Recovery, silence: Duration) -> Self {
+        // Short enough to be added to a moment.
+        options.max_disconnection_duration = options.max_disconnection_duration.min(NEVER);
+        let silence = silence.min(NEVER);
         let keep = options.max_disconnection_duration + silence;
         let epoch = random_id()[..6].into();
         Self {
@@ -562,6 +565,17 @@ mod tests {
             state.aged = state.drop_first().unwrap(); // As when it is older than `keep`.
         }
         assert_eq!(resume(&history, None, Instant::now()), None, "what it missed is gone");
+    }
+
+    #[test]
+    fn a_client_may_be_away_for_the_longest_of_all_times() {
+        let history = History::new(Recovery::default().max_disconnection_duration(Duration::MAX), Duration::MAX);
+        history.enter_here("pid", &"ana".into());
+        record(&history, 1, &Target::default());
+        for _ in 0..2 {
+            history.leave("pid", Some(session(&["ana"])));
+            assert_eq!(resume(&history, None, Instant::now()), Some(vec![1]));
+        }
     }
 
     #[test]

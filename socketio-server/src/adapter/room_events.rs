@@ -1,5 +1,6 @@
 //! Rooms that appear and go on this server, and who comes and leaves: for who wants to know.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -77,17 +78,60 @@ impl RoomHooks {
         self.any.load(Ordering::Acquire)
     }
 
-    /// Tells it; to be called under no lock. `event` is made only if somebody wants to know.
+    /// Tells it; to be called under no lock but within [`tell_after`]. `event` is made only if somebody wants to know.
     pub(super) fn tell(&self, event: impl FnOnce() -> RoomEvent) {
         if !self.any() {
             return;
         }
         let hooks = self.hooks.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let event = event();
-        for hook in hooks {
-            if std::panic::catch_unwind(AssertUnwindSafe(|| hook(&event))).is_err() {
-                tracing::error!(?event, "who was told of a room panicked");
+        let news = (hooks, event());
+        let now = LATER.with_borrow_mut(|later| match later {
+            Some(later) => {
+                later.push(news);
+                None
             }
+            None => Some(news),
+        });
+        if let Some((hooks, event)) = now {
+            tell_all(&hooks, &event);
+        }
+    }
+}
+
+/// An event, and who is to be told.
+type News = (Vec<RoomHook>, RoomEvent);
+
+thread_local! {
+    /// What is told once [`tell_after`] is through with its work; none while it has none.
+    static LATER: RefCell<Option<Vec<News>>> = const { RefCell::new(None) };
+}
+
+/// Does work under a lock of its own, and tells what happened to rooms meanwhile when it is done: a hook may send, which
+/// takes that lock.
+pub(crate) fn tell_after<T>(work: impl FnOnce() -> T) -> T {
+    if LATER.with_borrow(Option::is_some) {
+        return work(); // Who began tells.
+    }
+    LATER.set(Some(Vec::new()));
+    let _telling = Telling;
+    work()
+}
+
+/// Tells what was put off, also when the work has panicked.
+struct Telling;
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        for (hooks, event) in LATER.take().into_iter().flatten() {
+            tell_all(&hooks, &event);
+        }
+    }
+}
+
+fn tell_all(hooks: &[RoomHook], event: &RoomEvent) {
+    for hook in hooks {
+        if std::panic::catch_unwind(AssertUnwindSafe(|| hook(event))).is_err() {
+            tracing::error!(?event, "who was told of a room panicked");
         }
     }
 }

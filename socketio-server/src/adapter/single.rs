@@ -11,9 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::acks::forward;
-use super::{
-    AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Fields, MemoryAdapter, Outgoing, Target,
-};
+use super::{AckSource, AckTally, Adapter, Answers, Emitted, Fields, MemoryAdapter, Outgoing, Target};
 
 /// The adapter of a server that is alone.
 #[derive(Debug)]
@@ -34,7 +32,7 @@ impl Adapter for Single {
         let tally = Arc::new(Mutex::new(AckTally::default()));
         let (sink, items) = mpsc::unbounded_channel();
         if let Ok(acks) = self.0.ask(&args, &target) {
-            let deadline = Instant::now() + target.timeout.unwrap_or(DEFAULT_ACK_TIMEOUT);
+            let deadline = Instant::now() + target.ack_timeout();
             tokio::spawn(forward(acks, deadline, sink, tally.clone()));
         }
         AckSource::new(items, tally)

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytestring::ByteString;
 use socketio_protocol::cluster::{Flags, Options};
 
+use super::DEFAULT_ACK_TIMEOUT;
 use super::rooms::Selection;
+use crate::engine::NEVER;
 
 /// Rooms, exceptions, and how to send.
 ///
@@ -81,6 +83,11 @@ impl Target {
 
     pub(crate) fn selection(&self) -> Selection<'_> {
         Selection { rooms: self.rooms.as_deref(), except: &self.except }
+    }
+
+    /// How long clients may take to answer; short enough to be added to a moment.
+    pub(crate) fn ack_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(DEFAULT_ACK_TIMEOUT).min(NEVER)
     }
 
     /// Whether nobody can be meant, on any server.

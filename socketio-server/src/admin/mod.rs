@@ -309,14 +309,18 @@ impl Server {
         if let Some(credentials) = &options.credentials {
             credentials.check()?;
         }
+        if self.0.shared.admin.get().is_some() {
+            return Err(AdminError::Twice);
+        }
         let verbose = options.mode == AdminMode::Development;
         let (admin, news) = Admin::new(options.namespace_name.clone(), verbose);
         let namespace = self.of(&options.namespace_name);
-        if !self.0.instrument(&admin) {
-            return Err(AdminError::Twice);
-        }
         if let Some(credentials) = &options.credentials {
+            // Before anything else: the namespace is open from now on.
             auth::guard(&namespace, credentials.clone(), options.sessions.clone());
+        }
+        if !self.0.instrument(&admin) {
+            return Err(AdminError::Twice); // Another thread was faster.
         }
         if !options.readonly {
             orders::serve(&namespace);

@@ -23,8 +23,8 @@ use crate::adapter::cluster::GIVE_WAY;
 use crate::adapter::{History, Resumed};
 use crate::engine::counters::bump;
 use crate::engine::random_id;
-use crate::error::ConnectError;
-use crate::handler::{Occasion, Owner, run_future, text_of};
+use crate::error::{ConnectError, INTERNAL_ERROR};
+use crate::handler::{run_occasion, text_of};
 use crate::handshake::Handshake;
 use crate::namespace::{Guest, Namespace};
 use crate::pattern::NamespaceRequest;
@@ -85,7 +85,10 @@ impl Client {
         if self.stopped {
             return;
         }
-        self.entries.retain(|entry| !matches!(entry, Entry::Connected(socket) if socket.is_gone()));
+        let is_gone = |entry: &Entry| matches!(entry, Entry::Connected(socket) if socket.is_gone());
+        while let Some(at) = self.entries.iter().position(is_gone) {
+            self.leave(at);
+        }
         if self.entries.iter().any(|entry| *entry.name() == name) {
             return; // Asked twice, connected once.
         }
@@ -209,7 +212,7 @@ impl Client {
             });
             decided.catch_unwind().await.unwrap_or_else(|panic| {
                 looked_at.namespace().shared().report_panic(&looked_at, "middleware", text_of(&*panic));
-                Err(ConnectError::new("Internal server error"))
+                Err(ConnectError::new(INTERNAL_ERROR))
             })
         });
         match decision.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -282,7 +285,8 @@ impl Client {
         let namespace = socket.namespace().clone();
         if namespace.is_removed() {
             socket.refuse();
-            return self.refuse(namespace.name(), &ConnectError::new("Invalid namespace"));
+            self.refuse(namespace.name(), &ConnectError::new("Invalid namespace"));
+            return self.remember_left(namespace.name());
         }
         let recovered = resumed.is_some();
         socket.connect(resumed);
@@ -301,12 +305,7 @@ impl Client {
         }
         self.entries.push(Entry::Connected(socket.clone()));
         for handler in namespace.connection_handlers() {
-            let owner = Occasion(socket.clone(), "connection");
-            let started = std::panic::catch_unwind(AssertUnwindSafe(|| handler(socket.clone())));
-            match started {
-                Ok(future) => run_future(future, &self.load, owner),
-                Err(_) => owner.panicked("in a connection handler".to_owned()),
-            }
+            run_occasion(&socket, "connection", || handler(socket.clone()));
         }
         for packet in waiting {
             // A violation in one of them would have been one when it came; what is left is harmless.

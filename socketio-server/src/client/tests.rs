@@ -89,6 +89,19 @@ async fn a_middleware_that_panics_refuses_its_client_and_is_reported() {
 }
 
 #[tokio::test]
+async fn what_a_handler_panics_with_when_a_socket_comes_or_goes_is_reported_under_its_name() {
+    let io = Server::new();
+    let errors = errors_of(&io);
+    io.on_connection(|_: Socket| -> std::future::Ready<()> { panic!("hello") });
+    io.on_disconnecting(|_: Socket, _| -> std::future::Ready<()> { panic!("going") });
+    io.on_disconnect(async |_: Socket, _| panic!("gone"));
+    let _client = Polling::connect(&io).await;
+    io.local_sockets().pop().unwrap().disconnect(false);
+    let reported = ["connection: panic: hello", "disconnecting: panic: going", "disconnect: panic: gone"];
+    assert_eq!(*errors.lock().unwrap(), reported);
+}
+
+#[tokio::test]
 async fn a_panic_on_the_connections_task_ends_its_sockets_and_no_others() {
     let io = Server::new();
     io.on_error(|_| panic!("as the client wished"));

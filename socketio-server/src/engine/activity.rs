@@ -57,7 +57,9 @@ impl Activity {
         self.head.store(0, Ordering::Relaxed);
     }
 
+    /// The client has from now on to take the answer in.
     pub(crate) fn end(&self) {
+        self.last.store(self.now(), Ordering::Relaxed);
         self.requests.store(0, Ordering::Relaxed);
     }
 
@@ -239,6 +241,16 @@ mod tests {
         activity.wrote(true);
         assert_eq!(activity.deadline(HEAD, HEAD), Some(activity.start + STALLED));
         activity.wrote(false);
+        assert_eq!(left(&activity), Some(60));
+    }
+
+    #[test]
+    fn a_client_has_its_time_for_an_answer_from_when_that_is_given() {
+        let activity = Activity::new();
+        activity.begin();
+        activity.last.store(u64::MAX, Ordering::Relaxed); // No time that has been.
+        activity.end();
+        activity.wrote(true);
         assert_eq!(left(&activity), Some(60));
     }
 

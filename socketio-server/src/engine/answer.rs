@@ -34,6 +34,14 @@ impl Answer {
         Self { status, fixed: Fixed::Nothing, headers: HeaderMap::new(), body: Bytes::new(), opening: None }
     }
 
+    /// A status, in answer to a request whose body is not read to its end. The connection is of no more use then, and
+    /// the client is told.
+    pub(super) fn unread(status: StatusCode) -> Self {
+        let mut answer = Self::empty(status);
+        answer.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        answer
+    }
+
     /// 200, not to be kept by anyone.
     pub(super) fn content(kind: &'static HeaderValue, body: Bytes) -> Self {
         Self { fixed: Fixed::Content(kind), body, ..Self::empty(StatusCode::OK) }

@@ -1,7 +1,6 @@
 //! A poll or a post of a client whose session another server has, answered here: see [`strangers`](super::strangers).
 
 use bytes::Bytes;
-use futures_util::future::OptionFuture;
 use http::{Method, StatusCode};
 use socketio_protocol::engine::{HandshakeError, Packet, PayloadEncoder, Query, Version, decode_payload, jsonp};
 
@@ -36,26 +35,30 @@ impl Shared {
             return Ok(poll_answer(&self.config, body, query.j(), head).await);
         }
         let Some(post) = strangers.post(&sid).await else { return Err(HandshakeError::UnknownSid { sid }) };
+        if head.method != Method::POST {
+            return Ok(Answer::empty(StatusCode::METHOD_NOT_ALLOWED));
+        }
         let body = match body.read(&self.config).await {
             Ok(body) => body,
-            Err(status) => return Ok(Answer::empty(status)),
+            Err(status) => return Ok(Answer::unread(status)),
         };
         let body = if query.j().is_some() { jsonp::unwrap(&body).map(Bytes::from) } else { Some(body) };
-        let mut sent = Vec::new();
-        for packet in body
+        let packets: Result<Vec<_>, _> = body
             .into_iter()
             .flat_map(|body| decode_payload(Version::V4, false, body, self.config.max_packets_per_payload))
-        {
-            match packet {
-                Ok(packet) => sent.push(post.send(packet)),
-                Err(_) => return Ok(Answer::empty(StatusCode::BAD_REQUEST)),
-            }
+            .collect();
+        let Ok(packets) = packets else { return Ok(Answer::empty(StatusCode::BAD_REQUEST)) };
+        let mut sent = Vec::new();
+        for packet in packets {
+            // Nothing is sent on behind what is lost.
+            let Some(published) = post.send(packet) else { return Ok(Answer::empty(StatusCode::SERVICE_UNAVAILABLE)) };
+            sent.push(published);
         }
         // What the client sends next may come by another server, and must not overtake this.
-        for sent in sent {
-            let Some(Ok(())) = OptionFuture::from(sent).await else {
+        for published in sent {
+            if published.await.is_err() {
                 return Ok(Answer::empty(StatusCode::SERVICE_UNAVAILABLE));
-            };
+            }
         }
         Ok(Answer::content(&HTML, Bytes::from_static(b"ok")))
     }

@@ -5,8 +5,8 @@
 //! is ours from then on, and the WebSocket that of an ordinary [`Connection`].
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -23,7 +23,7 @@ use super::codec::Codec;
 use super::engine::Shared;
 use super::frame::Terms;
 use super::head::Head;
-use super::incoming::{Incoming, drain};
+use super::incoming::{FAREWELL, Incoming, drain};
 use super::io::{Reader, Writer};
 use super::lent::{UNCONFIRMED, client_frame};
 use super::links::{Ear, Mouth, Said};
@@ -46,8 +46,8 @@ impl Shared {
         let strangers = self.strangers.get().ok_or_else(unknown)?.clone();
         let (mut answer, terms) = self.switch_protocols(head, base64)?;
         let owner = strangers.owner_of_web_socket(&sid).await.ok_or_else(unknown)?;
-        let (shared, head) = (self.clone(), head.copy(self).clone());
-        let carried = Carried { shared, strangers, owner, sid, head, terms };
+        let (shared, request) = (self.clone(), head.copy(self).clone());
+        let carried = Carried { shared, strangers, owner, sid, request, terms };
         answer.opening = Some(Box::new(Opening::Carried(carried)));
         Ok(answer)
     }
@@ -58,7 +58,7 @@ pub(crate) struct Carried {
     strangers: Arc<Strangers>,
     owner: String,
     sid: String,
-    head: Request,
+    request: Request,
     terms: Terms,
 }
 
@@ -74,8 +74,11 @@ impl Carried {
 
     async fn run(self, mut from: From, mut writer: Writer) {
         let closing = self.shared.closing().clone();
+        let config = &self.shared.config;
+        let patience = writer.patience(config.write_timeout);
+        let probing = from.probe(&mut writer, patience);
         let probed = tokio::select! {
-            probed = tokio::time::timeout(self.shared.config.timing.upgrade_timeout, from.probe(&mut writer)) => probed,
+            probed = tokio::time::timeout(config.timing.upgrade_timeout, probing) => probed,
             () = closing.cancelled() => Ok(false),
         };
         let tied = probed.is_ok_and(|upgraded| upgraded).then(|| self.strangers.tie(&self.sid, &self.owner, true));
@@ -87,7 +90,7 @@ impl Carried {
             Some((false, _)) => {
                 tokio::select! {
                     () = self.send(&mut from, ear.mouth()) => {}
-                    _ = receive(ear, &mut writer) => {}
+                    _ = receive(ear, &mut writer, patience) => {}
                     () = closing.cancelled() => {}
                 }
                 self.strangers.tell(Some(self.owner), NoticeBody::Closed { sid: self.sid });
@@ -124,11 +127,11 @@ impl Carried {
 
     /// The session is ours from now on. What its client has sent comes first.
     async fn take_over(self, packets: Vec<Packet>, from: From, writer: Writer) {
-        let Carried { shared, sid, head, terms, .. } = self;
+        let Carried { shared, sid, request, terms, .. } = self;
         let mut ahead: BytesMut = packets.iter().flat_map(client_frame).collect::<Vec<u8>>().as_slice().into();
         ahead.extend_from_slice(&from.buffer);
         let (sid, transport) = (sid.into(), TransportKind::WebSocket);
-        let connection = Connection::new(sid, Version::V4, transport, false, head, shared.clone(), now());
+        let connection = Connection::new(sid, Version::V4, transport, false, request, shared.clone(), now());
         shared.remember(&connection);
         connection.opened(writer, terms);
         let mut incoming = Incoming::new(connection);
@@ -138,7 +141,7 @@ impl Carried {
 }
 
 /// What the other server sends, to the client, until it is over.
-async fn receive(mut ear: Ear, writer: &mut Writer) -> io::Result<()> {
+async fn receive(mut ear: Ear, writer: &mut Writer, patience: Duration) -> io::Result<()> {
     loop {
         let mut out = Vec::new();
         let mut over = false;
@@ -155,7 +158,7 @@ async fn receive(mut ear: Ear, writer: &mut Writer) -> io::Result<()> {
             Said::Upgrade(_) => {}
             Said::End => return Ok(()),
         }
-        write_all(writer, &out).await?;
+        write_all(writer, &out, patience).await?;
         if over {
             return Ok(());
         }
@@ -175,11 +178,11 @@ fn frame(packet: &Packet) -> Bytes {
 
 async fn say_goodbye(mut writer: Writer, reader: Reader) {
     let goodbye = async {
-        let _ = write_all(&mut writer, &[0x88, 0]).await;
+        let _ = write_all(&mut writer, &[0x88, 0], FAREWELL).await;
         drop(writer);
         drain(reader).await;
     };
-    let _ = tokio::time::timeout(super::incoming::FAREWELL, pin!(goodbye)).await; // Longer than that nobody is waited for.
+    let _ = tokio::time::timeout(FAREWELL, goodbye).await; // Longer than that nobody is waited for.
 }
 
 /// The reading half of the WebSocket.
@@ -197,11 +200,11 @@ enum Heard {
 
 impl From {
     /// Whether the client says the words with which it changes to this WebSocket.
-    async fn probe(&mut self, writer: &mut Writer) -> bool {
+    async fn probe(&mut self, writer: &mut Writer, patience: Duration) -> bool {
         loop {
             match self.packet().await {
                 Some(Heard::Packet(Packet::Ping(data))) if data == "probe" => {
-                    if write_all(writer, &frame(&Packet::Pong(data))).await.is_err() {
+                    if write_all(writer, &frame(&Packet::Pong(data)), patience).await.is_err() {
                         return false;
                     }
                 }

@@ -21,9 +21,11 @@ pub(super) async fn pack(body: Bytes, encoding: Encoding) -> Option<Bytes> {
         return pack_now(&body, encoding);
     }
     let permit = WORKERS.try_acquire().ok()?;
-    let packed = tokio::task::spawn_blocking(move || pack_now(&body, encoding)).await;
-    drop(permit);
-    packed.ok().flatten()
+    let work = move || {
+        let _permit = permit; // For as long as it takes, also if the client has gone.
+        pack_now(&body, encoding)
+    };
+    tokio::task::spawn_blocking(work).await.ok().flatten()
 }
 
 /// Up to this many bytes are packed where they are, which takes about a millisecond.

@@ -144,7 +144,26 @@ impl Default for EngineConfig {
     }
 }
 
+/// What stands for "never": longer than any server runs, yet a time that can be added to the clock, some times over.
+pub(crate) const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 impl EngineConfig {
+    /// The same with no time longer than [`NEVER`]: a clock to which [`Duration::MAX`] is added panics.
+    pub(super) fn with_times_in_bounds(mut self) -> Self {
+        let Timing { ping_interval, ping_timeout, upgrade_timeout } = &mut self.timing;
+        for time in [
+            ping_interval,
+            ping_timeout,
+            upgrade_timeout,
+            &mut self.write_timeout,
+            &mut self.body_timeout,
+            &mut self.body_grace,
+        ] {
+            *time = NEVER.min(*time);
+        }
+        self
+    }
+
     /// What a session that speaks over `transport` may change to.
     pub(crate) fn upgrades(&self, transport: TransportKind) -> &[TransportKind] {
         if transport != TransportKind::Polling || !self.allow_upgrades {
@@ -179,5 +198,30 @@ impl EngineConfig {
     pub(crate) fn serves(&self, transport: TransportKind) -> bool {
         let built = transport != TransportKind::WebTransport || cfg!(feature = "webtransport");
         built && self.transports.contains(&transport)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Body, Engine, Incoming};
+
+    #[tokio::test]
+    async fn a_session_can_be_open_for_ever() {
+        let ever = Duration::MAX;
+        let config = EngineConfig {
+            timing: Timing { ping_interval: ever, ping_timeout: ever, upgrade_timeout: ever },
+            write_timeout: ever,
+            body_timeout: ever,
+            body_grace: ever,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::new(config, async |mut incoming: Incoming| {
+            incoming.closed().await;
+        });
+        let handshake = http::Request::get("/engine.io/?EIO=4&transport=polling").body(Body::default()).unwrap();
+        assert_eq!(engine.respond(handshake).await.status(), 200);
+        let EngineConfig { write_timeout, body_timeout, body_grace, .. } = engine.config();
+        assert_eq!([write_timeout, body_timeout, body_grace], [&NEVER; 3]);
     }
 }

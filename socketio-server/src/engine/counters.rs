@@ -57,21 +57,21 @@ struct Amount {
     bytes: AtomicU64,
 }
 
-/// A number that threads add to in lanes of their own.
+/// A counter in stripes: each thread adds to one of a few, so that none waits for another's cache line.
 #[derive(Default)]
-pub(crate) struct Busy([BusyLane; LANES]);
+pub(crate) struct StripedCounter([Stripe; LANES]);
 
 #[derive(Default)]
 #[repr(align(128))]
-struct BusyLane(AtomicU64);
+struct Stripe(AtomicU64);
 
-impl Busy {
+impl StripedCounter {
     pub(crate) fn add(&self, n: u64) {
         self.0[LANE.with(|lane| *lane)].0.fetch_add(n, Ordering::Relaxed);
     }
 
     pub(crate) fn total(&self) -> u64 {
-        self.0.iter().map(|lane| read(&lane.0)).sum()
+        self.0.iter().map(|stripe| read(&stripe.0)).sum()
     }
 }
 

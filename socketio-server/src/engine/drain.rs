@@ -15,6 +15,7 @@ use socketio_protocol::engine::{CloseReason, TransportKind};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::config::NEVER;
 use super::connection::Connection;
 use super::engine::Engine;
 
@@ -50,7 +51,7 @@ impl Engine {
     /// # }
     /// ```
     pub async fn drain(&self, deadline: Duration) {
-        let end = Instant::now() + deadline;
+        let end = Instant::now() + deadline.min(NEVER);
         self.refuse_new();
         self.end_sessions(end, |_| Box::pin(std::future::ready(true))).await;
         self.close().await;

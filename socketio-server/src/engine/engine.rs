@@ -106,6 +106,7 @@ impl Engine {
         if let Some(cors) = &config.cors {
             cors.assert_sound();
         }
+        let config = config.with_times_in_bounds();
         let engine = Self {
             shared: Arc::new(Shared {
                 codec: config.codec(),

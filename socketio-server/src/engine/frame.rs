@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use socketio_protocol::engine::{Message, Packet, PayloadEncoder, Version, webtransport};
+use socketio_protocol::engine::{Message, Packet, PayloadEncoder, TransportKind, Version, webtransport};
 use socketio_protocol::websocket::{self, Agreement, COMPRESSED, Codec, Opcode};
 
 /// Room in front of a packet for the longest header that an unmasked WebSocket frame has.
@@ -102,6 +102,13 @@ pub(super) struct Terms {
     pub(super) agreement: Option<Agreement>,
     /// It is the stream of a WebTransport session.
     pub(super) web_transport: bool,
+}
+
+impl Terms {
+    /// What such a client's stream is.
+    pub(super) fn transport(&self) -> TransportKind {
+        if self.web_transport { TransportKind::WebTransport } else { TransportKind::WebSocket }
+    }
 }
 
 /// How a client that has a stream of its own wants its messages.

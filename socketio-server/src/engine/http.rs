@@ -117,9 +117,7 @@ impl Engine {
                 answer
             }
             Err(error) => {
-                shared.counters.refused(error.code());
-                tracing::debug!(target: "socketio::connection", code = error.code(), message = error.message(), "a request is refused");
-                shared.connection_errors.tell(head.copy(shared), &error);
+                shared.refused(head.copy(shared), &error);
                 if upgrade { refuse_upgrade(&error, head) } else { refuse(&error) }
             }
         };
@@ -204,6 +202,13 @@ impl Shared {
         Ok(answer)
     }
 
+    /// Counts a request that is refused, and tells of it.
+    pub(super) fn refused(&self, request: &Request, error: &HandshakeError) {
+        self.counters.refused(error.code());
+        tracing::debug!(target: "socketio::connection", code = error.code(), message = error.message(), "a request is refused");
+        self.connection_errors.tell(request, error);
+    }
+
     /// The session that a request names, if it is of this version.
     pub(super) fn known_session(&self, sid: &str, version: Option<Version>) -> Result<Arc<Connection>, HandshakeError> {
         let Some(connection) = self.session(sid) else {
@@ -217,13 +222,13 @@ impl Shared {
     }
 
     /// Asks the application about a new session, and for its id.
-    pub(super) async fn admit(self: &Arc<Self>, head: &Request) -> Result<NewId, HandshakeError> {
+    pub(super) async fn admit(self: &Arc<Self>, request: &Request) -> Result<NewId, HandshakeError> {
         if let Some(allow_request) = &self.config.allow_request {
-            allow_request.ask(head.clone()).await?;
+            allow_request.ask(request.clone()).await?;
         }
         let id = match &self.config.generate_id {
             Some(generate_id) => {
-                let id = generate_id.ask(head.clone()).await?;
+                let id = generate_id.ask(request.clone()).await?;
                 self.reserve(id.into()).ok_or(BadRequest::IdGenerationError)?
             }
             None => NewId::random(),
@@ -233,8 +238,8 @@ impl Shared {
 
     /// Lets a handshake pass if there are not too many, and counts the connection for as long as the pass is held.
     #[cfg(feature = "rate-limit")]
-    pub(super) fn count_in(&self, head: &Request) -> Result<Option<Pass>, HandshakeError> {
-        let admitted = self.config.rate_limits.as_ref().map(|limits| self.gate.admit(limits, head)).transpose();
+    pub(super) fn count_in(&self, request: &Request) -> Result<Option<Pass>, HandshakeError> {
+        let admitted = self.config.rate_limits.as_ref().map(|limits| self.gate.admit(limits, request)).transpose();
         if admitted.is_err() {
             super::counters::bump(&self.counters.rate_limited);
         }
@@ -264,7 +269,7 @@ impl Shared {
         self: &Arc<Self>,
         id: &NewId,
         pass: Option<Pass>,
-        head: Request,
+        request: Request,
         version: Version,
         base64: bool,
     ) -> Payload {
@@ -274,7 +279,7 @@ impl Shared {
             Frame::message(message.clone()).write_payload(&mut payload);
         }
         let (sid, transport) = (id.sid.clone(), TransportKind::Polling);
-        let connection = Connection::new(sid, version, transport, base64, head, self.clone(), now());
+        let connection = Connection::new(sid, version, transport, base64, request, self.clone(), now());
         self.remember(&connection);
         let accepted = self.accept(Incoming::new(connection));
         self.sessions_at_work.spawn(async move {
@@ -327,10 +332,7 @@ impl Shared {
             Err(status) => {
                 guard.connection = None;
                 connection.handle(Input::TransportFailed("message over the limit, or too slow"));
-                let mut response = Answer::empty(status);
-                // The rest of the body is not read, so the connection is of no more use; the client is told.
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                return response;
+                return Answer::unread(status);
             }
         };
         connection.heard(now());
@@ -371,8 +373,8 @@ impl Shared {
         base64: bool,
     ) -> Result<Answer, HandshakeError> {
         let (mut answer, terms) = self.switch_protocols(head, base64)?;
-        let (shared, tracked, head) = (self.clone(), self.sessions_at_work.token(), head.copy(self).clone());
-        let session = NewSession { shared, id, pass, tracked, head, version, base64, terms };
+        let (shared, tracked, request) = (self.clone(), self.sessions_at_work.token(), head.copy(self).clone());
+        let session = NewSession { shared, id, pass, tracked, request, version, base64, terms };
         answer.opening = Some(Box::new(Opening::Session(session)));
         Ok(answer)
     }

@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
@@ -247,8 +248,13 @@ impl Writer {
     }
 
     /// Whether [`probe`](Writer::probe) can tell.
-    pub(crate) fn shows_progress(&self) -> bool {
+    fn shows_progress(&self) -> bool {
         cfg!(unix) && matches!(self, Writer::Tcp(_))
+    }
+
+    /// How long the client may take nothing: longer on a stream that shows only large steps.
+    pub(crate) fn patience(&self, write_timeout: Duration) -> Duration {
+        if self.shows_progress() { write_timeout } else { write_timeout * OPAQUE_PATIENCE }
     }
 
     /// Writes what a full stream has room for. Tokio asks a stream again only when the kernel says that a good part of
@@ -259,8 +265,9 @@ impl Writer {
             Writer::Tcp(writer) => {
                 use std::os::fd::AsFd;
                 let stream: &TcpStream = writer.as_ref();
-                let mut stream = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
-                io::Write::write(&mut stream, bytes)
+                // Too many files are open: that says nothing about the client.
+                let stream = stream.as_fd().try_clone_to_owned().map_err(|_| io::ErrorKind::WouldBlock)?;
+                io::Write::write(&mut std::net::TcpStream::from(stream), bytes)
             }
             _ => Ok(0),
         }
@@ -306,6 +313,9 @@ impl AsyncRead for Reader {
         }
     }
 }
+
+/// How many times longer a stream may take nothing if it shows only large steps.
+const OPAQUE_PATIENCE: u32 = 3;
 
 /// A stream with what holds its connection.
 #[derive(Debug)]

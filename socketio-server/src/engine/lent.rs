@@ -88,7 +88,8 @@ impl Lent {
                     };
                     buffer.reserve(PIPE);
                     if !packets.is_empty() {
-                        unconfirmed.extend(self.tell(packets));
+                        let Some(published) = self.tell(packets) else { return };
+                        unconfirmed.push(published);
                     }
                     if !open {
                         return;

@@ -5,7 +5,7 @@
 //! something that was said may have been lost: what goes over a WebSocket is whole and in order, or the WebSocket ends.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -50,11 +50,15 @@ struct Link {
     mouth: Mouth,
 }
 
-/// Where what is said goes in.
+/// Where what is said goes in. More than may wait ends the link.
 #[derive(Debug, Clone)]
 pub(super) struct Mouth {
     said: mpsc::UnboundedSender<Said>,
+    /// Bytes that wait.
     waiting: Arc<AtomicUsize>,
+    max_waiting: usize,
+    /// It was too much. The end is the last that was said.
+    over: Arc<AtomicBool>,
 }
 
 /// Where it comes out. Dropping it ends the link at this end.
@@ -81,7 +85,8 @@ impl Links {
         state.number += 1;
         let number = state.number;
         let (sender, said) = mpsc::unbounded_channel();
-        let mouth = Mouth { said: sender, waiting: Arc::default() };
+        let mouth =
+            Mouth { said: sender, waiting: Arc::default(), max_waiting: self.max_waiting, over: Arc::default() };
         state.links.insert(sid.to_owned(), Link { peer: peer.to_owned(), number, upgraded, mouth: mouth.clone() });
         let unwatched = !std::mem::replace(&mut state.watched, true);
         Some((Ear { links: self.clone(), sid: sid.to_owned(), number, mouth, said }, unwatched))
@@ -91,7 +96,7 @@ impl Links {
     pub(super) fn packets(&self, sid: &str, peer: &str, packets: Vec<Packet>) -> Result<(), Vec<Packet>> {
         match self.lock().links.get(sid) {
             Some(link) if link.upgraded && link.peer == peer => {
-                self.say(link, Said::Packets(packets));
+                link.mouth.say(Said::Packets(packets));
                 Ok(())
             }
             _ => Err(packets),
@@ -127,22 +132,26 @@ impl Links {
         state.links.values().map(|link| link.peer.clone()).collect()
     }
 
-    fn say(&self, link: &Link, said: Said) {
-        let waiting = link.mouth.waiting.load(Ordering::Relaxed);
-        match waiting > 0 && waiting + said.size() > self.max_waiting {
-            true => link.mouth.say(Said::End),
-            false => link.mouth.say(said),
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Mouth {
-    pub(super) fn say(&self, said: Said) {
-        self.waiting.fetch_add(said.size(), Ordering::Relaxed);
+    /// What would be too much is lost, and so is all that comes after it: in its place the end is said.
+    pub(super) fn say(&self, mut said: Said) {
+        if self.over.load(Ordering::Relaxed) {
+            return;
+        }
+        let size = said.size();
+        let waiting = self.waiting.fetch_add(size, Ordering::Relaxed);
+        // One alone is taken whatever its size.
+        if size > 0 && waiting > 0 && waiting + size > self.max_waiting {
+            if self.over.swap(true, Ordering::Relaxed) {
+                return;
+            }
+            said = Said::End;
+        }
         let _ = self.said.send(said); // The task has ended.
     }
 }
@@ -173,7 +182,7 @@ impl Said {
     fn size(&self) -> usize {
         match self {
             Said::Packets(packets) => packets.iter().map(packet_size).sum(),
-            Said::Ping(data) => data.len(),
+            Said::Ping(data) => data.len() + size_of::<Said>(),
             Said::Upgrade(_) | Said::End => 0,
         }
     }
@@ -191,6 +200,8 @@ fn packet_size(packet: &Packet) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn message(len: usize) -> Vec<Packet> {
@@ -221,12 +232,27 @@ mod tests {
     async fn an_end_that_hears_too_slowly_is_let_go() {
         let links = Links::new(1000);
         let (mut ear, _) = links.tie("sid", "peer", true).expect("it is not tied");
-        for _ in 0..2 {
+        assert!(links.packets("sid", "peer", message(5000)).is_ok(), "one alone is taken whatever its size");
+        assert!(matches!(ear.next().await, Said::Packets(_)));
+        for _ in 0..4 {
             assert!(links.packets("sid", "peer", message(600)).is_ok());
         }
         assert!(matches!(ear.next().await, Said::Packets(_)));
         assert!(matches!(ear.next().await, Said::End));
-        assert!(links.packets("sid", "peer", message(5000)).is_ok(), "one alone is taken whatever its size");
-        assert!(matches!(ear.next().await, Said::Packets(_)));
+        assert!(links.packets("sid", "peer", message(1)).is_ok());
+        assert!(ear.next().now_or_never().is_none(), "nothing comes after what is lost");
+    }
+
+    #[tokio::test]
+    async fn pings_without_content_count_too() {
+        let links = Links::new(1000);
+        let (mut ear, _) = links.tie("sid", "peer", true).expect("it is not tied");
+        let mouth = ear.mouth();
+        (0..1000).for_each(|_| mouth.say(Said::Ping(Bytes::new())));
+        for _ in 0..1000 / size_of::<Said>() {
+            assert!(matches!(ear.next().await, Said::Ping(_)));
+        }
+        assert!(matches!(ear.next().await, Said::End));
+        assert!(ear.next().now_or_never().is_none());
     }
 }

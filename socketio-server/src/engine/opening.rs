@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use socketio_protocol::engine::{Packet, TransportKind, Version};
 use socketio_protocol::websocket::Event;
+use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::carried_web_socket::Carried;
@@ -18,7 +19,7 @@ use super::connection::{Connection, ProbeStep};
 use super::engine::{NewId, Shared};
 use super::frame::{Frame, Terms};
 use super::http::Pass;
-use super::incoming::{Incoming, say_farewell};
+use super::incoming::{FAREWELL, Incoming, say_farewell};
 use super::io;
 use super::request::Request;
 
@@ -47,7 +48,7 @@ pub(crate) struct NewSession {
     pub(super) pass: Option<Pass>,
     /// The closing of the engine waits for it.
     pub(super) tracked: TaskTrackerToken,
-    pub(super) head: Request,
+    pub(super) request: Request,
     pub(super) version: Version,
     pub(super) base64: bool,
     pub(super) terms: Terms,
@@ -114,14 +115,14 @@ impl NewSession {
     }
 
     fn open(self, (reader, writer, ahead): Stream) -> Option<Incoming> {
-        let Self { shared, id, head, version, base64, terms, .. } = self;
+        let Self { shared, id, request, version, base64, terms, .. } = self;
         if shared.is_closed() {
             return None; // Nobody would end it any more.
         }
         let open = Frame::control(&shared.open_packet(&id.sid, TransportKind::WebSocket));
         let initial = shared.config.initial_packet.clone();
         let (sid, transport) = (id.sid.clone(), TransportKind::WebSocket);
-        let connection = Connection::new(sid, version, transport, base64, head, shared.clone(), now());
+        let connection = Connection::new(sid, version, transport, base64, request, shared.clone(), now());
         shared.remember(&connection);
         drop(id);
         connection.opened(writer, terms);
@@ -148,6 +149,7 @@ pub(super) async fn probe(
 ) {
     let mut decoder = Codec::of(&reader, &connection.shared, terms);
     let version = connection.version();
+    let patience = writer.patience(connection.shared.config.write_timeout);
     let mut upgrading = false;
     loop {
         // What follows the upgrade packet belongs to the session.
@@ -162,7 +164,7 @@ pub(super) async fn probe(
             let Some(packet) = packet else {
                 // The client gave the probe up, or never meant it. It waits for our close frame.
                 connection.probe_closed(number);
-                let _ = write_all(&mut writer, decoder.goodbye()).await;
+                let _ = write_all(&mut writer, decoder.goodbye(), FAREWELL).await;
                 return;
             };
             upgrading = packet == Packet::Upgrade;
@@ -188,7 +190,7 @@ pub(super) async fn probe(
             Some(ProbeStep::Write(packet)) => {
                 let mut text = Vec::new();
                 packet.encode_text(version, &mut text);
-                if write_all(&mut writer, &decoder.text_frame(&text)).await.is_err() {
+                if write_all(&mut writer, &decoder.text_frame(&text), patience).await.is_err() {
                     connection.probe_closed(number);
                     return;
                 }
@@ -201,7 +203,7 @@ pub(super) async fn probe(
             }
             Some(ProbeStep::Dropped) => {
                 connection.probe_closed(number);
-                let _ = write_all(&mut writer, decoder.goodbye()).await;
+                let _ = write_all(&mut writer, decoder.goodbye(), FAREWELL).await;
                 return;
             }
         }
@@ -209,16 +211,52 @@ pub(super) async fn probe(
 }
 
 async fn refuse_probe((_reader, mut writer, _): Stream) {
-    let _ = write_all(&mut writer, &[0x88, 0]).await;
+    let _ = write_all(&mut writer, &[0x88, 0], FAREWELL).await;
 }
 
-pub(super) async fn write_all(writer: &mut io::Writer, mut bytes: &[u8]) -> std::io::Result<()> {
+/// Writes to a client that takes something at least as often as after `patience`.
+pub(super) async fn write_all(writer: &mut io::Writer, mut bytes: &[u8], patience: Duration) -> std::io::Result<()> {
     while !bytes.is_empty() {
-        let n = poll_fn(|cx| writer.poll_write(cx, &[std::io::IoSlice::new(bytes)])).await?;
+        let written = timeout(patience, poll_fn(|cx| writer.poll_write(cx, &[std::io::IoSlice::new(bytes)])));
+        let n = match written.await {
+            Ok(written) => written?,
+            // On a slow line the kernel may have had room for long.
+            Err(late) => match writer.probe(bytes) {
+                Ok(n @ 1..) => n,
+                _ => return Err(late.into()),
+            },
+        };
         if n == 0 {
             return Err(std::io::ErrorKind::WriteZero.into());
         }
         bytes = bytes.get(n..).unwrap_or_default();
     }
-    poll_fn(|cx| writer.poll_flush(cx)).await
+    timeout(patience, poll_fn(|cx| writer.poll_flush(cx))).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_not_waited_for() {
+        let (near, mut far) = tokio::io::duplex(4);
+        let (_reader, writer) = tokio::io::split(near);
+        let (mut writer, second) = (io::Writer::Pipe(writer), Duration::from_secs(1));
+        tokio::spawn(async move {
+            let mut byte = [0];
+            for _ in 0..4 {
+                tokio::time::sleep(second * 3 / 4).await;
+                far.read_exact(&mut byte).await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        });
+        assert!(write_all(&mut writer, b"12345678", second).await.is_ok(), "slowly, but it has all been taken");
+        let written = write_all(&mut writer, b"9", second).await;
+        assert_eq!(written.map_err(|error| error.kind()), Err(ErrorKind::TimedOut));
+    }
 }

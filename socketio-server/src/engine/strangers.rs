@@ -160,6 +160,7 @@ impl Strangers {
     async fn owner_of(&self, sid: &str, request: u64, transport: TransportKind, reads: bool) -> Option<String> {
         let (sender, mut answers) = mpsc::unbounded_channel();
         self.lock().answers.insert(request, sender);
+        let _asking = Asking { strangers: self, request };
         let transport = transport.as_str().to_owned();
         self.tell(None, NoticeBody::Ask { request, sid: sid.to_owned(), transport, reads, more: true });
         let answer = async {
@@ -183,9 +184,7 @@ impl Strangers {
                 }
             }
         };
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
-        self.lock().answers.remove(&request);
-        answer.ok()?
+        tokio::time::timeout(ANSWER_TIMEOUT, answer).await.ok()?
     }
 
     /// Says something to one server, or to all. `None` if it cannot be said now.
@@ -287,7 +286,10 @@ impl Strangers {
             tokio::spawn(async move {
                 let body = poll_fn(|cx| connection.poll_body(cx)).await.body;
                 let packets = decode_payload(Version::V4, body.binary, body.bytes, max).filter_map(Result::ok);
-                this.tell(Some(server), NoticeBody::Drain { sid, packets: packets.collect() });
+                let body = NoticeBody::Drain { sid, packets: packets.collect() };
+                if this.tell(Some(server), body).is_none() {
+                    connection.handle(Input::TransportFailed("what was for the client is lost on the way"));
+                }
             });
         }
     }
@@ -316,6 +318,18 @@ async fn watch(strangers: Weak<Strangers>) {
                 strangers.links.end_all(Some(&peer));
             }
         }
+    }
+}
+
+/// The question whose a session is, until it is answered or the client that it was asked for has gone.
+struct Asking<'a> {
+    strangers: &'a Strangers,
+    request: u64,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.strangers.lock().answers.remove(&self.request);
     }
 }
 
@@ -358,5 +372,47 @@ impl Post {
 impl std::fmt::Debug for Strangers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Strangers").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures_util::FutureExt;
+    use socketio_protocol::cluster::{self, BusError, Hear};
+
+    use super::*;
+    use crate::engine::{Engine, EngineConfig, Incoming};
+
+    /// A bus on which nobody answers.
+    struct Silent;
+
+    impl SessionBus for Silent {
+        fn open(&self, _: &str, _: Hear) -> Box<dyn Notices> {
+            Box::new(Silent)
+        }
+    }
+
+    impl Notices for Silent {
+        fn publish(&self, _: Option<&str>, _: &[u8]) -> Result<Published, BusError> {
+            Ok(Published::settled(Ok(())))
+        }
+
+        fn listeners<'a>(&'a self, _: Option<&'a str>) -> cluster::Answer<'a, u64> {
+            Box::pin(pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_leaves_no_question_behind() {
+        let config = EngineConfig { session_bus: Some(SessionBusOf::new(Silent)), ..EngineConfig::default() };
+        let engine = Engine::new(config, async |_: Incoming| {});
+        let strangers = engine.shared.strangers.get().expect("there is a bus");
+        let mut asked = Box::pin(strangers.owner_of_web_socket("sid"));
+        assert_eq!(asked.as_mut().now_or_never(), None);
+        assert_eq!(strangers.lock().answers.len(), 1);
+        drop(asked);
+        assert!(strangers.lock().answers.is_empty());
     }
 }

@@ -53,14 +53,14 @@ impl Engine {
     pub(crate) async fn web_transport(self, incoming: IncomingSession, handshaking: impl Send) {
         let shared = &self.shared;
         let established = Box::pin(self.establish(incoming));
-        let Some(Some((admission, head, stream))) = self.closing().run_until_cancelled(established).await else {
+        let Some(Some((admission, request, stream))) = self.closing().run_until_cancelled(established).await else {
             return;
         };
         drop(handshaking);
         match admission {
             // It counts as a connection until it has been served.
             Admission::New(id, _pass) if !shared.is_closed() => {
-                if let Some(incoming) = shared.open_web_transport(id, head, stream) {
+                if let Some(incoming) = shared.open_web_transport(id, request, stream) {
                     shared.accept(incoming).await;
                 }
             }
@@ -79,37 +79,37 @@ impl Engine {
     /// Both the session and the first packet have as long as an upgrade may take.
     async fn establish(&self, incoming: IncomingSession) -> Option<(Admission, Request, Opened)> {
         let patience = self.shared.config.timing.upgrade_timeout;
-        let request = match timeout(patience, incoming).await {
-            Ok(Ok(request)) => request,
+        let session = match timeout(patience, incoming).await {
+            Ok(Ok(session)) => session,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a QUIC connection became no session");
                 return None;
             }
             Err(_) => return None,
         };
-        let Some(http) = as_http(&request).filter(|http| self.owns(http.uri().path())) else {
-            let _ = timeout(patience, request.not_found()).await;
+        let Some(http) = as_http(&session).filter(|http| self.owns(http.uri().path())) else {
+            let _ = timeout(patience, session.not_found()).await;
             return None;
         };
-        let head = Request::new(&Head::of(&http), None); // No proxy writes into a QUIC connection.
-        let named = match self.shared.look_at(&http, &head) {
+        let request = Request::new(&Head::of(&http), None); // No proxy writes into a QUIC connection.
+        let named = match self.shared.look_at(&http, &request) {
             Ok(named) => named,
             Err(error) => {
-                self.shared.refused(&head, &error);
+                self.shared.refused(&request, &error);
                 // Of the 4xx there are only these two.
                 let _ = match error.code() {
-                    0 | 1 => timeout(patience, request.not_found()).await,
-                    _ => timeout(patience, request.forbidden()).await,
+                    0 | 1 => timeout(patience, session.not_found()).await,
+                    _ => timeout(patience, session.forbidden()).await,
                 };
                 return None;
             }
         };
-        let first_packet = first_packet(request, self.shared.config.max_payload(TransportKind::WebTransport));
+        let first_packet = first_packet(session, self.shared.config.max_payload(TransportKind::WebTransport));
         let stream = timeout(patience, first_packet).await.ok()??;
-        match self.shared.admit_web_transport(named, &stream.opening, &head).await {
-            Ok(admission) => Some((admission, head, stream)),
+        match self.shared.admit_web_transport(named, &stream.opening, &request).await {
+            Ok(admission) => Some((admission, request, stream)),
             Err(error) => {
-                self.shared.refused(&head, &error);
+                self.shared.refused(&request, &error);
                 stream.reader.refuse();
                 None
             }
@@ -118,14 +118,9 @@ impl Engine {
 }
 
 impl Shared {
-    fn refused(&self, head: &Request, error: &HandshakeError) {
-        tracing::debug!(%error, "a WebTransport session is refused");
-        self.connection_errors.tell(head, error);
-    }
-
     /// The checks that need no more than the request. Gives back the session that it names, if it names one.
-    fn look_at(&self, http: &http::Request<()>, head: &Request) -> Result<Option<Arc<Connection>>, HandshakeError> {
-        let query = Query::parse(head.raw_query());
+    fn look_at(&self, http: &http::Request<()>, request: &Request) -> Result<Option<Arc<Connection>>, HandshakeError> {
+        let query = Query::parse(request.raw_query());
         match query.get("transport") {
             Some(other) if query.transport() != Some(TransportKind::WebTransport) => {
                 return Err(HandshakeError::UnknownTransport { transport: Some(other.to_owned()) });
@@ -152,12 +147,12 @@ impl Shared {
         self: &Arc<Self>,
         named: Option<Arc<Connection>>,
         opening: &Opening,
-        head: &Request,
+        request: &Request,
     ) -> Result<Admission, HandshakeError> {
         match (named, opening) {
             (None, Opening::New) => {
-                let pass = self.count_in(head)?;
-                Ok(Admission::New(self.admit(head).await?, pass))
+                let pass = self.count_in(request)?;
+                Ok(Admission::New(self.admit(request).await?, pass))
             }
             (None, Opening::Upgrade { sid }) => self.changing_session(sid).map(Admission::Upgrade),
             (Some(connection), Opening::Upgrade { sid }) if *connection.id() == *sid => {
@@ -167,11 +162,11 @@ impl Shared {
         }
     }
 
-    fn open_web_transport(self: &Arc<Self>, id: NewId, head: Request, stream: Opened) -> Option<Incoming> {
+    fn open_web_transport(self: &Arc<Self>, id: NewId, request: Request, stream: Opened) -> Option<Incoming> {
         let (sid, transport) = (id.sid.clone(), TransportKind::WebTransport);
         let open = Frame::control(&self.open_packet(&sid, transport));
         let initial = self.config.initial_packet.clone();
-        let connection = Connection::new(sid, Version::V4, transport, false, head, self.clone(), now());
+        let connection = Connection::new(sid, Version::V4, transport, false, request, self.clone(), now());
         self.remember(&connection);
         drop(id);
         connection.opened(Writer::WebTransport(Box::new(stream.writer)), TERMS);

@@ -170,9 +170,8 @@ async fn write<I: AsyncWrite + Unpin>(
                 true => stream.poll_write(cx, head),
                 false => stream.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(rest)]),
             };
-            if written.is_pending() {
-                activity.wrote(true);
-            }
+            // Each time, not at the end alone: who takes a long answer in steadily is not idle.
+            activity.wrote(written.is_pending());
             written
         });
         let n = written.await?;
@@ -183,7 +182,6 @@ async fn write<I: AsyncWrite + Unpin>(
         head = head.get(of_head..).unwrap_or_default();
         rest = rest.get(n - of_head..).unwrap_or_default();
     }
-    activity.wrote(false);
     stream.flush().await
 }
 

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 use super::tls::TlsConfig;
 #[cfg(unix)]
 use super::unix::{self, SocketFile};
-use crate::engine::TrustedProxies;
+use crate::engine::{NEVER, TrustedProxies};
 
 /// A port or a unix socket that clients connect to, and what holds for their connections until they are sessions.
 ///
@@ -169,7 +169,7 @@ impl Listener {
     /// on. A connection past it is closed. Default 10 s.
     #[must_use]
     pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.header_read_timeout = timeout;
+        self.settings.header_read_timeout = timeout.min(NEVER);
         self
     }
 
@@ -178,7 +178,7 @@ impl Listener {
     #[doc(alias = "keepAliveTimeout")]
     #[must_use]
     pub fn keep_alive_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.keep_alive_timeout = timeout;
+        self.settings.keep_alive_timeout = timeout.min(NEVER);
         self
     }
 
@@ -242,14 +242,21 @@ impl fmt::Debug for Admit {
 pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
     let mut last = None;
     for addr in lookup_host(addr).await? {
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        match socket.bind(addr).and_then(|()| socket.listen(BACKLOG)) {
+        match listen_at(addr) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = Some(error),
         }
     }
     Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on")))
+}
+
+fn listen_at(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that starts anew has its port back at once. On Windows it would take one that another has.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
 }
 
 /// How many clients may wait to be accepted; the kernel takes less if it is set to less.

@@ -1,8 +1,9 @@
 //! The server behind ports of its own.
 //!
 //! A [`Listener`] is where connections come from, with all that holds for them before they are a session: how long the
-//! head of a request may take, how many there may be, TLS, which proxies stand in front. One [loop](accept) takes them in, [`connection`] speaks with each.
-//! An application that has a server of its own needs none of this; see [`Server::layer`].
+//! head of a request may take, how many there may be, TLS, which proxies stand in front. One [loop](accept) takes them
+//! in, [`connection`] speaks with each. An application that has a server of its own needs none of this; see
+//! [`Server::layer`].
 
 mod accept;
 mod answer;

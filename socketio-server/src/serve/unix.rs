@@ -3,9 +3,9 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use futures_util::FutureExt;
 use tokio::net::{UnixListener, UnixSocket};
 
 use super::listener::BACKLOG;
@@ -56,12 +56,13 @@ fn check_free(path: &Path) -> io::Result<()> {
         Ok(found) if !found.file_type().is_socket() => {
             Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"))
         }
-        Ok(_) => match UnixStream::connect(path) {
+        // Not with std's stream, which would wait for room in a queue that is full.
+        Ok(_) => match UnixSocket::new_stream()?.connect(path).now_or_never() {
             // The process that listened there has ended.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            // Its queue is full, or we may not connect: somebody listens.
-            Ok(_) | Err(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there")),
+            Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // It goes through, its queue is full, or we may not connect: somebody listens.
+            _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there")),
         },
     }
 }

@@ -401,8 +401,9 @@ impl Builder {
     /// ```
     pub fn build(mut self) -> Server {
         if let Some((_, silence)) = &mut self.config.recovery {
-            *silence = self.engine.timing.ping_interval + self.engine.timing.ping_timeout;
+            *silence = self.engine.timing.ping_interval.saturating_add(self.engine.timing.ping_timeout);
         }
+        self.config.limits.bound();
         self.config.limits.apply(&mut self.engine);
         let inner = Arc::new(ServerInner {
             shared: Arc::new(Shared {

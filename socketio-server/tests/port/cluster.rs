@@ -281,15 +281,22 @@ async fn events_of_servers_have_handlers_with_types_states_and_answers_that_take
     assert_eq!(sum.complete().unwrap(), [4]);
     let place = asker.of("/board-1").server_side_emit_with_ack::<String>("where", ()).await.unwrap();
     assert_eq!(place.complete().unwrap(), ["/board-1"]);
-    for (event, error) in [
-        ("refuse", "no"),
-        ("panic", "panic: as the asker wished"),
-        ("add", "the arguments do not fit: argument 1 is missing"),
+    let does_not_fit = "the arguments do not fit: argument 1 is missing";
+    for (event, answered, error) in [
+        ("refuse", "no", "no"),
+        ("panic", "\"Internal server error\"", "panic: as the asker wished"),
+        ("add", does_not_fit, does_not_fit),
     ] {
         let answers = asker.server_side_emit_with_ack::<serde_json::Value>(event, ()).await.unwrap();
         let told = answers.complete().unwrap()[0]["error"].to_string();
-        assert!(told.contains(error), "{told}");
+        assert!(told.contains(answered), "{told}");
         let reported = errors.taken();
         assert!(matches!(&reported[..], [one] if one.starts_with(event) && one.contains(error)), "{reported:?}");
     }
+
+    io.on_server_event("odd", async || std::collections::HashMap::from([(vec![1], 2)]));
+    let answers = asker.server_side_emit_with_ack::<serde_json::Value>("odd", ()).await.unwrap();
+    assert_eq!((answers.received.len(), answers.missing), (0, 1));
+    let reported = errors.taken();
+    assert!(matches!(&reported[..], [one] if one.starts_with("odd: the answer cannot be written")), "{reported:?}");
 }

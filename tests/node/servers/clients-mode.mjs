@@ -7,7 +7,7 @@ import { everything } from "./events.mjs";
 
 const msgpack = createRequire(import.meta.url)("socket.io-msgpack-parser");
 
-/** Serves section 3 of server-conformance.md on `server`. */
+/** Serves all of them on `server`. */
 export function serve(server, options) {
   engineEcho(engineServer(server, "/engine.io", options));
 

@@ -1,4 +1,4 @@
-// What a cluster node does on a client's `cmd`, over any adapter: the ops of server-cluster.md.
+// What a cluster node does on a client's `cmd`, over any adapter: one op for each thing that suites ask for.
 
 /** Serves `cmd`, `echo` and the server-side events in `nsp`. */
 export function commands(nsp, { name, kind, recovery = false }) {

@@ -1,7 +1,7 @@
 // One node of a cluster on the reference library, driven by its clients.
 //
-// Behaves as shared/reference/server-cluster.md describes. It is the Node.js member of mixed clusters, and what the
-// cluster suite is proven right on. PORT, REDIS_URL, ADAPTER, NODE_NAME, KEY_PREFIX and SUBSCRIPTION_MODE set it up;
+// Does what cluster-commands.mjs lists, as our own `cluster-node` does. It is the Node.js member of mixed clusters, and what
+// the cluster suite is proven right on. PORT, REDIS_URL, ADAPTER, NODE_NAME, KEY_PREFIX and SUBSCRIPTION_MODE set it up;
 // with ADMIN it serves the Admin UI, with RECOVERY clients may be away for a minute.
 
 import http from "node:http";

@@ -1,7 +1,7 @@
 // The conformance server on the reference library.
 //
-// Behaves as shared/reference/server-conformance.md describes, as far as socket.io 4.8.4 can. It is what the suites
-// of this folder are proven right on before they judge our own `conformance-server`. PORT, MODE, PING_INTERVAL,
+// Each MODE has the namespaces, events and options that a group of suites asks for, as far as socket.io 4.8.4 has them. It is
+// what those suites are proven right on before they judge our own `conformance-server`. PORT, MODE, PING_INTERVAL,
 // PING_TIMEOUT, MAX_PAYLOAD and DEFLATE are its only settings.
 
 import http from "node:http";

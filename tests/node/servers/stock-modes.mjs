@@ -2,7 +2,7 @@
 
 import { engineServer, socketServer } from "./attach.mjs";
 
-/** Section 4 of server-conformance.md. */
+/** Mode `eio-client`: what the tests of engine.io-client expect. */
 export function engineClient(server, options) {
   const engine = engineServer(server, "/engine.io", {
     ...options,
@@ -27,7 +27,7 @@ export function engineClient(server, options) {
   });
 }
 
-/** Section 5 of server-conformance.md. */
+/** Mode `sio-client`: what the tests of socket.io-client expect. */
 export function socketClient(server, options) {
   const io = socketServer(server, "/socket.io", {
     ...options,

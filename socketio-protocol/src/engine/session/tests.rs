@@ -97,6 +97,19 @@ fn pings_come_each_interval_also_if_the_time_for_a_pong_is_longer() {
 }
 
 #[test]
+fn for_ever_is_a_century() {
+    let timing = Timing { ping_interval: Duration::MAX, ping_timeout: Duration::MAX, upgrade_timeout: Duration::MAX };
+    let century = LONGEST.as_millis() as u64;
+    for (version, due, outputs) in [(Version::V4, century, vec![ping()]), (Version::V3, century + 1, vec![])] {
+        let start = Instant::now();
+        let mut story = Story { start, session: Session::new(start, version, TransportKind::Polling, timing) };
+        story.at(1, Input::ProbeOpened);
+        assert_eq!(story.deadline(), Some(due), "{version:?}");
+        assert_eq!(story.at(century, Input::Tick), outputs, "{version:?}");
+    }
+}
+
+#[test]
 fn a_v3_client_pings_is_answered_and_is_closed_when_it_stops() {
     let mut story = Story::new(Version::V3, TransportKind::Polling);
     assert_eq!(story.at(400, Input::Received(Packet::Ping("x".into()))), [Output::Send(Packet::Pong("x".into()))]);

@@ -1,9 +1,9 @@
 //! A server for those who write no Rust: who comes in is said by tokens, what is sent by an HTTP API, and what clients send
 //! goes to a backend.
 //!
-//! [`tokens`] says what a token must be, [`keys`] with which keys it is checked, [`expiry`] what happens at its end; [`api`] is
-//! the HTTP API, [`webhooks`] are what a backend is told; in both, [`values`] have binary parts. This file looks at who comes in. What is known of a client is the data of its socket, a [`Session`], so that all servers of a
-//! cluster see it.
+//! [`tokens`] says what a token must be, [`keys`] with which keys it is checked, [`expiry`] what happens at its end; [`api`]
+//! is the HTTP API, [`webhooks`] are what a backend is told; in both, [`values`] have binary parts. This file looks at who
+//! comes in. What is known of a client is the data of its socket, a [`Session`], so that all servers of a cluster see it.
 
 mod api;
 mod expiry;
@@ -67,8 +67,8 @@ impl Gateway {
         Ok(Self { options: tokens.clone(), verifier, webhooks })
     }
 
-    /// Whether clients are told apart, so that a page for everybody would be out of place.
-    pub(crate) fn is_closed(&self) -> bool {
+    /// Whether who comes in is decided by tokens or a backend, so that a page for everybody would be out of place.
+    pub(crate) fn is_private(&self) -> bool {
         self.verifier.is_some() || self.webhooks.is_some()
     }
 
@@ -89,7 +89,7 @@ impl Gateway {
         let expiry = Arc::new(Expiry::default());
         for name in self.options.namespaces() {
             let namespace = io.of(&name);
-            if !self.is_closed() {
+            if !self.is_private() {
                 continue;
             }
             let before = async |socket: Socket| {
@@ -124,7 +124,7 @@ impl Gateway {
         if let Some(verifier) = &self.verifier {
             beside.spawn(verifier.clone().follow());
         }
-        if self.is_closed() {
+        if self.is_private() {
             beside.spawn(expiry.run(io.clone()));
         }
     }

@@ -101,7 +101,7 @@ async fn run(options: Options) -> Result<(), Problem> {
         None => None,
     };
     let gateway = Arc::new(Gateway::open(&options.tokens, &options.webhooks)?);
-    let with_page = !options.no_page && !gateway.is_closed();
+    let with_page = !options.no_page && !gateway.is_private();
 
     let reach = Reach::open(&options).await;
     let mut server = Server::builder();
@@ -110,7 +110,7 @@ async fn run(options: Options) -> Result<(), Problem> {
     }
     if !options.recovery.is_zero() {
         server = server.connection_state_recovery(
-            Recovery::default().max_disconnection_duration(options.recovery).skip_middlewares(!gateway.is_closed()),
+            Recovery::default().max_disconnection_duration(options.recovery).skip_middlewares(!gateway.is_private()),
         );
     }
     if let Some(proxies) = &options.trust_proxy {

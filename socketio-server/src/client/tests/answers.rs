@@ -1,7 +1,7 @@
 //! Answers of clients: whose they are, who is missing, and that nothing is left of a wait. Rooms, and who hears of them.
 
 use super::*;
-use crate::{AckError, Fields, RoomEvent};
+use crate::{AckError, Fields, Limits, RoomEvent};
 
 /// Answers the next question of the server with the JSON list `answer`.
 async fn answer(client: &mut Polling<'_>, answer: &str) {
@@ -87,6 +87,41 @@ async fn nothing_is_left_of_a_wait_when_the_time_is_over_or_the_client_gone() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(table.len(), 0);
     assert!(member.upgrade().is_none(), "the socket itself is gone");
+}
+
+#[tokio::test]
+async fn a_question_of_a_middleware_that_refuses_is_not_waited_for() {
+    let io = Server::builder().ack_timeout(Duration::from_millis(100)).build();
+    let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+    io.middleware(async move |socket: Socket| {
+        let _ = asked.send(socket.emit_with_ack::<u32>("ask", ()));
+        Err(ConnectError::new("no"))
+    });
+    let client = Polling::open(&io).await;
+    client.send(&["0"]).await;
+    let question = questions.recv().await.unwrap();
+    assert!(matches!(question.await, Err(AckError::Disconnected)));
+}
+
+#[tokio::test]
+async fn the_longest_of_all_times_stands_for_one_without_end() {
+    let (connect_timeout, attachments_timeout, ack_timeout) = (Duration::MAX, Duration::MAX, Duration::MAX);
+    let limits = Limits { connect_timeout, attachments_timeout, ack_timeout, ..Limits::default() };
+    let io = Server::builder().limits(limits).build();
+    io.on("echo", async |Data(n): Data<i32>| n);
+    let mut client = Polling::connect(&io).await;
+    let one = io.local_sockets().pop().unwrap().emit_with_ack::<u32>("ask", ());
+    answer(&mut client, "[1]").await;
+    assert_eq!(one.await.unwrap(), 1);
+    let all = io.timeout(Duration::MAX).emit_with_ack::<u32>("ask", ());
+    answer(&mut client, "[2]").await;
+    assert_eq!(all.await.unwrap().answers, [2]);
+    // An attachment may take its time.
+    let half = r#"451-1["file",{"_placeholder":true,"num":0}]"#;
+    assert_eq!(client.request(half).await, (200, "ok".into()));
+    assert_eq!(client.request("bAQ==\u{1e}42[\"x\"]\u{1e}421[\"echo\",5]").await, (200, "ok".into()));
+    assert_eq!(client.next().await, "31[5]");
+    Server::new().drain(Duration::MAX).await;
 }
 
 #[tokio::test]

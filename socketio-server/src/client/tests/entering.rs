@@ -262,6 +262,24 @@ async fn a_client_that_a_middleware_lets_into_a_removed_namespace_is_refused() {
     assert!(io.remove_namespace("/slow"));
     assert_eq!(client.next().await, r#"4/slow,{"message":"Invalid namespace"}"#);
     assert_eq!(slow.local_count(), 0);
+    io.on("echo", async |Data(n): Data<i32>| n);
+    client.send(&["2/slow,[\"late\"]", "21[\"echo\",5]"]).await;
+    assert_eq!(client.next().await, "31[5]", "what was still on its way is nobody's fault");
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_to_a_namespace_that_was_left_does_no_harm_while_another_is_entered() {
+    let io = Server::new();
+    let (one, _other) = (io.of("/one"), io.of("/other"));
+    io.on("echo", async |Data(n): Data<i32>| n);
+    let mut client = Polling::connect(&io).await;
+    client.send(&["0/one,"]).await;
+    client.next().await;
+    one.local_sockets().pop().unwrap().disconnect(false);
+    assert_eq!(client.next().await, "1/one,");
+    client.send(&["0/other,", "2/one,[\"late\"]", "21[\"echo\",5]"]).await;
+    assert!(client.next().await.starts_with("0/other,"));
+    assert_eq!(client.next().await, "31[5]");
 }
 
 #[tokio::test]

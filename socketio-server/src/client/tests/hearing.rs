@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::{CloseReason, ConnectionEvent, Message, Packet};
-use crate::{DisconnectReason, EmitError, Event, Recovery};
+use crate::{DisconnectReason, EmitError, Event, Recovery, RoomEvent};
 
 /// A server that keeps its sockets, and the socket of a client that has just connected.
 async fn connected(io: &Server) -> (Polling<'_>, Socket) {
@@ -237,4 +237,41 @@ async fn an_event_before_the_connection_does_not_spoil_the_way_back() {
     assert!(client.next().await.starts_with("2[\"missed\","), "exactly what it missed, and nothing from before");
     let again: serde_json::Value = serde_json::from_str(&client.next().await[1..]).unwrap();
     assert_eq!(again["sid"], greeting["sid"]);
+}
+
+#[test]
+fn who_is_told_of_a_room_may_send_to_it_while_a_client_comes_back() {
+    let (tell, told) = std::sync::mpsc::channel();
+    // On a thread of its own, for the case that it is blocked for ever.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _ = tell.send(runtime.block_on(comes_back_to_a_room_that_greets()));
+    });
+    let heard = told.recv_timeout(Duration::from_secs(20)).expect("nothing is blocked");
+    assert!(heard[0].starts_with("2[\"welcome\","), "{heard:?}");
+    assert!(heard[1].starts_with("0{\"sid\":"), "{heard:?}");
+}
+
+/// What a client hears that comes back to a room in which everybody is greeted who joins.
+async fn comes_back_to_a_room_that_greets() -> [String; 2] {
+    let io = Server::builder().connection_state_recovery(Recovery::default()).build();
+    let greeter = io.clone();
+    io.on_room_event(move |event: &RoomEvent| {
+        if let RoomEvent::Join { room, id } = event
+            && room != id
+        {
+            greeter.to(room).emit("welcome", ()).unwrap();
+        }
+    });
+    let mut client = Polling::open(&io).await;
+    client.send(&["0"]).await;
+    let greeting: serde_json::Value = serde_json::from_str(&client.next().await[1..]).unwrap();
+    io.local_sockets().pop().unwrap().join("red");
+    let (_, offset): (String, String) = serde_json::from_str(&client.next().await[1..]).unwrap();
+    assert_eq!(client.request("1").await.0, 200);
+
+    let mut client = Polling::open(&io).await;
+    let back = serde_json::json!({ "pid": greeting["pid"], "offset": offset });
+    client.send(&[&format!("0{back}")]).await;
+    [client.next().await, client.next().await]
 }

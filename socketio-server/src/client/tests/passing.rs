@@ -105,7 +105,7 @@ async fn a_refusal_reaches_the_hook_the_acknowledgement_and_a_client_of_version_
     let refusal = ana.emit_with_ack::<serde_json::Value>("data", ()).await;
     assert_eq!(refusal, json!({ "error": "not for you", "data": { "code": 401 } }));
     let panicked = ana.emit_with_ack::<serde_json::Value>("panic", ()).await;
-    assert_eq!(panicked, json!({ "error": "panic: as the client wished" }));
+    assert_eq!(panicked, json!({ "error": "Internal server error" }));
     ana.emit("no", ());
     ana.emit("yes", ());
     assert!(ana.next_event(Duration::from_millis(100)).await.is_none(), "newer clients have no packet for it");

@@ -30,7 +30,7 @@ impl Draft {
         match write(&mut head) {
             Ok(attachments) => Ok(Self { head, attachments }),
             Err(error) => {
-                SPARE_HEAD.set(head);
+                Self { head, attachments: Attachments::new() }.recycle();
                 Err(error)
             }
         }
@@ -184,5 +184,14 @@ mod tests {
         });
         assert!(half.is_err());
         assert_eq!(draft("2[\"whole\"]", smallvec![]).into_frame().text(), b"2[\"whole\"]");
+    }
+
+    #[test]
+    fn a_thread_keeps_no_large_buffer_even_if_nothing_came_of_it() {
+        let failed = Draft::write(|head| {
+            head.resize(KEPT + 1, b'x');
+            Err(())
+        });
+        assert!(failed.is_err() && SPARE_HEAD.take().capacity() <= KEPT);
     }
 }

@@ -187,8 +187,7 @@ impl Connection {
         let state = self.lock();
         match state.session.is_polling() {
             true => TransportKind::Polling,
-            false if state.terms.web_transport => TransportKind::WebTransport,
-            false => TransportKind::WebSocket,
+            false => state.terms.transport(),
         }
     }
 
@@ -211,7 +210,7 @@ impl Connection {
     pub(in crate::engine) fn has_all(&self) -> bool {
         let state = self.lock();
         let listens = !state.session.is_polling() || state.session.poll_waits();
-        state.closed.is_some() || state.queue.is_empty() && listens
+        state.closed.is_some() || state.is_empty() && listens
     }
 
     /// How many packets and bytes wait; `None` after the end of the session.
@@ -472,7 +471,7 @@ impl Connection {
         let Some(deadlines) = &mut state.deadlines else { return };
         if deadlines.progress.take_if(|at| *at <= now).is_some() && state.closed.is_none() {
             let wire = self.wire(state.terms);
-            match state.probe(wire) {
+            match state.probe(wire, &self.shared.counters) {
                 Ok(true) => {
                     let next = now + self.shared.config.write_timeout;
                     state.deadlines().progress = Some(next);

@@ -64,11 +64,12 @@ impl Connection {
         if was_blocked && !progressed {
             return;
         }
+        let write_timeout = self.shared.config.write_timeout;
         let patience = match &state.link {
-            Link::WebSocket { writer, .. } if !writer.shows_progress() => OPAQUE_PATIENCE,
-            _ => 1,
+            Link::WebSocket { writer, .. } => writer.patience(write_timeout),
+            _ => write_timeout,
         };
-        state.deadlines().progress = Some(now() + self.shared.config.write_timeout * patience);
+        state.deadlines().progress = Some(now() + patience);
         self.arm(state);
     }
 
@@ -99,6 +100,3 @@ impl Connection {
         self.wrote(state);
     }
 }
-
-/// How many times longer a stream may take nothing if it shows only large steps.
-const OPAQUE_PATIENCE: u32 = 3;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use socketio_protocol::engine::{CloseReason, Input, Message, Output, PayloadEncoder, Session, TransportKind, Version};
+use socketio_protocol::engine::{CloseReason, Input, Message, Output, PayloadEncoder, Session, Version};
 
 use super::batch::{self, Batch, Draft};
 use super::polling::PollBody;
@@ -294,14 +294,15 @@ impl State {
             Some(_) => self.write_batch(wire, cx, &mut bytes),
             None => self.write_queue(wire, cx, &mut bytes),
         };
-        if bytes > 0 {
-            let transport = match self.terms.web_transport {
-                true => TransportKind::WebTransport,
-                false => TransportKind::WebSocket,
-            };
-            counters.sent(transport, (waiting - self.packets()) as u64, bytes as u64);
-        }
+        self.count(waiting, bytes, counters);
         result
+    }
+
+    /// Counts what has left since `waiting` packets were queued.
+    fn count(&self, waiting: usize, bytes: usize, counters: &Counters) {
+        if bytes > 0 {
+            counters.sent(self.terms.transport(), (waiting - self.packets()) as u64, bytes as u64);
+        }
     }
 
     fn write_batch(
@@ -363,17 +364,22 @@ impl State {
     }
 
     /// Whether a stream that is blocked takes anything now, however little; it is given all that it takes.
-    pub(super) fn probe(&mut self, wire: Wire<'_>) -> io::Result<bool> {
+    pub(super) fn probe(&mut self, wire: Wire<'_>, counters: &Counters) -> io::Result<bool> {
+        let (waiting, mut bytes) = (self.packets(), 0);
         let State { queue, link: Link::WebSocket { writer, .. }, written, queued_bytes, .. } = self else {
             return Ok(true);
         };
-        let mut progressed = false;
-        loop {
-            match probe(queue, *written, wire, writer)? {
-                0 => return Ok(progressed),
-                taken => *queued_bytes -= advance(queue, written, taken, wire),
+        let result = loop {
+            match probe(queue, *written, wire, writer) {
+                Ok(0) => break Ok(bytes > 0),
+                Ok(taken) => {
+                    bytes += taken;
+                    *queued_bytes -= advance(queue, written, taken, wire);
+                }
+                Err(error) => break Err(error),
             }
-            progressed = true;
-        }
+        };
+        self.count(waiting, bytes, counters);
+        result
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use socketio_protocol::engine::{Input, Output, Packet, Refusal, TransportKind};
+use socketio_protocol::engine::{Input, Output, Packet, Refusal};
 
 use super::Connection;
 use super::state::{Link, Probe};
@@ -90,20 +90,16 @@ impl Connection {
             state.link = Link::Gone;
             return Some((self.farewell(&mut state, writer), reader));
         }
-        if let Link::Polling { poll, end, .. } = &mut state.link
+        if let Link::Polling { poll, .. } = &mut state.link
             && let Some(waker) = poll.take()
         {
-            *end = None;
             waker.wake();
         }
         bump(&self.shared.counters.upgrades);
         tracing::debug!(target: "socketio::connection", sid = self.short_id(), "upgraded");
         state.link = Link::WebSocket { writer, upgraded: Some((reader, ahead)), close_frame: NORMAL_CLOSE };
         if let Some(watch) = self.watched() {
-            watch.upgraded(match state.terms.web_transport {
-                true => TransportKind::WebTransport,
-                false => TransportKind::WebSocket,
-            });
+            watch.upgraded(state.terms.transport());
         }
         self.flush_locked(&mut state);
         drop(state);

@@ -30,12 +30,12 @@ pub(super) async fn post(api: &Inner, path: &str, body: &[u8]) -> Result<Json, R
         "/emit" => emit(api, parse(body)?).await,
         "/join" => {
             let Move { rooms, to, namespace } = parse(body)?;
-            let rooms = some("rooms", rooms)?;
+            let rooms = some(rooms, NO_ROOM)?;
             done(api.sockets(&namespace, to)?.sockets_join(rooms)).await
         }
         "/leave" => {
             let Move { rooms, to, namespace } = parse(body)?;
-            let rooms = some("rooms", rooms)?;
+            let rooms = some(rooms, NO_ROOM)?;
             done(api.sockets(&namespace, to)?.sockets_leave(rooms)).await
         }
         _ => {
@@ -63,7 +63,7 @@ pub(super) async fn get(api: &Inner, path: &str, query: &str) -> Result<Json, Re
                     (answers.0.len() as u64, answers.1)
                 }
                 _ => {
-                    let answers = within(asked.target(&namespace).count()).await?.map_err(unreachable)?;
+                    let answers = answered(asked.target(&namespace).count()).await?;
                     (answers.received.iter().sum(), answers.missing)
                 }
             };
@@ -132,7 +132,7 @@ async fn emit(api: &Inner, emit: Emit) -> Result<Json, Refusal> {
     let args = Args::from_values(&args).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let mut target = namespace.everyone();
     if let Some(to) = emit.to {
-        target = target.to(some("to", to)?);
+        target = target.to(some(to, NOBODY)?);
     }
     if emit.volatile {
         target = target.volatile();
@@ -159,7 +159,7 @@ fn reserved(event: &str) -> Refusal {
 }
 
 async fn rooms(namespace: &Namespace) -> Result<Json, Refusal> {
-    let answers = within(namespace.room_sizes()).await?.map_err(unreachable)?;
+    let answers = answered(namespace.room_sizes()).await?;
     let mut rooms = BTreeMap::new();
     for (name, size) in answers.received {
         *rooms.entry(name).or_insert(0) += size;
@@ -204,7 +204,7 @@ impl Asked {
         namespace: &Namespace,
         fields: Fields,
     ) -> Result<(Vec<RemoteSocketHandle>, usize), Refusal> {
-        let answers = within(self.target(namespace).fetch_sockets_with(fields)).await?.map_err(unreachable)?;
+        let answers = answered(self.target(namespace).fetch_sockets_with(fields)).await?;
         let mut sockets = answers.received;
         if let (Some(_), Some(user)) = (&self.room, &self.user) {
             let own = room_of(user);
@@ -240,7 +240,7 @@ impl Inner {
 
     /// The sockets of some rooms. There is no way to mean all by leaving something out.
     fn sockets(&self, namespace: &str, to: Vec<String>) -> Result<Broadcast, Refusal> {
-        Ok(self.namespace(namespace)?.to(some("to", to)?))
+        Ok(self.namespace(namespace)?.to(some(to, NOBODY)?))
     }
 }
 
@@ -249,9 +249,12 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 }
 
 /// Whoever computes a list and finds nobody does not mean everybody.
-fn some(name: &str, list: Vec<String>) -> Result<Vec<String>, Refusal> {
-    if list.is_empty() { Err(Refusal::bad_request(format!("{name} names nobody"))) } else { Ok(list) }
+fn some(list: Vec<String>, otherwise: &str) -> Result<Vec<String>, Refusal> {
+    if list.is_empty() { Err(Refusal::bad_request(otherwise)) } else { Ok(list) }
 }
+
+const NOBODY: &str = "to names nobody";
+const NO_ROOM: &str = "rooms: at least one room is needed";
 
 /// Waits until the other servers are told.
 async fn done(told: Result<Emitted, EmitError>) -> Result<Json, Refusal> {
@@ -261,21 +264,32 @@ async fn done(told: Result<Emitted, EmitError>) -> Result<Json, Refusal> {
         EmitError::Adapter(error) => unreachable(error),
         error => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string()),
     })?;
-    within(told).await?.map_err(unreachable)?;
-    Ok(json!({ "done": true }))
-}
-
-async fn within<T>(work: impl Future<Output = T>) -> Result<T, Refusal> {
-    let late = || {
-        let message = "other servers did not take it in time; this one has done it";
-        Refusal::new(StatusCode::GATEWAY_TIMEOUT, "cluster_timeout", message)
-    };
-    tokio::time::timeout(CLUSTER_TIME, work).await.map_err(|_| late())
+    match tokio::time::timeout(CLUSTER_TIME, told).await {
+        Ok(Ok(())) => Ok(json!({ "done": true })),
+        Ok(Err(error)) => Err(unreachable(error)),
+        Err(_) => Err(late("other servers did not take it in time; this one has done it")),
+    }
 }
 
 fn unreachable(error: BusError) -> Refusal {
-    let message = format!("done on this server, others are not reached: {error}");
+    not_reached(format!("done on this server, others are not reached: {error}"))
+}
+
+/// Waits for what the other servers answer.
+async fn answered<T>(asked: impl Future<Output = Result<T, BusError>>) -> Result<T, Refusal> {
+    match tokio::time::timeout(CLUSTER_TIME, asked).await {
+        Ok(Ok(answers)) => Ok(answers),
+        Ok(Err(error)) => Err(not_reached(format!("other servers cannot be asked: {error}"))),
+        Err(_) => Err(late("other servers did not answer in time")),
+    }
+}
+
+fn not_reached(message: String) -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "cluster_unreachable", message)
+}
+
+fn late(message: &str) -> Refusal {
+    Refusal::new(StatusCode::GATEWAY_TIMEOUT, "cluster_timeout", message)
 }
 
 /// How long clients may take to answer.
