@@ -51,7 +51,7 @@ fn application() -> Server {
         socket.once("once", async |socket: Socket| socket.emit("once", ()).map(drop));
         socket.on_disconnect(async |socket: Socket, reason: DisconnectReason| {
             let rooms = socket.rooms().len();
-            let _ = socket.broadcast().emit("user disconnected", (reason.as_str(), rooms));
+            let _ = socket.broadcast().emit("user disconnected", (socket.id(), reason.as_str(), rooms));
         });
     });
     receiving(&io);
