@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Deep nesting, long messages byte by byte: more than minutes each under Miri.
-slow=(a_deep_value_is_skipped every_notice_reads webtransport::tests::every_frame_reads depth_is_limited every_length_is_read)
+slow=(a_deep_value_is_skipped every_notice_reads webtransport::tests::every_frame_reads depth_is_limited every_length_is_read every_stream_is_heard)
 
 # Tests of proptest play one case each, and may ask where they are to keep what failed.
 export PROPTEST_CASES="${PROPTEST_CASES:-1}" MIRIFLAGS="${MIRIFLAGS:--Zmiri-disable-isolation}"
