@@ -97,6 +97,8 @@ async fn logs_say_what_happened_and_keep_secrets() {
     ] {
         assert!(lines.iter().any(|line| line.starts_with(&expected)), "{expected}\n{text}");
     }
+    let held = lines.iter().find_map(|line| line.split_once("event=\"slow\" millis=")).expect("it is among them").1;
+    assert!(held.parse::<u64>().expect("a number") >= 120, "{held}");
     let refused =
         |line: &String| line.starts_with("socketio::socket DEBUG message=refused") && line.ends_with("error=not today");
     assert!(lines.iter().any(refused), "{text}");
