@@ -3,6 +3,7 @@
 use std::{ffi::OsString, io::IsTerminal, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
+use socketio_protocol::NEVER;
 
 use crate::{
     bench::Bench,
@@ -434,8 +435,7 @@ impl Arguments {
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 250ms, 2s or 1m"))?;
-    // A century is for ever; what is much longer cannot be added to a time.
-    Ok(time.min(Duration::from_secs(100 * 365 * 24 * 60 * 60)))
+    Ok(time.min(NEVER))
 }
 
 #[cfg(test)]

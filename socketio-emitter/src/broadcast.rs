@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use socketio_protocol::NEVER;
 
 use crate::{
     EmitError, Emitted, Emitter, IntoRooms, Plan,
-    builder::LONGEST,
     plan::{self, Target},
 };
 
@@ -82,7 +82,7 @@ impl Broadcast {
     /// How long answers are waited for, of clients to a [`request`](Broadcast::request), of servers to questions; if not
     /// said, the emitter's [`requests_timeout`](crate::Builder::requests_timeout).
     pub fn timeout(&self, timeout: Duration) -> Self {
-        self.with(|target| target.timeout = Some(timeout.min(LONGEST)))
+        self.with(|target| target.timeout = Some(timeout.min(NEVER)))
     }
 
     /// Sends `event` to the selected clients, on all servers; see [`Emitter::emit`].

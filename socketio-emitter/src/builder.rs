@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use socketio_protocol::NEVER;
 use socketio_protocol::cluster::{
     emitter::{DEFAULT_PREFIX, Family, StreamNames},
     sharded::SubscriptionMode,
@@ -9,9 +10,6 @@ use socketio_protocol::cluster::{
 use socketio_redis_client::TlsOptions;
 
 use crate::{EmitError, Emitter, address, carrier::Carrier, link::Settings, queue::Limits};
-
-/// Longer times are this, a century: `Duration::MAX` means "for ever", and cannot be added to a time.
-pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Settings of an [`Emitter`]; each has its usual value until told otherwise.
 ///
@@ -133,14 +131,14 @@ impl Builder {
 
     /// How long a message waits for the link, and then again for the answer of Redis; 5 s if not said.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.min(LONGEST);
+        self.timeout = timeout.min(NEVER);
         self
     }
 
     /// How long answers of servers and clients are waited for where that is not said; 5 s if not said here either.
     #[doc(alias = "requestsTimeout")]
     pub fn requests_timeout(mut self, timeout: Duration) -> Self {
-        self.answer_timeout = timeout.min(LONGEST);
+        self.answer_timeout = timeout.min(NEVER);
         self
     }
 

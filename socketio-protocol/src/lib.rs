@@ -14,5 +14,11 @@ pub mod http1;
 pub mod socket;
 pub mod websocket;
 
+use std::time::Duration;
+
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
+
+/// What stands for "never", a century: longer than any server runs, and can be added to an [`Instant`](std::time::Instant)
+/// some times over, where [`Duration::MAX`] cannot.
+pub const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 use serde::Serialize;
+use socketio_protocol::NEVER;
 use socketio_protocol::socket::{Args, EncodeError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::engine::{Busy, Connection, NEVER, halfway};
+use crate::engine::{Busy, Connection, halfway};
 use crate::handler::Load;
 use crate::server::Server;
 

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
+use socketio_protocol::NEVER;
 use socketio_protocol::socket;
 
 use crate::adapter::RoomLimits;
-use crate::engine::{EngineConfig, NEVER};
+use crate::engine::EngineConfig;
 
 /// All limits of a [`Server`](crate::Server), for [`Builder::limits`](crate::Builder::limits).
 ///

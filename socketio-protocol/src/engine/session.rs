@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 
 use super::{Message, Packet, TransportKind, Version};
+use crate::NEVER;
 
 /// The times a session keeps, in the words of the reference server.
 ///
@@ -208,9 +209,6 @@ impl CloseReason {
     }
 }
 
-/// Longer times are this, a century: `Duration::MAX` means "for ever", and cannot be added to a time.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
 /// How long a closed polling session waits for the GET that tells the client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -313,9 +311,9 @@ impl Session {
     /// A session whose open packet is sent at `now`, over `transport`.
     pub fn new(now: Instant, version: Version, transport: TransportKind, timing: Timing) -> Self {
         let timing = Timing {
-            ping_interval: timing.ping_interval.min(LONGEST),
-            ping_timeout: timing.ping_timeout.min(LONGEST),
-            upgrade_timeout: timing.upgrade_timeout.min(LONGEST),
+            ping_interval: timing.ping_interval.min(NEVER),
+            ping_timeout: timing.ping_timeout.min(NEVER),
+            upgrade_timeout: timing.upgrade_timeout.min(NEVER),
         };
         let state = match transport {
             TransportKind::Polling => State::Polling { poll_waits: false, post_runs: false, probe: None },

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytestring::ByteString;
+use socketio_protocol::NEVER;
 use socketio_protocol::cluster::{
     Bus, BusError, BusStatus, Channel, Envelope, Inbox, Message, Offset, Published, READS_MORE, RemoteSocket, Want,
 };
@@ -30,7 +31,6 @@ use super::{
     AckItem, AckSource, AckTally, Adapter, Answers, DEFAULT_ACK_TIMEOUT, Emitted, Fields, MemoryAdapter, Outgoing,
     ServerEvent, ServerEvents, Target,
 };
-use crate::engine::NEVER;
 use crate::engine::counters::bump;
 
 /// See the [module documentation](self).

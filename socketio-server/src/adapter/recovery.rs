@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-
+use socketio_protocol::NEVER;
 use socketio_protocol::cluster::Log;
 
 pub(crate) use self::shared::{Return, SharedHistory};
@@ -31,7 +31,7 @@ use super::awaited::{Awaited, Hold};
 use super::member::Member;
 use super::outgoing::Outgoing;
 use super::target::Target;
-use crate::engine::{NEVER, now, random_id};
+use crate::engine::{now, random_id};
 
 /// How clients are taken back; see [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
 ///

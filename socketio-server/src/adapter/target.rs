@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytestring::ByteString;
+use socketio_protocol::NEVER;
 use socketio_protocol::cluster::{Flags, Options};
 
 use super::DEFAULT_ACK_TIMEOUT;
 use super::rooms::Selection;
-use crate::engine::NEVER;
 
 /// Rooms, exceptions, and how to send.
 ///

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use socketio_protocol::NEVER;
 use socketio_protocol::engine::{Message, Timing, TransportKind};
 use socketio_protocol::websocket::Codec;
 #[cfg(feature = "deflate")]
@@ -143,9 +144,6 @@ impl Default for EngineConfig {
         }
     }
 }
-
-/// What stands for "never": longer than any server runs, yet a time that can be added to the clock, some times over.
-pub(crate) const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 impl EngineConfig {
     /// The same with no time longer than [`NEVER`]: a clock to which [`Duration::MAX`] is added panics.

@@ -11,11 +11,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socketio_protocol::NEVER;
 use socketio_protocol::engine::{CloseReason, TransportKind};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::config::NEVER;
 use super::connection::Connection;
 use super::engine::Engine;
 

@@ -75,7 +75,6 @@ pub use socketio_protocol::websocket::PerMessageDeflate;
 pub(crate) use self::activity::{Activity, Answering, Observed};
 pub(crate) use self::answer::{Answer, Fixed};
 pub(crate) use self::clock::now;
-pub(crate) use self::config::NEVER;
 pub(crate) use self::drain::{Busy, halfway};
 #[cfg(feature = "client-bundle")]
 pub(crate) use self::encoding::{Encoding, ZLIB_HEADER, zlib_trailer};

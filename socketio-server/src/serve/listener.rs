@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socketio_protocol::NEVER;
 #[cfg(unix)]
 use tokio::net::UnixListener;
 use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
@@ -16,7 +17,7 @@ use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 use super::tls::TlsConfig;
 #[cfg(unix)]
 use super::unix::{self, SocketFile};
-use crate::engine::{NEVER, TrustedProxies};
+use crate::engine::TrustedProxies;
 
 /// A port or a unix socket that clients connect to, and what holds for their connections until they are sessions.
 ///
